@@ -1,0 +1,82 @@
+"""Ordering policies: which of its two halves, sending and receiving, a rank of the ring does first.
+
+An ordering of P ranks is a vector in {S,R}^P (theory, "Frame"). A policy is data: the serving loop, the
+named programs, the explorer and the real transport all ask the same `halves`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Half = Literal["S", "R"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ordering:
+    """A named policy. `letter(rank, ranks)` is the half that the rank does first."""
+
+    name: str
+    about: str
+    letter: Callable[[int, int], Half]
+
+    def halves(self, rank: int, ranks: int) -> tuple[Half, Half]:
+        """Both halves of a ring step of this rank, in the order in which it does them."""
+        return ("S", "R") if self.letter(rank, ranks) == "S" else ("R", "S")
+
+    def vector(self, ranks: int) -> str:
+        """The letters of all ranks, such as `SRSR`."""
+        return "".join(self.letter(rank, ranks) for rank in range(ranks))
+
+
+def _parity(rank: int, ranks: int) -> Half:
+    return "S" if rank % 2 == 0 else "R"
+
+
+NAMED: Mapping[str, Ordering] = {
+    ordering.name: ordering
+    for ordering in (
+        Ordering(
+            name="send-first",
+            about="every rank sends first; deadlocks where a send waits for its receive (statement 3)",
+            letter=lambda rank, ranks: "S",
+        ),
+        Ordering(
+            name="receive-first",
+            about="every rank receives first; deadlocks under every semantics (statement 7)",
+            letter=lambda rank, ranks: "R",
+        ),
+        Ordering(
+            name="parity",
+            about="even ranks send first, odd ranks receive first; never deadlocks (statement 3)",
+            letter=_parity,
+        ),
+        Ordering(
+            name="last-sends-first",
+            about="only the last rank sends first, the order of a blocking pipeline loop (statement 8)",
+            letter=lambda rank, ranks: "S" if rank == ranks - 1 else "R",
+        ),
+        Ordering(
+            name="one-receives-first",
+            about="only rank 1 receives first: the least change to send-first that cures it",
+            letter=lambda rank, ranks: "R" if rank == 1 else "S",
+        ),
+    )
+}
+
+
+def ordering(name: str, ranks: int) -> Ordering:
+    """The policy of a name of `NAMED`, or of an explicit vector such as `SRS`.
+
+    Raises ValueError on an unknown name and on a vector whose length is not `ranks`.
+    """
+    if ranks < 1:
+        raise ValueError(f"ranks is {ranks}; give 1 or more")
+    if name in NAMED:
+        return NAMED[name]
+    if name and set(name) <= {"S", "R"}:
+        if len(name) != ranks:
+            raise ValueError(f"ordering {name!r} has {len(name)} letters for {ranks} ranks; give {ranks} letters")
+        return Ordering(name=name, about="an explicit vector", letter=lambda rank, _: "S" if name[rank] == "S" else "R")
+    raise ValueError(f"unknown ordering {name!r}; choose one of {', '.join(NAMED)}, or a vector of S and R such as SRS")

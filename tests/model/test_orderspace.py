@@ -1,0 +1,130 @@
+"""All orderings at once, held against verdicts one by one and against the closed form of statement 4."""
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model import check
+from model.orderings import NAMED, ordering
+from model.orderspace import MOST_RANKS, Space, makespans, space
+from model.programs import ring
+from model.semantics import semantics
+
+
+def word(vector: str) -> int:
+    """Bit r is set where rank r sends first."""
+    return sum(1 << rank for rank, letter in enumerate(vector) if letter == "S")
+
+
+def vector(number: int, ranks: int) -> str:
+    return "".join("S" if number >> rank & 1 else "R" for rank in range(ranks))
+
+
+def makespan(name: str) -> int:
+    return int(makespans(np.array([word(name)], dtype=np.uint32), len(name))[0])
+
+
+def longest_cyclic_run(name: str) -> int:
+    return min(len(name), max(len(list(group)) for _, group in itertools.groupby(name + name)))
+
+
+def closed_form(name: str) -> int:
+    """Statement 4; 0 for a deadlock."""
+    return 0 if len(set(name)) == 1 else 1 + longest_cyclic_run(name)
+
+
+def step_by_step(name: str) -> int:
+    """One round with lists instead of words: every step, all transfers whose two ranks have come to them."""
+    ranks = len(name)
+    todo = [["send", "recv"] if letter == "S" else ["recv", "send"] for letter in name]
+    for step in itertools.count(1):
+        ready = [
+            rank for rank in range(ranks) if todo[rank][:1] == ["send"] and todo[(rank + 1) % ranks][:1] == ["recv"]
+        ]
+        for rank in ready:
+            del todo[rank][0], todo[(rank + 1) % ranks][0]
+        if not any(todo):
+            return step
+        if not ready:
+            return 0
+    raise AssertionError
+
+
+@pytest.mark.parametrize("ranks", range(2, 12))
+def test_statement_4_the_closed_form(ranks: int) -> None:
+    every = np.arange(1 << ranks, dtype=np.uint32)
+    assert makespans(every, ranks).tolist() == [closed_form(vector(number, ranks)) for number in range(1 << ranks)]
+
+
+@given(st.integers(2, MOST_RANKS).flatmap(lambda ranks: st.text("SR", min_size=ranks, max_size=ranks)))
+def test_words_lists_and_the_closed_form_agree_on_long_rings(name: str) -> None:
+    assert makespan(name) == step_by_step(name) == closed_form(name)
+
+
+@pytest.mark.parametrize("ranks", range(2, 7))
+def test_deadlocks_are_those_of_the_verdict(ranks: int) -> None:
+    for number in range(1 << ranks):
+        name = vector(number, ranks)
+        program = ring(ranks=ranks, rounds=1, ordering=ordering(name, ranks))
+        verdict = check(program, semantics("rendezvous"), engine="explorer").verdict
+        assert (makespan(name) == 0) == (verdict == "deadlock"), name
+
+
+@pytest.mark.parametrize("ranks", range(2, 17))
+def test_two_deadlocks_and_parity_attains_the_minimum(ranks: int) -> None:
+    found = space(ranks)
+    assert found.orderings == 2**ranks
+    assert found.deadlocks == 2
+    assert sum(found.makespan.values()) == 2**ranks - 2
+    assert min(found.makespan) == makespan(NAMED["parity"].vector(ranks)) == 2 + ranks % 2
+    assert max(found.makespan) == ranks
+    assert makespan(NAMED["last-sends-first"].vector(ranks)) == ranks
+
+
+def test_pinned_spaces() -> None:
+    assert {ranks: space(ranks).makespan for ranks in range(2, 7)} == {
+        2: {2: 2},
+        3: {3: 6},
+        4: {2: 2, 3: 4, 4: 8},
+        5: {3: 10, 4: 10, 5: 10},
+        6: {2: 2, 3: 18, 4: 18, 5: 12, 6: 12},
+    }
+
+
+def test_only_the_two_parities_take_two_steps() -> None:
+    fastest = [vector(number, 8) for number in range(256) if makespan(vector(number, 8)) == 2]
+    assert sorted(fastest) == ["RSRSRSRS", "SRSRSRSR"]
+
+
+def test_spaces_larger_than_a_chunk_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = space(11)
+    monkeypatch.setattr("model.orderspace._CHUNK_BITS", 5)
+    told: list[int] = []
+    assert space(11, progress=told.append) == whole
+    assert told == list(range(32, 2**11 + 1, 32))
+
+
+def test_space_is_the_count_of_the_closed_form() -> None:
+    for ranks in (2, 7, 12):
+        counts = Counter(closed_form(vector(number, ranks)) for number in range(1 << ranks))
+        deadlocks = counts.pop(0)
+        assert space(ranks) == Space(ranks=ranks, orderings=2**ranks, deadlocks=deadlocks, makespan=dict(counts))
+
+
+def test_json_has_text_keys_in_order() -> None:
+    assert space(4).to_json() == {
+        "ranks": 4,
+        "orderings": 16,
+        "deadlocks": 2,
+        "makespan": {"2": 2, "3": 4, "4": 8},
+    }
+
+
+@pytest.mark.parametrize("ranks", [-1, 0, 1, MOST_RANKS + 1, 10**30])
+def test_a_wrong_size_is_an_error_that_names_it(ranks: int) -> None:
+    with pytest.raises(ValueError, match=f"ranks is {ranks}; give 2 to 28"):
+        space(ranks)

@@ -1,0 +1,373 @@
+"""Verdicts with their evidence: reported hangs, measured tables, buffering and its limits, lost messages."""
+
+import json
+from dataclasses import fields
+
+import pytest
+
+from model import Result, check
+from model.ops import ANY, Batch, Compute, Irecv, Isend, Operation, Program, Recv, Send, Wait, program
+from model.orderings import NAMED as ORDERINGS
+from model.orderings import ordering
+from model.programs import Style, ring
+from model.semantics import NAMED, bounded, semantics
+
+MIB = 2**20
+
+
+def verdicts(given: Program, *names: str) -> list[str]:
+    return [check(given, semantics(name), engine="explorer").verdict for name in names]
+
+
+def ranks_of(result: Result) -> list[int]:
+    return [item.rank for item in result.circuit]
+
+
+# Measured behaviour of real libraries: the model must predict it.
+
+HANG, OK = "deadlock", "ok"
+GLOO_TABLE: list[tuple[Style, str, str]] = [
+    ("send", "send-first", HANG),
+    ("send", "receive-first", HANG),
+    ("send", "parity", OK),
+    ("send", "one-receives-first", OK),
+    ("send", "last-sends-first", OK),
+    ("isend-wait", "send-first", HANG),
+    ("isend-wait", "receive-first", HANG),
+    ("isend-wait", "parity", OK),
+    ("isend-wait", "one-receives-first", OK),
+    ("isend-wait", "last-sends-first", OK),
+    ("isend", "send-first", OK),
+    ("isend", "receive-first", HANG),
+    ("isend", "parity", OK),
+    ("isend", "one-receives-first", OK),
+    ("isend", "last-sends-first", OK),
+    ("batch", "send-first", OK),
+    ("batch", "receive-first", OK),
+    ("batch", "parity", OK),
+    ("batch", "one-receives-first", OK),
+    ("batch", "last-sends-first", OK),
+]
+
+
+@pytest.mark.parametrize(("style", "name", "measured"), GLOO_TABLE)
+@pytest.mark.parametrize("nbytes", [1, 8112, 16 * MIB])
+def test_gloo_as_measured(style: Style, name: str, measured: str, nbytes: int) -> None:
+    for ranks in range(2, 6):
+        program = ring(ranks=ranks, rounds=1, ordering=ORDERINGS[name], style=style, nbytes=nbytes)
+        assert verdicts(program, "gloo") == [measured], ranks
+
+
+@pytest.mark.parametrize("ranks", range(2, 6))
+def test_gloo_irecv_then_send_as_measured(ranks: int) -> None:
+    assert verdicts(irecv_then_send(ranks, nbytes=16 * MIB), "gloo", "rendezvous") == [OK, OK]
+
+
+def irecv_then_send(ranks: int, *, nbytes: int) -> Program:
+    return program(
+        [
+            Irecv(peer=(rank - 1) % ranks, request="r"),
+            Send(peer=(rank + 1) % ranks, nbytes=nbytes),
+            Wait(requests=("r",)),
+        ]
+        for rank in range(ranks)
+    )
+
+
+MPICH_TABLE: list[tuple[Style, str, int, str]] = [
+    ("send", "send-first", 1, OK),
+    ("send", "send-first", 8112, OK),
+    ("send", "send-first", 8113, HANG),
+    ("send", "send-first", MIB, HANG),
+    ("send", "send-first", 16 * MIB, HANG),
+    *[("isend", "send-first", nbytes, OK) for nbytes in (1, 8113, MIB)],  # Isend, Recv, Wait
+    *[("batch", "send-first", nbytes, OK) for nbytes in (1, 8113, MIB)],  # Sendrecv
+    *[("send", "parity", nbytes, OK) for nbytes in (1, 8113, MIB)],
+    *[("send", "receive-first", nbytes, HANG) for nbytes in (1, 8113, MIB)],
+]
+
+
+@pytest.mark.parametrize(("style", "name", "nbytes", "measured"), MPICH_TABLE)
+def test_mpich_as_measured(style: Style, name: str, nbytes: int, measured: str) -> None:
+    for ranks in range(2, 6):
+        program = ring(ranks=ranks, rounds=1, ordering=ORDERINGS[name], style=style, nbytes=nbytes)
+        assert verdicts(program, "mpich") == [measured], ranks
+
+
+@pytest.mark.parametrize("nbytes", [1, 8112, MIB])
+def test_a_synchronous_send_hangs_at_any_size_as_measured(nbytes: int) -> None:
+    """MPI_Ssend waits for its receive, which is the definition of rendezvous."""
+    for ranks in range(2, 6):
+        program = ring(ranks=ranks, rounds=1, ordering=ORDERINGS["send-first"], nbytes=nbytes)
+        assert verdicts(program, "rendezvous") == [HANG]
+
+
+def test_the_eager_limit_is_one_of_bytes_and_not_of_messages() -> None:
+    eager = program([[Send(peer=1, nbytes=8112)] * 20 + [Send(peer=1, nbytes=8113), Recv(peer=1)], both_ways(21)])
+    assert verdicts(eager, "mpich", "gloo") == [OK, OK]
+    first = program([[Send(peer=1, nbytes=8113), Recv(peer=1)], [Send(peer=0, nbytes=1), Recv(peer=0)]])
+    assert verdicts(first, "mpich") == [OK]  # rank 1 goes on, so rank 0's large message is taken
+    assert verdicts(first, "gloo") == [HANG]
+
+
+def both_ways(receives: int) -> list[Operation]:
+    return [*[Recv(peer=0)] * receives, Send(peer=0)]
+
+
+@pytest.mark.parametrize("capacity", range(4))
+def test_a_bounded_channel_holds_exactly_its_capacity(capacity: int) -> None:
+    def ahead(messages: int) -> Program:
+        return program([[Send(peer=1)] * messages + [Recv(peer=1)], [Send(peer=0)] + [Recv(peer=0)] * messages])
+
+    assert check(ahead(capacity + 1), bounded(capacity)).verdict == (HANG if capacity == 0 else OK)
+    both = program([[Send(peer=1 - rank)] * (capacity + 1) + [Recv(peer=1 - rank)] * (capacity + 1) for rank in (0, 1)])
+    assert check(both, bounded(capacity)).verdict == HANG
+    assert check(both, bounded(capacity + 1)).verdict == OK
+
+
+def test_each_channel_has_a_capacity_of_its_own() -> None:
+    later = [Recv(peer=0, tag=9), Recv(peer=0)]
+    made = program([[Send(peer=1), Send(peer=2), Send(peer=1, tag=9), Send(peer=2, tag=9)], later, later])
+    assert verdicts(made, "bounded(1)", "eager", "rendezvous") == [OK, OK, HANG]
+
+
+# Hangs that users reported.
+
+
+def pair(*ops: Operation) -> Program:
+    """Two ranks with the same operations; their peer is the other one, which stands as rank 1 in `ops`."""
+
+    def turned(op: Operation) -> Operation:
+        if isinstance(op, Batch):
+            return Batch(ops=tuple(turned(part) for part in op.ops))  # type: ignore[misc]
+        values = {field.name: getattr(op, field.name) for field in fields(op)}
+        return type(op)(**{**values, "peer": 0}) if "peer" in values else op
+
+    return program([ops, [turned(op) for op in ops]])
+
+
+I, J, W = Isend(peer=1, request="i"), Irecv(peer=1, request="j"), Wait(requests=("i", "j"))  # noqa: E741
+
+
+def test_nccl_479_send_then_receive_on_both_ranks() -> None:
+    report = pair(Send(peer=1), Recv(peer=1))
+    assert verdicts(report, "rendezvous", "xccl", "gloo", "eager", "bounded(1)") == [HANG, HANG, HANG, OK, OK]
+    assert verdicts(pair(Batch(ops=(I, J))), "rendezvous", "xccl", "gloo", "eager") == [OK] * 4
+
+
+def test_torch_ccl_72_isend_that_waits_before_the_irecv() -> None:
+    report = pair(I, J, W)
+    assert verdicts(report, "xccl", "rendezvous", "gloo", "mpich", "eager") == [HANG, HANG, OK, OK, OK]
+    result = check(report, NAMED["xccl"])
+    assert [(item.rank, item.op, item.waits_for) for item in result.circuit] == [
+        (0, "isend(1, request=i)", (1,)),
+        (1, "isend(0, request=i)", (0,)),
+    ]
+    cure = program([report[0], [report[1][1], report[1][0], report[1][2]]])
+    assert verdicts(cure, "xccl", "gloo") == [OK, OK]
+
+
+def test_ucx_8594_send_then_receive_hangs_where_rendezvous_is_selected() -> None:
+    def report(nbytes: int) -> Program:
+        return pair(Send(peer=1, nbytes=nbytes), Recv(peer=1))
+
+    assert verdicts(report(8112), "mpich") == [OK]
+    assert verdicts(report(8113), "mpich") == [HANG]
+    assert verdicts(report(8113), "eager") == [OK]  # the buffered send of the cure
+
+
+def test_nccl_2130_an_unmatched_receive_in_a_batch() -> None:
+    report = program([[Batch(ops=(I, J))], [Batch(ops=(Irecv(peer=0, request="j"),))]])
+    for name in ("rendezvous", "gloo", "eager"):
+        result = check(report, semantics(name), engine="explorer")
+        assert (result.verdict, ranks_of(result), result.circuit[0].waits_for) == (HANG, [0], (1,))
+
+
+def test_rsmpi_144_every_isend_waited_for_before_the_first_irecv() -> None:
+    def report(nbytes: int) -> Program:
+        lists: list[list[Operation]] = [[], [], []]
+        for rank, ops in enumerate(lists):
+            peers = [peer for peer in range(3) if peer != rank]
+            for peer in peers:
+                ops += [Isend(peer=peer, request=peer, nbytes=nbytes), Wait(requests=(peer,))]
+            ops += [Irecv(peer=peer, request=peer) for peer in peers]
+            ops.append(Wait(requests=tuple(peers)))
+        return program(lists)
+
+    assert verdicts(report(8112), "mpich") == [OK]
+    assert verdicts(report(8113), "mpich") == [HANG]
+
+
+def test_sglang_38249_proxy_meets_output() -> None:
+    report = program([[Send(peer=1, tag=1), Recv(peer=1, tag=2)], [Send(peer=0, tag=2), Recv(peer=0, tag=1)]])
+    assert verdicts(report, "rendezvous", "eager") == [HANG, OK]
+    cure = program(
+        [
+            [Batch(ops=(Isend(peer=1, request=1, tag=1), Irecv(peer=1, request=2, tag=2)))],
+            [Batch(ops=(Isend(peer=0, request=2, tag=2), Irecv(peer=0, request=1, tag=1)))],
+        ]
+    )
+    assert verdicts(cure, "rendezvous") == [OK]
+
+
+# Statement 1, second half: with wildcards one schedule does not decide, and buffering can harm.
+
+
+def wildcard_example() -> Program:
+    """The barrier of the statement is written with messages: two arrive at rank 0, which lets both go."""
+    gather: list[Operation] = [Recv(peer=1, tag=98), Recv(peer=2, tag=98), Send(peer=1, tag=99), Send(peer=2, tag=99)]
+    arrive: list[Operation] = [Send(peer=0, tag=98), Recv(peer=0, tag=99)]
+    return program(
+        [
+            [*gather, Send(peer=1), Send(peer=2)],
+            [*arrive, Send(peer=2, tag=20), Recv(peer=0)],
+            [*arrive, Recv(peer=ANY, tag=ANY), Recv(peer=0)],
+        ]
+    )
+
+
+def test_statement_1_with_wildcards_buffering_can_bring_the_deadlock() -> None:
+    assert verdicts(wildcard_example(), "rendezvous", "gloo") == [OK, OK]
+    assert verdicts(wildcard_example(), "eager", "bounded(1)") == [HANG, HANG]
+    result = check(wildcard_example(), NAMED["eager"])
+    assert result.engine == "explorer"
+    assert (result.circuit[0].rank, result.circuit[0].op, result.circuit[0].waits_for) == (2, "recv(0)", (0,))
+    assert result.lost == ("rank 1: message sent to rank 2, tag 20",)
+
+
+def test_one_schedule_refuses_wildcards() -> None:
+    with pytest.raises(ValueError, match="wildcard"):
+        check(wildcard_example(), NAMED["eager"], engine="schedule")
+
+
+def test_a_wildcard_receive_takes_any_source_but_each_source_in_order() -> None:
+    first: Operation = Recv(peer=ANY, tag=ANY)
+    one_source = program([[Send(peer=1, tag=1), Send(peer=1, tag=2)], [first, Recv(peer=0, tag=2)]])
+    assert verdicts(one_source, "eager", "rendezvous") == [OK, OK]
+    two_sources = program([[Send(peer=2, tag=1)], [Send(peer=2, tag=2)], [first, Recv(peer=1, tag=2)]])
+    assert verdicts(two_sources, "eager", "rendezvous") == [HANG, HANG]  # rank 1 may have come first
+
+
+def test_a_posted_receive_comes_before_a_later_blocking_one() -> None:
+    made = program([[Send(peer=1)], [Irecv(peer=0, request="first"), Recv(peer=0), Wait(requests=("first",))]])
+    for promise in ("rendezvous", "gloo", "eager"):
+        result = check(made, semantics(promise), engine="explorer")
+        assert (result.verdict, [item.op for item in result.blocked]) == (HANG, ["recv(0)"])
+        assert result.lost == ()  # the one message went to the posted receive
+    assert check(made, NAMED["rendezvous"], engine="explorer").states == 3
+
+
+# Lost messages, and waits that nobody ends.
+
+
+def test_a_message_that_nobody_receives_is_lost_where_it_is_stored() -> None:
+    made = program([[Send(peer=1, tag=4)], []])
+    result = check(made, NAMED["eager"])
+    assert (result.verdict, result.lost) == ("lost", ("rank 0: message sent to rank 1, tag 4",))
+    assert [event.moved for event in result.trace] == [((0, "send(1, tag=4)"),)]
+    assert verdicts(made, "bounded(1)", "mpich", "rendezvous", "gloo") == ["lost", "lost", HANG, HANG]
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (Isend(peer=1, request=1), "rank 0: message sent to rank 1, tag 0"),
+        (Irecv(peer=1, request=1, tag=3), "rank 0: message awaited from rank 1, tag 3"),
+        (Irecv(peer=ANY, request=1, tag=ANY), "rank 0: message awaited from any rank, tag any"),
+    ],
+)
+def test_an_end_that_nobody_waits_for_is_lost(end: Operation, said: str) -> None:
+    result = check(program([[end], []]), NAMED["gloo"])
+    assert (result.verdict, result.lost, result.circuit) == ("lost", (said,), ())
+
+
+@pytest.mark.parametrize("wrong", [{"peer": 0, "tag": 1}, {"peer": 0, "comm": "other"}, {"peer": 1}])
+def test_messages_match_by_source_tag_and_communicator(wrong: dict[str, int | str]) -> None:
+    made = program([[Send(peer=1)], [Recv(**wrong)]])  # type: ignore[arg-type]
+    assert verdicts(made, "eager", "rendezvous") == [HANG, HANG]
+    assert verdicts(program([[Send(peer=1)], [Recv(peer=0)]]), "eager", "rendezvous") == [OK, OK]
+
+
+def test_a_deadlock_counts_before_a_lost_message() -> None:
+    result = check(program([[Send(peer=1, tag=7), Recv(peer=1)], []]), NAMED["eager"])
+    assert (result.verdict, result.lost) == (HANG, ("rank 0: message sent to rank 1, tag 7",))
+
+
+def test_where_one_run_deadlocks_and_another_loses_a_message_the_deadlock_is_shown() -> None:
+    """Rank 2 serves rank 1 first and a late message is left over, or rank 0 first and everybody is stuck."""
+    large = 8113
+    made = program(
+        [
+            [Send(peer=2, tag=1, nbytes=large)],
+            [Send(peer=2, tag=2, nbytes=large), Recv(peer=2), Send(peer=2, tag=3)],
+            [Recv(peer=ANY, tag=ANY), Recv(peer=0, tag=1), Send(peer=1)],
+        ]
+    )
+    result = check(made, NAMED["mpich"])
+    assert (result.verdict, [item.rank for item in result.blocked], result.lost) == (HANG, [1, 2], ())
+    assert [event.moved for event in result.trace] == [((0, "send(2, tag=1, nbytes=8113)"), (2, "recv(any, tag=any)"))]
+
+
+def test_without_a_circuit_the_chain_to_a_finished_rank_is_shown() -> None:
+    made = program([[Recv(peer=1)], [Recv(peer=2)], [Compute(label="all that it does")]])
+    result = check(made, NAMED["eager"])
+    assert [(item.rank, item.waits_for) for item in result.circuit] == [(0, (1,)), (1, (2,))]
+    assert len(result.blocked) == 2
+
+
+def test_a_rank_that_waits_for_itself_is_a_circuit_of_one() -> None:
+    made = program([[], [Send(peer=1), Recv(peer=1)]])
+    result = check(made, NAMED["rendezvous"])
+    assert [(item.rank, item.waits_for) for item in result.circuit] == [(1, (1,))]
+    assert verdicts(made, "eager") == [OK]
+
+
+def test_a_lone_rank_that_receives_from_anyone() -> None:
+    result = check(program([[Recv(peer=ANY)]]), NAMED["eager"])
+    assert (result.verdict, ranks_of(result), result.circuit[0].waits_for) == (HANG, [0], ())
+
+
+def test_the_circuit_is_a_shortest_one() -> None:
+    """0, 1, 2 close a circuit and so do 2, 3; the search from rank 0 meets the longer one first."""
+    two: list[Operation] = [Irecv(peer=0, request="a"), Irecv(peer=3, request="b"), Wait(requests=("a", "b"))]
+    made = program([[Recv(peer=1)], [Recv(peer=2)], two, [Recv(peer=2)]])
+    result = check(made, NAMED["eager"])
+    assert ranks_of(result) == [2, 3]
+    assert len(result.blocked) == 4
+
+
+def test_the_trace_is_a_shortest_run_to_the_deadlock() -> None:
+    made = program([[Compute(label="a"), Send(peer=1), Recv(peer=1)], [Compute(label="b"), Send(peer=0), Recv(peer=0)]])
+    result = check(made, NAMED["rendezvous"], engine="explorer")
+    assert [event.step for event in result.trace] == [1, 2]
+    assert sorted(event.moved for event in result.trace) == [((0, "compute(label=a)"),), ((1, "compute(label=b)"),)]
+    met = check(program([[Send(peer=1), Recv(peer=1)], [Recv(peer=0)]]), NAMED["rendezvous"])
+    assert [event.moved for event in met.trace] == [((0, "send(1)"), (1, "recv(0)"))]
+
+
+def test_communicators_may_promise_different_things() -> None:
+    made = pair(Send(peer=1, comm="control"), Recv(peer=1, comm="control"), Send(peer=1, comm="data"))
+    made = program([*made[:1], [*made[1][:2], Recv(peer=0, comm="data")]])
+    assert check(made, {"control": NAMED["eager"], "data": NAMED["rendezvous"]}).verdict == OK
+    assert check(made, {"control": NAMED["rendezvous"], "*": NAMED["eager"]}).verdict == HANG
+    with pytest.raises(ValueError, match="'data'"):
+        check(made, {"control": NAMED["eager"]})
+
+
+@pytest.mark.parametrize("verdict", ["ok", "deadlock", "lost"])
+def test_a_result_is_plain_json(verdict: str) -> None:
+    made = {
+        "ok": program([[], []]),
+        "deadlock": pair(Send(peer=1), Recv(peer=1)),
+        "lost": program([[Isend(peer=1, request=0)], []]),
+    }[verdict]
+    data = json.loads(json.dumps(check(made, NAMED["gloo"]).to_json()))
+    assert data["verdict"] == verdict
+    assert set(data) == {field.name for field in fields(Result)}
+    if verdict == "deadlock":
+        assert data["circuit"][0] == {"rank": 0, "op": "send(1)", "index": 0, "waits_for": [1]}
+
+
+def test_the_bound_on_states_is_an_error_of_the_user() -> None:
+    with pytest.raises(ValueError, match="more than 10 states"):
+        check(ring(ranks=4, rounds=2, ordering=ordering("SRSR", 4)), NAMED["eager"], engine="explorer", max_states=10)
