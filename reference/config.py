@@ -1,0 +1,85 @@
+"""What an engine can be told. The command line comes from these fields; imports no torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+HEARTBEAT = 0.25
+"""Seconds after which an idle rank 0 goes around the loop all the same, so that silence always means trouble."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """One pipeline: its model, its ranks, and what to do when it hangs. Raises ValueError on values out of range."""
+
+    model: str = "smollm2"
+    """smollm2 (pretrained, from a Python package), a folder with a Hugging Face Llama checkpoint, a .gguf file; with
+    --load random also the name of a shape."""
+    load: Literal["checkpoint", "random"] = "checkpoint"
+    """Weights from the checkpoint, or random numbers in its shape."""
+    seed: int = 0
+    """Of random weights."""
+    pp: int = 1
+    """P, the number of pipeline stages; one process each."""
+    depth: int = 0
+    """d, the async depth: how many microbatches more than stages are in flight."""
+    ordering: str = "auto"
+    """Order of the output phase: auto, a policy of `python -m model names`, or a vector such as SRS. auto is
+    parity where an isend waits for its receive, and send-first elsewhere."""
+    semantics: str = "auto"
+    """What is declared of the library that carries tensors: a name of `python -m model names`, or bounded(k).
+    auto is what is known of the device's backend, or rendezvous with blocking_isend."""
+    blocking_isend: bool = False
+    """Let no isend of a tensor return before its receive is posted, polling meanwhile, as reported for XCCL."""
+    preflight: bool = True
+    """Ask the model first, and do not start where it sees a deadlock."""
+    watchdog: float = 30.0
+    """Seconds without progress of any rank after which all are ended, with a report."""
+    start_timeout: float = 600.0
+    """The same while ranks start and load their weights."""
+    device: str = "auto"
+    """Where the stages compute: an accelerator by the name that torch has for it, or cpu; auto takes an accelerator
+    where there is one for every rank."""
+    dtype: str = "auto"
+    """Of weights, hidden states and cache: float32, bfloat16 or float16; auto takes the device's."""
+    threads: int | None = None
+    """Threads of each rank on a CPU; by default the cores divided by the ranks."""
+    max_len: int = 1024
+    """Tokens that a request may have, its prompt and its new ones together."""
+    max_batch: int = 8
+    """Requests in one microbatch."""
+    rows: int | None = None
+    """Requests in the cache at once; by default enough for every microbatch."""
+    record_logits: Path | None = None
+    """For debugging: the last rank writes the logits of every batch to this file (see `reference.pipeline`)."""
+
+    def __post_init__(self) -> None:
+        least = {"pp": 1, "depth": 0, "max_len": 2, "max_batch": 1, "rows": 1, "threads": 1}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is not None and value < bound:
+                raise ValueError(f"{name} is {value}; give {bound} or more")
+        for name in ("watchdog", "start_timeout"):
+            if not getattr(self, name) >= 4 * HEARTBEAT:
+                raise ValueError(f"{name} is {getattr(self, name)}; give {4 * HEARTBEAT:g} seconds or more")
+
+    @property
+    def slots(self) -> int:
+        """L = P + d, the microbatch slots."""
+        return self.pp + self.depth
+
+    @property
+    def cache_rows(self) -> int:
+        """Rows of the KV cache."""
+        return self.rows if self.rows is not None else self.slots * self.max_batch
+
+    @property
+    def threads_per_rank(self) -> int:
+        """Threads of one rank on a CPU."""
+        if self.threads is not None:
+            return self.threads
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, cores // self.pp)

@@ -1,0 +1,248 @@
+"""One pipeline stage of a Llama: some layers, with the embedding in front on the first and the head behind on the last.
+
+One forward serves prefill, chunked prefill and decode. It does the same arithmetic on the same shapes
+wherever the layers are cut, so the logits of any split are bit-equal to those of one stage.
+
+Shape suffixes of tensor names: B batch, T new tokens (padded on the right), S positions of the cache that
+are looked at, H hidden size, N query heads, K KV heads, D head size, E half of it, F feed-forward size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reference.kv_cache import KVCache, Rows
+from reference.llama_config import LlamaConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageBatch:
+    """Which sequences a forward is for: sequence b lies in cache row `rows[b]`, where `start[b]` of its tokens
+    are already, and brings `length[b]` new ones.
+
+    These are numbers of the host, so that no kernel launch waits for a device.
+    """
+
+    rows: tuple[int, ...]
+    start: tuple[int, ...]
+    length: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        assert len(self.rows) == len(self.start) == len(self.length) > 0, f"not one batch: {self}"
+        assert len(set(self.rows)) == len(self.rows), f"two sequences share a row: {self.rows}"
+        assert min(self.start) >= 0 and min(self.length) > 0, f"no tokens: start {self.start}, length {self.length}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """What all layers need to know of a batch, made once a forward."""
+
+    rows: Rows
+    index: tuple[slice, slice] | tuple[Tensor, Tensor]  # where new keys go
+    positions_BT: Tensor
+    span: int  # S
+    mask_B1TS: Tensor | None  # added to the scores
+    causal: bool  # the mask is the square triangle, and needs no tensor
+
+
+def place(batch: StageBatch, tokens: int, cache: KVCache, like: Tensor) -> Placement:
+    """The placement of a batch of `tokens` padded new tokens each, for tensors of `like`'s dtype and device."""
+    device, span = cache.k_LRKSD.device, max(s + n for s, n in zip(batch.start, batch.length, strict=True))
+    assert max(batch.length) <= tokens, f"lengths {batch.length} of {tokens} tokens"
+    assert span <= cache.max_len, f"position {span - 1} in a cache of {cache.max_len}"
+    assert min(batch.rows) >= 0 and max(batch.rows) < cache.rows, f"rows {batch.rows} in a cache of {cache.rows}"
+    first, count = batch.rows[0], len(batch.rows)
+    neighbours = batch.rows == tuple(range(first, first + count))
+    together = len(set(batch.start)) == 1  # all sequences are equally far
+    full = min(batch.length) == tokens
+
+    start_B1 = torch.tensor(batch.start, device=device)[:, None]
+    step_T = torch.arange(tokens, device=device)
+    positions_BT = start_B1 + step_T
+    rows: Rows = slice(first, first + count) if neighbours else torch.tensor(batch.rows, device=device)
+    index: tuple[slice, slice] | tuple[Tensor, Tensor]
+    if neighbours and together and full:
+        index = (slice(first, first + count), slice(batch.start[0], span))
+    else:
+        length_B1 = torch.tensor(batch.length, device=device)[:, None]
+        rows_B1 = torch.tensor(batch.rows, device=device)[:, None]
+        index = (rows_B1, torch.where(step_T < length_B1, positions_BT, cache.spare))
+
+    causal = tokens > 1 and max(batch.start) == 0
+    mask_B1TS = None
+    if not causal and not (tokens == 1 and together):
+        positions_S = torch.arange(span, device=device)
+        seen_BTS = positions_S <= positions_BT[: 1 if together else count, :, None]
+        mask_B1TS = torch.zeros(seen_BTS.shape, dtype=like.dtype, device=device).masked_fill_(~seen_BTS, -math.inf)[
+            :, None
+        ]
+    return Placement(rows=rows, index=index, positions_BT=positions_BT, span=span, mask_B1TS=mask_B1TS, causal=causal)
+
+
+def rope_frequencies(config: LlamaConfig, device: torch.device) -> Tensor:
+    """Angle per position of each pair of a head, [E] float32, with the scaling of Llama 3.1 where the config has it."""
+    exponent_E = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float32) / config.head_dim
+    plain_E = 1.0 / config.rope_theta**exponent_E
+    scaling = config.rope_scaling
+    if scaling is None:
+        return plain_E
+    turns_E = scaling.original_max_position * plain_E / (2 * math.pi)  # full turns within the original context
+    keep_E = (turns_E - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
+    keep_E = keep_E.clamp(0.0, 1.0)
+    return (1 - keep_E) * plain_E / scaling.factor + keep_E * plain_E
+
+
+def rotate(x_BTXD: Tensor, cos_BT1E: Tensor, sin_BT1E: Tensor) -> Tensor:
+    """Rope: turns the pairs (d, d + E) of each head. X is any number of heads."""
+    a_BTXE, b_BTXE = x_BTXD.chunk(2, dim=-1)
+    return torch.cat((a_BTXE * cos_BT1E - b_BTXE * sin_BT1E, b_BTXE * cos_BT1E + a_BTXE * sin_BT1E), dim=-1)
+
+
+def empty(*shape: int, dtype: torch.dtype, device: torch.device) -> nn.Parameter:
+    """A weight that a checkpoint fills."""
+    return nn.Parameter(torch.empty(shape, dtype=dtype, device=device), requires_grad=False)
+
+
+class Layer(nn.Module):
+    """Attention and feed-forward with their norms. Weights that read the same input are one matrix."""
+
+    def __init__(self, config: LlamaConfig, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__()
+        self.config = config
+        q, kv = config.heads * config.head_dim, config.kv_heads * config.head_dim
+        self.qkv = empty(q + 2 * kv, config.hidden, dtype=dtype, device=device)
+        self.out = empty(config.hidden, q, dtype=dtype, device=device)
+        self.gate_up = empty(2 * config.intermediate, config.hidden, dtype=dtype, device=device)
+        self.down = empty(config.hidden, config.intermediate, dtype=dtype, device=device)
+        self.attention_norm = empty(config.hidden, dtype=dtype, device=device)
+        self.mlp_norm = empty(config.hidden, dtype=dtype, device=device)
+
+    def checkpoint_views(self) -> dict[str, Tensor]:
+        """Name in a checkpoint, after the layer's prefix, to the memory that its tensor fills."""
+        config = self.config
+        q, kv = config.heads * config.head_dim, config.kv_heads * config.head_dim
+        q_view, k_view, v_view = self.qkv.split((q, kv, kv))
+        gate_view, up_view = self.gate_up.chunk(2)
+        return {
+            "self_attn.q_proj": q_view,
+            "self_attn.k_proj": k_view,
+            "self_attn.v_proj": v_view,
+            "self_attn.o_proj": self.out,
+            "mlp.gate_proj": gate_view,
+            "mlp.up_proj": up_view,
+            "mlp.down_proj": self.down,
+            "input_layernorm": self.attention_norm,
+            "post_attention_layernorm": self.mlp_norm,
+        }
+
+    def forward(
+        self, x_BTH: Tensor, place: Placement, cos_BT1E: Tensor, sin_BT1E: Tensor, cache: KVCache, layer: int
+    ) -> Tensor:
+        """Hidden states after this layer; its new keys and values are in `cache`, as layer `layer`."""
+        c = self.config
+        normed_BTH = F.rms_norm(x_BTH, (c.hidden,), self.attention_norm, c.rms_eps)
+        qkv_BTXD = F.linear(normed_BTH, self.qkv).unflatten(-1, (-1, c.head_dim))
+        qk_BTXD = rotate(qkv_BTXD[:, :, : c.heads + c.kv_heads], cos_BT1E, sin_BT1E)
+        q_BTND, k_BTKD = qk_BTXD.split((c.heads, c.kv_heads), dim=2)
+        cache.write(layer, place.index, k_BTKD, qkv_BTXD[:, :, c.heads + c.kv_heads :])
+        k_BKSD, v_BKSD = cache.read(layer, place.rows, place.span)
+        attended_BNTD = F.scaled_dot_product_attention(
+            q_BTND.transpose(1, 2),
+            k_BKSD,
+            v_BKSD,
+            attn_mask=place.mask_B1TS,
+            is_causal=place.causal,
+            enable_gqa=c.heads != c.kv_heads,
+        )
+        # In place from here on, but never in x_BTH, which belongs to the caller.
+        x_BTH = F.linear(attended_BNTD.transpose(1, 2).flatten(2), self.out).add_(x_BTH)
+        normed_BTH = F.rms_norm(x_BTH, (c.hidden,), self.mlp_norm, c.rms_eps)
+        gate_BTF, up_BTF = F.linear(normed_BTH, self.gate_up).chunk(2, dim=-1)
+        return F.linear(F.silu(gate_BTF, inplace=True).mul_(up_BTF), self.down).add_(x_BTH)
+
+
+class Stage(nn.Module):
+    """Layers `layers` of a Llama, with the embedding if `first` and the final norm and head if `last`.
+
+    The weights are uninitialised: `reference.weights.load_stage` fills them.
+    """
+
+    def __init__(
+        self,
+        config: LlamaConfig,
+        layers: range,
+        first: bool,
+        last: bool,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        super().__init__()
+        assert 0 <= layers.start < layers.stop <= config.layers, f"{layers} of {config.layers} layers"
+        self.config, self.span, self.first, self.last = config, layers, first, last
+        self.layers = nn.ModuleList(Layer(config, dtype, device) for _ in layers)
+        if first:
+            self.embedding = empty(config.vocab_size, config.hidden, dtype=dtype, device=device)
+        if last:
+            self.norm = empty(config.hidden, dtype=dtype, device=device)
+            shared = first and config.tied
+            self.head = (
+                self.embedding if shared else empty(config.vocab_size, config.hidden, dtype=dtype, device=device)
+            )
+        self.frequencies_E = nn.Buffer(rope_frequencies(config, device), persistent=False)
+
+    def checkpoint_views(self) -> dict[str, Tensor]:
+        """Name in a Hugging Face checkpoint to the memory that its tensor fills; no other tensor is needed.
+
+        A tied table has one name; the last stage holds a copy of its own.
+        """
+        views: dict[str, Tensor] = {}
+        for number, layer in zip(self.span, self.layers, strict=True):
+            assert isinstance(layer, Layer)
+            views |= {f"model.layers.{number}.{name}.weight": view for name, view in layer.checkpoint_views().items()}
+        if self.first:
+            views["model.embed_tokens.weight"] = self.embedding
+        if self.last:
+            views["model.norm.weight"] = self.norm
+            views["model.embed_tokens.weight" if self.config.tied else "lm_head.weight"] = self.head
+        return views
+
+    def forward(self, inputs: Tensor, batch: StageBatch, cache: KVCache, every_position: bool = False) -> Tensor:
+        """Runs the stage on the new tokens of `batch`, and adds them to `cache`.
+
+        inputs: token ids [B, T] int64 on the first stage, hidden states [B, T, H] on the others.
+        Returns hidden states [B, T, H]; on the last stage logits in float32, [B, V] at each sequence's last
+        new token or, with `every_position`, [B, T, V]. What stands at padding is meaningless.
+        """
+        x_BTH = F.embedding(inputs, self.embedding) if self.first else inputs
+        placement = place(batch, x_BTH.shape[1], cache, x_BTH)
+        angles_BT1E = (placement.positions_BT[..., None] * self.frequencies_E)[:, :, None]
+        cos_BT1E, sin_BT1E = angles_BT1E.cos().to(x_BTH.dtype), angles_BT1E.sin().to(x_BTH.dtype)
+        for number, layer in enumerate(self.layers):
+            x_BTH = layer(x_BTH, placement, cos_BT1E, sin_BT1E, cache, number)
+        if not self.last:
+            return x_BTH
+        if not every_position:
+            last_B = torch.tensor(batch.length, device=x_BTH.device) - 1
+            x_BTH = x_BTH[torch.arange(len(batch.length), device=x_BTH.device), last_B]
+        return F.linear(F.rms_norm(x_BTH, (self.config.hidden,), self.norm, self.config.rms_eps), self.head).float()
+
+
+def partition_layers(layers: int, stages: int) -> list[range]:
+    """Layers of each stage, in order, as even as can be: the first `layers % stages` stages have one more.
+
+    The earlier ones are larger because the last also has the head. Raises ValueError when there are fewer
+    layers than stages, or no stage.
+    """
+    if stages < 1:
+        raise ValueError(f"{stages} pipeline stages; give 1 or more")
+    if stages > layers:
+        raise ValueError(f"{stages} pipeline stages for {layers} layers leave a stage empty; give at most {layers}")
+    size, larger = divmod(layers, stages)
+    cuts = [stage * size + min(stage, larger) for stage in range(stages + 1)]
+    return [range(begin, end) for begin, end in pairwise(cuts)]

@@ -1,0 +1,211 @@
+"""What a Llama checkpoint says of itself, and the shapes that are known by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Llama3Scaling:
+    """Rope scaling of Llama 3.1: long wavelengths are stretched by `factor`, short ones kept, those between blended.
+
+    Source: the model card and `rope_type` "llama3" of Hugging Face configurations.
+    """
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_max_position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlamaConfig:
+    """The shape of a Llama. Raises ValueError when the numbers do not fit together."""
+
+    vocab_size: int
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    rms_eps: float
+    rope_theta: float
+    rope_scaling: Llama3Scaling | None = None
+    tied: bool
+    max_position: int
+    bos: int | None = None
+    eos: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        sizes = ("vocab_size", "hidden", "layers", "heads", "kv_heads", "head_dim", "intermediate", "max_position")
+        for name in sizes:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"{self.heads} heads cannot share {self.kv_heads} KV heads evenly; give a divisor")
+        if self.head_dim % 2:
+            raise ValueError(f"head_dim is {self.head_dim}; rope turns pairs, so give an even one")
+
+    @classmethod
+    def from_hf(cls, folder: Path) -> LlamaConfig:
+        """The shape that a Hugging Face folder's config.json gives, as version 4 or 5 of transformers wrote it.
+
+        Raises ValueError when the file is missing or unreadable, lacks a value, or asks for something that a
+        plain Llama does not have.
+        """
+        path = folder / "config.json"
+        raw = _read_json(path)
+        try:
+            return _from_raw(raw, _end_tokens(raw, folder / "generation_config.json"))
+        except KeyError as missing:
+            raise ValueError(f"{path}: {missing} is missing; is this the config.json of a Llama checkpoint?") from None
+        except (TypeError, ValueError) as wrong:
+            raise ValueError(f"{path}: {wrong}") from None
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights, a tied table counted once."""
+        attention = 2 * self.hidden * self.head_dim * (self.heads + self.kv_heads)
+        layer = attention + 3 * self.hidden * self.intermediate + 2 * self.hidden
+        tables = (1 if self.tied else 2) * self.vocab_size * self.hidden
+        return self.layers * layer + tables + self.hidden
+
+
+SHAPES: Mapping[str, LlamaConfig] = MappingProxyType(
+    {
+        "llama-3.1-8b": LlamaConfig(
+            vocab_size=128256,
+            hidden=4096,
+            layers=32,
+            heads=32,
+            kv_heads=8,
+            head_dim=128,
+            intermediate=14336,
+            rms_eps=1e-5,
+            rope_theta=500000.0,
+            rope_scaling=Llama3Scaling(
+                factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position=8192
+            ),
+            tied=False,
+            max_position=131072,
+            bos=128000,
+            eos=(128001,),
+        ),
+        "smollm2": LlamaConfig(
+            vocab_size=49152,
+            hidden=576,
+            layers=30,
+            heads=9,
+            kv_heads=3,
+            head_dim=64,
+            intermediate=1536,
+            rms_eps=1e-5,
+            rope_theta=100000.0,
+            tied=True,
+            max_position=8192,
+            bos=1,
+            eos=(2,),
+        ),
+        "tiny": LlamaConfig(
+            vocab_size=256,
+            hidden=64,
+            layers=6,
+            heads=4,
+            kv_heads=2,
+            head_dim=16,
+            intermediate=128,
+            rms_eps=1e-5,
+            rope_theta=10000.0,
+            tied=False,
+            max_position=512,
+        ),
+    }
+)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist; name a folder with config.json and *.safetensors files")
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as wrong:
+        raise ValueError(f"{path} is not JSON ({wrong}); fetch the file again") from None
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path} holds no JSON object; fetch the file again")
+    return raw
+
+
+def _from_raw(raw: Mapping[str, Any], eos: tuple[int, ...]) -> LlamaConfig:
+    _refuse_other_models(raw)
+    heads = int(raw["num_attention_heads"])
+    hidden = int(raw["hidden_size"])
+    rope = raw.get("rope_parameters") or {
+        "rope_theta": raw.get("rope_theta", 10000.0),
+        **(raw.get("rope_scaling") or {}),
+    }
+    return LlamaConfig(
+        vocab_size=int(raw["vocab_size"]),
+        hidden=hidden,
+        layers=int(raw["num_hidden_layers"]),
+        heads=heads,
+        kv_heads=int(raw.get("num_key_value_heads") or heads),
+        head_dim=int(raw.get("head_dim") or hidden // heads),
+        intermediate=int(raw["intermediate_size"]),
+        rms_eps=float(raw["rms_norm_eps"]),
+        rope_theta=float(rope["rope_theta"]),
+        rope_scaling=_scaling(rope),
+        tied=bool(raw.get("tie_word_embeddings", False)),
+        max_position=int(raw["max_position_embeddings"]),
+        bos=raw.get("bos_token_id"),
+        eos=eos,
+    )
+
+
+PLAIN: Mapping[str, tuple[object, ...]] = {
+    "model_type": ("llama",),
+    "hidden_act": ("silu",),
+    "attention_bias": (False, None),
+    "mlp_bias": (False, None),
+    "quantization_config": (None,),
+    "partial_rotary_factor": (1.0, None),
+}
+"""Values that the stage implements; the first is the default of a key that is absent, but for the model type."""
+
+
+def _refuse_other_models(raw: Mapping[str, Any]) -> None:
+    given: dict[str, object] = {
+        "model_type": raw["model_type"],
+        **{key: raw.get(key, allowed[0]) for key, allowed in PLAIN.items()},
+    }
+    for key, value in given.items():
+        if value not in PLAIN[key]:
+            raise ValueError(
+                f"{key} is {value!r}, but only {PLAIN[key][0]!r} is implemented; choose another checkpoint"
+            )
+
+
+def _scaling(rope: Mapping[str, Any]) -> Llama3Scaling | None:
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind == "default":
+        return None
+    if kind != "llama3":
+        raise ValueError(f"rope type {kind!r} is not implemented, default and llama3 are; choose another checkpoint")
+    return Llama3Scaling(
+        factor=float(rope["factor"]),
+        low_freq_factor=float(rope["low_freq_factor"]),
+        high_freq_factor=float(rope["high_freq_factor"]),
+        original_max_position=int(rope["original_max_position_embeddings"]),
+    )
+
+
+def _end_tokens(raw: Mapping[str, Any], generation: Path) -> tuple[int, ...]:
+    # Instruction-tuned checkpoints name their end of turn only in generation_config.json.
+    sources = [_read_json(generation), raw] if generation.is_file() else [raw]
+    given: Any = next((source["eos_token_id"] for source in sources if source.get("eos_token_id") is not None), [])
+    return tuple(given) if isinstance(given, list) else (int(given),)

@@ -1,0 +1,178 @@
+"""Drives `model.serving` with tensors: the loop decides what a rank does next, this page does it.
+
+Shapes: B requests of a microbatch, T new tokens of each (padded), H hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from model.orderings import Ordering
+from model.serving import Phase, Step, serving_loop
+from reference.board import Board
+from reference.config import HEARTBEAT
+from reference.device import Device
+from reference.kv_cache import KVCache
+from reference.llama import Stage, StageBatch
+from reference.requests import Arrivals, Token, decode_arrivals
+from reference.scheduler import Batch, Scheduler
+from reference.transport import Transport
+
+Observer = Callable[[Batch, Tensor], None]
+"""Is shown every batch and its logits [B, V] on the last rank."""
+
+
+class Clients(Protocol):
+    """What rank 0 serves."""
+
+    def poll(self, wait: float) -> Arrivals:
+        """What arrived since the last call; waits for something for at most `wait` seconds."""
+
+    def deliver(self, tokens: list[Token]) -> None:
+        """Takes new tokens."""
+
+
+class Pipeline:
+    """One rank: its stage and cache, its scheduler, its connections. `clients` is for rank 0 only."""
+
+    def __init__(
+        self,
+        *,
+        rank: int,
+        ranks: int,
+        device: Device,
+        dtype: torch.dtype,
+        stage: Stage,
+        cache: KVCache,
+        scheduler: Scheduler,
+        transport: Transport,
+        board: Board,
+        clients: Clients | None = None,
+        observe: Observer | None = None,
+    ) -> None:
+        assert (clients is not None) == (rank == 0), "clients talk to rank 0"
+        self._rank, self._ranks, self._last = rank, ranks, rank == ranks - 1
+        self._device, self._dtype, self._stage, self._cache = device, dtype, stage, cache
+        self._scheduler, self._transport, self._board = scheduler, transport, board
+        self._clients, self._observe = clients, observe
+        self._copies = device.stream()
+
+        self._iteration = -1
+        self._go_on = True
+        self._arrivals = Arrivals()
+        self._batches: dict[int, Batch] = {}
+        self._hidden_BTH: Tensor | None = None  # of the batch at hand: into the stage, then out of it
+        self._sampled_B: dict[int, Tensor] = {}  # by slot, until the last rank sends them
+        # A slot takes its next batch before its last output has been passed on, so outputs are kept apart from slots.
+        self._arrived: tuple[Tensor, Tensor, Any] | None = None  # tokens [B], their copy on the host, its event
+        self._held_B: Tensor | None = None
+
+    @torch.inference_mode()
+    def run(self, *, depth: int, ordering: Ordering) -> None:
+        """Serves until told to stop and everything in flight is finished. Raises PeerLost."""
+        loop = serving_loop(rank=self._rank, ranks=self._ranks, depth=depth, ordering=ordering)
+        answer: bool | None = None
+        while True:
+            try:
+                step = loop.send(answer)
+            except StopIteration:
+                return
+            if step.phase in (Phase.POLL, Phase.RECV_REQUESTS):
+                self._iteration += 1
+            peer = None if step.op is None else self._transport.waits_for(step.op)
+            self._board.enter(
+                self._rank, step.phase, step.op, waits_for=peer, slot=step.slot, iteration=self._iteration
+            )
+            answer = self._do(step)
+
+    def _do(self, step: Step) -> bool | None:
+        slot = step.slot
+        match step.phase:
+            case Phase.POLL:
+                assert self._clients is not None
+                idle = self._scheduler.idle and self._held_B is None
+                return self._take(self._clients.poll(HEARTBEAT if idle else 0.0))
+            case Phase.RECV_REQUESTS:
+                return self._take(decode_arrivals(self._message(step)))
+            case Phase.SEND_REQUESTS:
+                self._message(step, self._arrivals.encode())
+            case Phase.FORM:
+                batch = self._scheduler.form(slot)
+                if batch is None:
+                    return False
+                self._batches[slot] = batch
+                return True
+            case Phase.RECV_PROXY:
+                shape = (*self._batches[slot].shape, self._stage.config.hidden)
+                self._hidden_BTH = self._message(step, self._empty(*shape, dtype=self._dtype))
+            case Phase.LAUNCH:
+                self._launch(slot, self._batches[slot])
+            case Phase.SEND_PROXY:
+                self._message(step, self._hidden_BTH)
+            case Phase.SEND_OUTPUT:
+                self._message(step, self._sampled_B.pop(slot) if self._last else self._held_B)
+                self._held_B = None
+            case Phase.RECV_OUTPUT:
+                requests = len(self._batches[slot].rows)
+                self._arrive(self._message(step, self._empty(requests, dtype=torch.int64)))
+            case Phase.KEEP_OUTPUT:
+                self._arrive(self._sampled_B.pop(slot))
+            case Phase.FINISH:
+                self._finish(slot)
+            case Phase.SETTLE:
+                self._message(step)
+        return None
+
+    def _message(self, step: Step, *payloads: Any) -> Any:
+        """Performs the step's operation; what a receive brought."""
+        assert step.op is not None and None not in payloads, f"{step} without its payload"
+        return self._transport.perform(step.op, *payloads)
+
+    def _take(self, arrivals: Arrivals) -> bool:
+        """Takes in the arrivals of this iteration; whether to go on."""
+        self._arrivals = arrivals
+        self._scheduler.take(arrivals)
+        self._go_on = self._go_on and not arrivals.stop
+        return self._go_on
+
+    def _launch(self, slot: int, batch: Batch) -> None:
+        """The stage's forward. It and the sends are queued on one stream, so a send needs no event of its own."""
+        if self._rank == 0:
+            inputs = torch.tensor(batch.padded(), dtype=torch.int64, device=self._device.torch)
+        else:
+            assert self._hidden_BTH is not None
+            inputs = self._hidden_BTH
+        placed = StageBatch(rows=batch.rows, start=batch.starts, length=batch.lengths)
+        out = self._stage(inputs, placed, self._cache)
+        if self._last:
+            self._sampled_B[slot] = out.argmax(dim=-1)
+            if self._observe is not None:
+                self._observe(batch, out)
+        else:
+            self._hidden_BTH = out
+
+    def _arrive(self, tokens_B: Tensor) -> None:
+        """Starts to copy tokens to the host, beside whatever the device computes next."""
+        self._copies.wait_stream(self._device.current_stream())
+        with self._device.on_stream(self._copies):
+            self._arrived = tokens_B, tokens_B.to("cpu", non_blocking=True), self._copies.record_event()
+
+    def _finish(self, slot: int) -> None:
+        """Gives the tokens of a batch that came back to the scheduler, and keeps them to be passed on."""
+        assert self._arrived is not None
+        tokens_B, on_host_B, copied = self._arrived
+        copied.synchronize()
+        self._arrived = None
+        del self._batches[slot]
+        new = self._scheduler.finish(slot, on_host_B.tolist())
+        if self._clients is not None and new:
+            self._clients.deliver(new)
+        if not self._last:
+            self._held_B = tokens_B
+
+    def _empty(self, *shape: int, dtype: torch.dtype) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device=self._device.torch)

@@ -1,0 +1,61 @@
+"""Before the first message: would the loop that is about to run hang on the libraries that it will run on?
+
+The engine's own loop is unrolled with every slot full, which is when its ring closes, and the model decides.
+Three rounds of all slots are enough: a circuit closes within P iterations that carry a batch (statement 8).
+"""
+
+from __future__ import annotations
+
+from model import Result, check
+from model.orderings import NAMED, Ordering, ordering
+from model.semantics import Semantics, semantics
+from model.serving import CONTROL, DATA, unroll
+
+BLOCKING_ISEND = "rendezvous"
+"""The declared semantics of a backend whose isend is made to block until its receive is posted."""
+
+
+class DeadlockAhead(ValueError):
+    """The model says that the pipeline would hang. Carries the model's `result`."""
+
+    def __init__(self, message: str, result: Result) -> None:
+        self.result = result
+        super().__init__(message)
+
+
+def choose(name: str, *, ranks: int, data: str) -> Ordering:
+    """The ordering of a name; `auto` is parity where an isend waits for its receive, and send-first elsewhere.
+
+    data: the declared semantics of the data communicator. Raises ValueError on an unknown name of either.
+    """
+    if name == "auto":
+        name = "parity" if semantics(data).isend_returns == "match" else "send-first"
+    return ordering(name, ranks)
+
+
+def predict(*, ranks: int, depth: int, policy: Ordering, control: str, data: str) -> Result:
+    """The model's verdict on the serving loop with every slot full. `control`, `data`: declared semantics."""
+    program = unroll(ranks=ranks, depth=depth, ordering=policy, present=[True] * (3 * (ranks + depth)))
+    world: dict[str, Semantics] = {CONTROL: semantics(control), DATA: semantics(data)}
+    return check(program, world)
+
+
+def preflight(*, ranks: int, depth: int, policy: Ordering, control: str, data: str) -> Result:
+    """The model's verdict, which is `ok`; raises DeadlockAhead, with circuit and cure, on any other."""
+    result = predict(ranks=ranks, depth=depth, policy=policy, control=control, data=data)
+    if result.verdict == "ok":
+        return result
+    circuit = ", ".join(
+        f"rank {item.rank} in {item.op} waits for rank {', '.join(map(str, item.waits_for))}" for item in result.circuit
+    )
+    cures = [
+        name
+        for name, other in sorted(NAMED.items(), key=lambda item: item[0] != "parity")
+        if predict(ranks=ranks, depth=depth, policy=other, control=control, data=data).verdict == "ok"
+    ]
+    cure = f"use --ordering {cures[0]}" if cures else "use a backend whose isend returns at once"
+    raise DeadlockAhead(
+        f"ordering {policy.name} with {ranks} ranks would end in a {result.verdict} where data messages are sent "
+        f"as in {data!r}: {circuit}; {cure} (or run it all the same with --no-preflight)",
+        result,
+    )

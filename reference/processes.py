@@ -1,0 +1,80 @@
+"""How the processes of the ranks begin and end: fast, and none is ever left behind.
+
+Ranks are forked from a server process that has imported torch once, and has done nothing else.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import connection, forkserver
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
+
+PRELOAD = "reference.worker"
+_PR_SET_PDEATHSIG = 1
+
+
+def context() -> ForkServerContext | SpawnContext:
+    """The way to start a rank: from the fork server, or where the system has none, from scratch."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload([PRELOAD])
+    return found
+
+
+def warm_up() -> None:
+    """Starts the fork server, which imports torch, while the caller goes on with something else."""
+    if context().get_start_method() == "forkserver":
+        with interrupts_held():
+            forkserver.ensure_running()
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Processes started inside never see the terminal's Ctrl-C: it is the engine that ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with_parent() -> None:
+    """Called by a rank: it ends when the engine's process does, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":  # the process that forked this one ends with the engine
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "called by the engine's own process"
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent watch", daemon=True).start()
+
+
+def end(processes: Sequence[BaseProcess], *, grace: float = 2.0) -> None:
+    """Ends every process: asks, and after `grace` seconds kills. Returns when none is left."""
+    for process in processes:
+        if process.is_alive():
+            process.terminate()
+    deadline = time.monotonic() + grace
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+        if process.is_alive():  # a suspended process does not hear the request
+            process.kill()
+    for process in processes:
+        process.join()

@@ -1,0 +1,83 @@
+"""Weights of a Llama in a Hugging Face folder: one safetensors file, or shards and their index."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from reference.llama_config import LlamaConfig
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+FETCH_AGAIN = "fetch the file again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderSource:
+    """A folder with config.json and safetensors files."""
+
+    folder: Path
+
+    def config(self) -> LlamaConfig:
+        """The shape that config.json gives."""
+        return LlamaConfig.from_hf(self.folder)
+
+    def fill(self, views: Mapping[str, Tensor], config: LlamaConfig) -> None:
+        """Copies each named tensor into its view; no other tensor, and no file without one, is read.
+
+        Raises ValueError, naming file and tensor, when one is missing, cut short or of the wrong shape.
+        """
+        by_file: dict[Path, list[str]] = defaultdict(list)
+        for name, path in self._files_of(list(views)).items():
+            by_file[path].append(name)
+        for path, names in by_file.items():
+            _fill_from(path, {name: views[name] for name in names})
+
+    def _files_of(self, names: list[str]) -> dict[str, Path]:
+        index, single = self.folder / INDEX, self.folder / SINGLE
+        if not index.is_file():
+            if not single.is_file():
+                raise ValueError(
+                    f"{self.folder} holds neither {SINGLE} nor {INDEX}; "
+                    "name a folder of safetensors, or convert the checkpoint"
+                )
+            return dict.fromkeys(names, single)
+        try:
+            shard_of = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{index} is not a safetensors index; {FETCH_AGAIN}") from None
+        missing = [name for name in names if name not in shard_of]
+        if missing:
+            raise ValueError(f"{index}: tensor {missing[0]!r} is missing; {FETCH_AGAIN}")
+        return {name: self.folder / shard_of[name] for name in names}
+
+
+def _fill_from(path: Path, views: Mapping[str, Tensor]) -> None:
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist, though {INDEX} names it for {next(iter(views))!r}; fetch the shard")
+    try:
+        with safe_open(path, framework="pt") as file:
+            stored = set(file.keys())
+            for name, view in views.items():
+                if name not in stored:
+                    raise ValueError(f"{path}: tensor {name!r} is missing; {FETCH_AGAIN}")
+                shape = list(file.get_slice(name).get_shape())
+                if shape != list(view.shape):
+                    raise ValueError(
+                        f"{path}: tensor {name!r} has shape {shape}, expected {list(view.shape)}; "
+                        "its config.json belongs to another checkpoint"
+                    )
+                tensor = file.get_tensor(name)
+                if not tensor.is_floating_point():
+                    raise ValueError(
+                        f"{path}: tensor {name!r} is {tensor.dtype}; quantised weights are not implemented"
+                    )
+                view.copy_(tensor)
+    except (SafetensorError, OSError) as wrong:
+        raise ValueError(f"{path} cannot be read ({wrong}); {FETCH_AGAIN}") from None

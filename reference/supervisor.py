@@ -1,0 +1,156 @@
+"""The processes of one pipeline, seen from the engine: started, heard, and ended when one dies or all stand still.
+
+Only one thread may touch the processes (their exit status can be read once), so all of it happens in `listen`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from multiprocessing import connection
+from multiprocessing.connection import Connection
+from typing import Any
+
+import psutil
+
+from reference import processes, worker
+from reference.board import Board
+from reference.watchdog import PipelineStuck, RankDied, Watchdog
+from reference.worker import Assignment
+
+GLANCE = 0.25
+"""Seconds between two looks at the board."""
+
+AFTERMATH = 1.0
+"""Seconds in which the others may still say what they saw when a rank fails: the first to speak may be a victim."""
+
+
+class Ranks:
+    """The processes of the ranks, started by `__init__`, gone when `listen` ends."""
+
+    def __init__(self, assignments: Sequence[Assignment], *, watchdog: float, start_timeout: float) -> None:
+        context = processes.context()
+        self._board = Board(context, len(assignments))
+        self._watchdog = Watchdog(self._board, limit=watchdog, start_limit=start_timeout, glance=2 * GLANCE)
+        self._pipes: dict[int, Connection] = {}
+        self._failures: dict[int, dict[str, str]] = {}
+        self._wake, self._waker = context.Pipe(duplex=False)
+        self._processes = []
+        with processes.interrupts_held():
+            for given in assignments:
+                ours, theirs = context.Pipe()
+                process = context.Process(
+                    target=worker.main, args=(given, self._board, theirs), name=f"rank {given.rank}", daemon=True
+                )
+                self._pipes[given.rank] = ours
+                self._processes.append(process)
+                process.start()
+                theirs.close()
+        self._front = self._pipes[0]
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process of each rank."""
+        return tuple(process.pid or 0 for process in self._processes)
+
+    def send(self, data: bytes) -> None:
+        """Sends to rank 0; OSError once it is gone. One thread at a time."""
+        self._front.send_bytes(data)
+
+    def quit(self) -> None:
+        """Makes `listen` end every process now; any thread may ask for it."""
+        with suppress(OSError):  # it has ended already
+            self._waker.send_bytes(b"quit")
+
+    def listen(self) -> Iterator[tuple[int, str, Any]]:
+        """What the ranks say, as (rank, key, value), until all have ended.
+
+        Raises PipelineStuck, RankDied, or ValueError for a mistake of the user's that a rank found. However
+        it ends, every process has ended before.
+        """
+        try:
+            while self._pipes or any(process.exitcode is None for process in self._processes):
+                sources: list[Any] = [*self._pipes.values(), *self._sentinels(), self._wake]
+                ready = connection.wait(sources, timeout=GLANCE)
+                if self._wake in ready:
+                    return
+                yield from self._hear(ready)
+                if self._failures or any(process.exitcode for process in self._processes):
+                    yield from self._aftermath()
+                    raise self._blame()
+                if self._watchdog.look(time.monotonic()):
+                    raise self._stuck()
+        finally:
+            processes.end(self._processes)
+            for pipe in (*self._pipes.values(), self._wake):
+                pipe.close()
+
+    def _sentinels(self) -> list[int]:
+        return [process.sentinel for process in self._processes if process.exitcode is None]
+
+    def _hear(self, ready: Sequence[object]) -> Iterator[tuple[int, str, Any]]:
+        for rank, pipe in list(self._pipes.items()):
+            if pipe not in ready:
+                continue
+            try:
+                key, value = worker.hear(pipe)
+            except (EOFError, OSError):
+                del self._pipes[rank]
+                pipe.close()
+                continue
+            if key == worker.FAILED:
+                self._failures[rank] = value
+            else:
+                yield rank, key, value
+
+    def _aftermath(self) -> Iterator[tuple[int, str, Any]]:
+        """Hears the others out, until it is clear who is to blame or nobody says anything more."""
+        deadline = time.monotonic() + AFTERMATH
+        while self._culprit() is None and (left := deadline - time.monotonic()) > 0:
+            sources: list[Any] = [*self._pipes.values(), *self._sentinels()]
+            if not sources:
+                return
+            yield from self._hear(connection.wait(sources, timeout=left))
+
+    def _culprit(self) -> int | None:
+        """The rank whose failure is no consequence of another's."""
+        for rank, process in enumerate(self._processes):
+            if process.exitcode and process.exitcode < 0:
+                return rank
+        kinds = {rank: failure["kind"] for rank, failure in sorted(self._failures.items())}
+        for rank, process in enumerate(self._processes):
+            speechless = process.exitcode and rank not in kinds and rank not in self._pipes
+            if kinds.get(rank, worker.LOST) != worker.LOST or speechless:
+                return rank
+        return None
+
+    def _blame(self) -> Exception:
+        rank = self._culprit()
+        if rank is None:
+            ended = (rank for rank, process in enumerate(self._processes) if process.exitcode)
+            rank = min([*self._failures, *ended])
+        failure = self._failures.get(rank, {"kind": worker.CRASH, "text": ""})
+        if failure["kind"] == worker.USAGE:
+            return ValueError(failure["text"])
+        return RankDied(
+            rank=rank,
+            exitcode=self._processes[rank].exitcode,
+            position=self._board.read(rank),
+            reason=failure["text"],
+        )
+
+    def _stuck(self) -> PipelineStuck:
+        return PipelineStuck(
+            positions=self._board.positions(),
+            seconds=self._watchdog.limit,
+            now=time.monotonic(),
+            stopped=[rank for rank, pid in enumerate(self.pids) if _suspended(pid)],
+        )
+
+
+def _suspended(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False

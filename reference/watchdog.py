@@ -1,0 +1,146 @@
+"""When the pipeline stands still: who waits for whom. And the errors that say so, as values.
+
+The watchdog looks at the board only, so it needs nothing from the ranks that it suspects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from tabulate import tabulate
+
+from model.serving import Phase
+from reference.board import PREPARING, Board, Position
+
+
+class PipelineStuck(RuntimeError):
+    """No rank made progress for `seconds`. Prints as a table.
+
+    circuit: the ranks that wait for each other, each for the next and the last for the first; empty where
+    there is no such circuit, and then somebody is slow. positions: where every rank was. stopped: ranks
+    whose process the system had suspended.
+    """
+
+    def __init__(
+        self, *, positions: Sequence[Position], seconds: float, now: float, stopped: Collection[int] = ()
+    ) -> None:
+        self.positions = tuple(positions)
+        self.seconds = seconds
+        self.now = now
+        self.stopped = frozenset(stopped)
+        self.circuit = find_circuit(self.positions, leave_out=self.stopped)
+        super().__init__(self.positions, seconds)
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [
+                f"no rank made progress for {self.seconds:g} s: {self._cause()}",
+                table(self.positions, self.now),
+                f"what to do: {self._remedy()}",
+            ]
+        )
+
+    def _cause(self) -> str:
+        if self.circuit:
+            return f"deadlock, rank {' -> rank '.join(map(str, (*self.circuit, self.circuit[0])))} wait for each other"
+        if self.stopped:
+            return f"the process of rank {_listed(self.stopped)} is suspended"
+        busy = [item for item in self.positions if item.peer is None]
+        if busy:
+            return f"rank {_listed(item.rank for item in busy)} is slow, not stuck, in: {busy[0].phase}"
+        return "the ranks wait for each other's messages, but in no circuit"
+
+    def _remedy(self) -> str:
+        if self.circuit:
+            return "choose another ordering (the preflight tells which are free of deadlock)"
+        if self.stopped:
+            return "let the process continue, and start again"
+        if any(item.phase in PREPARING for item in self.positions):
+            return "raise start_timeout, or read the checkpoint from a faster disk"
+        return "raise the watchdog's time, or give the ranks less to do at once (max_batch, the prompts)"
+
+
+class RankDied(RuntimeError):
+    """A process of the pipeline ended by itself. `exitcode` is negative for a signal; `reason` is what it said."""
+
+    def __init__(self, *, rank: int, exitcode: int | None, position: Position, reason: str = "") -> None:
+        self.rank, self.exitcode, self.position, self.reason = rank, exitcode, position, reason
+        super().__init__(rank, exitcode, position, reason)
+
+    def __str__(self) -> str:
+        how = "failed"
+        if self.exitcode is not None:
+            how = f"was ended by signal {-self.exitcode}" if self.exitcode < 0 else f"ended with status {self.exitcode}"
+        at = f"in iteration {self.position.iteration} at: {self.position.phase} {self.position.op}".rstrip()
+        why = f"\n{self.reason.strip()}" if self.reason else ""
+        return f"rank {self.rank} {how} {at}; the other ranks were ended too: start again{why}"
+
+
+class Watchdog:
+    """Tells when a pipeline stands still.
+
+    limit, start_limit: seconds without progress in the loop, and before it. Time is what the watcher itself
+    saw pass, `glance` seconds at most from one look to the next, so that a suspended watcher accuses nobody.
+    """
+
+    def __init__(self, board: Board, *, limit: float, start_limit: float, glance: float) -> None:
+        self._board = board
+        self._limit = limit
+        self._start_limit = start_limit
+        self._glance = glance
+        self._seen: tuple[int, ...] = ()
+        self._looked: float | None = None
+        self._quiet = 0.0
+
+    def look(self, now: float) -> bool:
+        """Whether the pipeline has stood still for too long."""
+        seen = self._board.progress()
+        passed = 0.0 if self._looked is None else min(now - self._looked, self._glance)
+        self._looked = now
+        if seen != self._seen:
+            self._seen, self._quiet = seen, 0.0
+            return False
+        self._quiet += passed
+        return self._quiet >= self.limit
+
+    @property
+    def limit(self) -> float:
+        """The bound that holds now."""
+        preparing = any(item.phase in PREPARING for item in self._board.positions())
+        return self._start_limit if preparing else self._limit
+
+
+def find_circuit(positions: Sequence[Position], leave_out: Collection[int] = ()) -> tuple[int, ...]:
+    """The ranks of a wait-for circuit, from the lowest; empty if there is none. A rank waits for one at most."""
+    waits = {item.rank: item.peer for item in positions if item.peer is not None and item.rank not in leave_out}
+    for start in sorted(waits):
+        path: list[int] = []
+        rank: int | None = start
+        while rank in waits and rank not in path:
+            path.append(rank)
+            rank = waits[rank]
+        if rank == start:
+            return tuple(path)
+    return ()
+
+
+def table(positions: Sequence[Position], now: float) -> str:
+    """The positions for people, one line a rank."""
+    headers = ("rank", "phase", "operation", "waits for", "iteration", "slot", "since")
+    rows = [
+        (
+            item.rank,
+            item.phase,
+            item.op or "-",
+            "clients" if item.phase == Phase.POLL else "-" if item.peer is None else f"rank {item.peer}",
+            item.iteration,
+            item.slot,
+            f"{now - item.since:.1f} s",
+        )
+        for item in positions
+    ]
+    return tabulate(rows, headers=headers)
+
+
+def _listed(ranks: object) -> str:
+    return ", ".join(str(rank) for rank in sorted(ranks))  # type: ignore[call-overload]

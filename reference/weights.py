@@ -1,0 +1,104 @@
+"""Where the weights of a stage come from: a Hugging Face folder, a GGUF file, or a random generator."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from reference.gguf_weights import GgufSource, smollm2_path
+from reference.llama import Stage
+from reference.llama_config import SHAPES, LlamaConfig
+from reference.safetensors_weights import FolderSource
+
+Load = Literal["checkpoint", "random"]
+
+
+class Source(Protocol):
+    """Something that has weights. Plain data: it can be pickled and sent to another process."""
+
+    def config(self) -> LlamaConfig:
+        """The shape. Raises ValueError when it cannot be read."""
+
+    def fill(self, views: Mapping[str, Tensor], config: LlamaConfig) -> None:
+        """Writes each tensor, by its Hugging Face name, into its memory. Raises ValueError naming what is wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomSource:
+    """Random weights of a shape, the same for every split into stages.
+
+    Each tensor has a generator of its own, seeded by `seed` and the tensor's name. It runs where the tensor
+    lies, since 8 billion numbers take minutes on a host: another kind of device gives other numbers.
+    `like` is the checkpoint whose shape it is, if any: the tokenizer may still come from there.
+    """
+
+    shape: LlamaConfig
+    seed: int = 0
+    like: FolderSource | GgufSource | None = None
+
+    def config(self) -> LlamaConfig:
+        """The shape."""
+        return self.shape
+
+    def fill(self, views: Mapping[str, Tensor], config: LlamaConfig) -> None:
+        """Norms become one; matrices normal with variance 1 / columns, which keeps activations near unit size."""
+        for name, view in views.items():
+            if view.dim() == 1:
+                view.fill_(1.0)
+                continue
+            digest = hashlib.sha256(f"{self.seed} {name}".encode()).digest()
+            generator = torch.Generator(view.device).manual_seed(int.from_bytes(digest[:7]))
+            view.normal_(0.0, view.shape[1] ** -0.5, generator=generator)
+
+
+def resolve_source(name_or_path: str, load: Load = "checkpoint", seed: int = 0) -> Source:
+    """The source of a shape's name (`SHAPES`), a Hugging Face folder or a GGUF file.
+
+    With `load="random"` only the shape is taken. Raises ValueError when there is no such thing, or when
+    only the shape of it is known.
+    """
+    if load == "random" and name_or_path in SHAPES:
+        return RandomSource(shape=SHAPES[name_or_path], seed=seed)
+    source = _checkpoint(name_or_path)
+    return RandomSource(shape=source.config(), seed=seed, like=source) if load == "random" else source
+
+
+def _checkpoint(name_or_path: str) -> FolderSource | GgufSource:
+    if name_or_path == "smollm2":
+        return GgufSource(path=smollm2_path())
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return FolderSource(folder=path)
+    if path.is_file() and path.suffix == ".gguf":
+        return GgufSource(path=path)
+    if name_or_path in SHAPES:
+        raise ValueError(
+            f"the weights of {name_or_path!r} are not part of this package; name the folder that holds them, "
+            "or load random weights (--load random)"
+        )
+    raise ValueError(
+        f"model {name_or_path!r} is no folder, no .gguf file and none of {', '.join(SHAPES)}; "
+        "name a Hugging Face folder with config.json and safetensors"
+    )
+
+
+@torch.no_grad()
+def load_stage(
+    source: Source,
+    config: LlamaConfig,
+    layers: range,
+    first: bool,
+    last: bool,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Stage:
+    """A stage with its weights, of which it reads no others. Raises ValueError naming file, tensor and remedy."""
+    stage = Stage(config, layers, first, last, dtype, device)
+    source.fill(stage.checkpoint_views(), config)
+    return stage.eval()

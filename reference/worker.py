@@ -1,0 +1,160 @@
+"""The process of one rank, from its start to its end, and what it tells the engine."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from model.orderings import ordering
+from model.serving import CONTROL, DATA
+from reference import board as phases
+from reference.board import Board
+from reference.config import EngineConfig
+from reference.device import HOST_BACKEND, select_device, select_dtype
+from reference.kv_cache import KVCache
+from reference.llama import partition_layers
+from reference.pipeline import Pipeline
+from reference.processes import end_with_parent
+from reference.requests import Arrivals, Token, decode_arrivals, encode_tokens
+from reference.scheduler import Batch, Scheduler
+from reference.transport import PeerLost, Transport, join, meet_locally
+from reference.weights import Source, load_stage
+
+READY, TOKENS, FAILED = "ready", "tokens", "failed"
+"""What a rank says to the engine: JSON objects whose only key is one of these."""
+
+USAGE, LOST, CRASH = "usage", "lost", "crash"
+"""Kinds of failure: the user's mistake, a connection that broke (so another rank is to blame), anything else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """All that a rank is told when its process starts. `ordering` is the policy's name, already chosen."""
+
+    rank: int
+    config: EngineConfig
+    ordering: str
+    source: Source
+    store_port: int
+
+
+class PipeClients:
+    """The clients of rank 0: the engine at the other end of a pipe."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def poll(self, wait: float) -> Arrivals:
+        """What arrived since the last call. Raises EOFError once the engine is gone."""
+        arrivals = Arrivals()
+        while self._pipe.poll(wait):
+            arrivals += decode_arrivals(self._pipe.recv_bytes())
+            wait = 0.0
+        return arrivals
+
+    def deliver(self, tokens: list[Token]) -> None:
+        """Sends new tokens to the engine."""
+        say(self._pipe, TOKENS, encode_tokens(tokens))
+
+
+class LogitsRecorder:
+    """Keeps every batch's logits, on the host."""
+
+    def __init__(self) -> None:
+        self._batches: list[dict[str, Any]] = []
+
+    def __call__(self, batch: Batch, logits_BV: Tensor) -> None:
+        self._batches.append({"requests": batch.requests, "starts": batch.starts, "logits": logits_BV.cpu()})
+
+    def save(self, path: Any) -> None:
+        """Writes a list with, for each batch, the ids of its requests, their positions and logits [B, V]."""
+        torch.save(self._batches, path)
+
+
+def say(pipe: Connection, key: str, value: Any) -> None:
+    """One message to the engine."""
+    pipe.send_bytes(json.dumps({key: value}).encode())
+
+
+def hear(pipe: Connection) -> tuple[str, Any]:
+    """One message of a rank: its key and value. Raises EOFError where the rank is gone."""
+    message: Mapping[str, Any] = json.loads(pipe.recv_bytes())
+    ((key, value),) = message.items()
+    return key, value
+
+
+def main(given: Assignment, board: Board, pipe: Connection) -> None:
+    """The process of a rank. It returns after a stop, and exits with 1 after a failure, of which it tells first."""
+    end_with_parent()
+    try:
+        serve(given, board, pipe)
+    except ValueError as error:
+        fail(pipe, USAGE, str(error))
+    except (PeerLost, dist.DistError) as error:
+        fail(pipe, LOST, str(error))
+    except Exception:
+        fail(pipe, CRASH, traceback.format_exc())
+    board.enter(given.rank, phases.END)
+
+
+def fail(pipe: Connection, kind: str, text: str) -> None:
+    """Tells the engine why this rank ends, and ends it."""
+    with suppress(OSError):  # the engine is gone too
+        say(pipe, FAILED, {"kind": kind, "text": text})
+    raise SystemExit(1)
+
+
+def serve(given: Assignment, board: Board, pipe: Connection) -> None:
+    """Loads the stage, joins the others, and runs the loop to its end."""
+    config, rank, ranks = given.config, given.rank, given.config.pp
+    torch.set_num_threads(config.threads_per_rank)
+    device = select_device(config.device, rank)
+    dtype = select_dtype(config.dtype, device)
+
+    board.enter(rank, phases.LOAD)
+    shape = given.source.config()
+    layers = partition_layers(shape.layers, ranks)[rank]
+    stage = load_stage(given.source, shape, layers, rank == 0, rank == ranks - 1, dtype, device.torch)
+    cache = KVCache(shape, len(layers), config.cache_rows, config.max_len, dtype, device.torch)
+
+    board.enter(rank, phases.JOIN)
+    # longer than whatever the watchdog allows: it is the one that reports, and it knows more
+    timeout = timedelta(seconds=60 + config.start_timeout + config.watchdog)
+    groups = join(
+        store=meet_locally(given.store_port, timeout),
+        rank=rank,
+        ranks=ranks,
+        backends={CONTROL: HOST_BACKEND, DATA: device.backend},
+        timeout=timeout,
+    )
+    transport = Transport(groups, blocking=frozenset({DATA}) if config.blocking_isend else frozenset())
+    recorder = LogitsRecorder() if config.record_logits is not None and rank == ranks - 1 else None
+    pipeline = Pipeline(
+        rank=rank,
+        ranks=ranks,
+        device=device,
+        dtype=dtype,
+        stage=stage,
+        cache=cache,
+        scheduler=Scheduler(slots=config.slots, max_batch=config.max_batch, rows=config.cache_rows),
+        transport=transport,
+        board=board,
+        clients=PipeClients(pipe) if rank == 0 else None,
+        observe=recorder,
+    )
+    say(pipe, READY, None)
+    pipeline.run(depth=config.depth, ordering=ordering(given.ordering, ranks))
+    if recorder is not None:
+        recorder.save(config.record_logits)
+    transport.close()
+    dist.destroy_process_group()

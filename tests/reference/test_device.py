@@ -1,0 +1,132 @@
+"""The choice of a device, what is asked of its module, and the host's stand-ins."""
+
+import inspect
+
+import pytest
+import torch
+
+from model.semantics import NAMED
+from reference import device as devices
+from reference.device import BACKENDS, CHOICES, HOST, HOST_BACKEND, MODULE_API, Device, select_device, select_dtype
+
+
+@pytest.fixture
+def cards(monkeypatch):
+    """Pretends that a host has so many accelerators of a kind, and that torch was built with every backend."""
+
+    def pretend(**counts):
+        current = []
+        for kind in devices.ACCELERATORS:
+            module = torch.get_device_module(kind)
+            monkeypatch.setattr(module, "is_available", lambda kind=kind: counts.get(kind, 0) > 0)
+            monkeypatch.setattr(module, "device_count", lambda kind=kind: counts.get(kind, 0))
+            monkeypatch.setattr(module, "set_device", lambda index, kind=kind: current.append((kind, index)))
+        monkeypatch.setattr(torch.distributed, "is_backend_available", lambda name: True)
+        return current
+
+    return pretend
+
+
+def test_the_host_is_always_there():
+    host = select_device(HOST, local_rank=17)
+    assert (host.torch, host.backend, host.default_dtype) == (torch.device("cpu"), "gloo", torch.float32)
+    assert torch.zeros(1, device=host.torch).device == host.torch
+    assert host.name and host.is_host
+
+
+def test_auto_prefers_an_accelerator(cards):
+    assert cards() == [] and select_device() == Device(kind=HOST)
+    cards(xpu=2)
+    assert select_device("auto", 1) == Device(kind="xpu", index=1)
+    cards(xpu=2, cuda=1)
+    assert select_device("auto") == Device(kind="cuda", index=0)
+
+
+@pytest.mark.parametrize("kind", devices.ACCELERATORS)
+def test_a_rank_gets_its_own_accelerator_and_makes_it_current(cards, kind):
+    current = cards(**{kind: 4})
+    chosen = select_device(kind, 3)
+    assert (chosen.torch, chosen.backend) == (torch.device(kind, 3), BACKENDS[kind])
+    assert chosen.default_dtype == torch.bfloat16 and not chosen.is_host
+    assert current == [(kind, 3)]
+
+
+@pytest.mark.parametrize("kind", devices.ACCELERATORS)
+def test_an_accelerator_that_is_not_there_is_named_with_the_remedy(cards, kind):
+    cards()
+    with pytest.raises(ValueError, match=rf"'{kind}'.*finds none.*--device cpu"):
+        select_device(kind)
+
+
+def test_more_ranks_than_accelerators(cards):
+    cards(cuda=2)
+    with pytest.raises(ValueError, match=r"local rank 2 .* there are 2.*at most 2 ranks"):
+        select_device("cuda", 2)
+
+
+def test_a_torch_without_the_backend(cards, monkeypatch):
+    cards(xpu=1)
+    monkeypatch.setattr(torch.distributed, "is_backend_available", lambda name: name == "gloo")
+    with pytest.raises(ValueError, match="built without xccl"):
+        select_device("xpu")
+
+
+def test_an_unknown_device():
+    with pytest.raises(ValueError, match=r"'tpu'; choose one of auto, cpu, cuda, xpu"):
+        select_device("tpu")
+    assert all(kind in CHOICES for kind in BACKENDS)
+
+
+def test_torch_agrees_on_the_backends():
+    for kind, backend in BACKENDS.items():
+        assert torch.distributed.get_default_backend_for_device(kind) == backend
+    assert torch.distributed.is_backend_available(HOST_BACKEND)
+
+
+def test_semantics_are_declared_for_the_backends_whose_isend_is_known():
+    assert NAMED[BACKENDS["cpu"]].isend_returns == "post"
+    assert NAMED[BACKENDS["xpu"]].isend_returns == "match"
+
+
+@pytest.mark.parametrize("kind", devices.ACCELERATORS)
+@pytest.mark.parametrize("name", MODULE_API)
+def test_what_is_used_of_a_device_module_is_declared_there(kind, name):
+    assert name in torch.get_device_module(kind).__all__
+
+
+def test_nothing_else_is_used_of_a_device_module():
+    source = inspect.getsource(devices)
+    used = {name for name in dir(torch.cuda) if f"module.{name}(" in source or f"_module.{name}(" in source}
+    used |= {"set_device"} if ".set_device(" in source else set()
+    assert used == set(MODULE_API)
+
+
+@pytest.mark.parametrize(
+    ("stand_in", "original"), [(devices.HostEvent, torch.Event), (devices.HostStream, torch.Stream)]
+)
+def test_a_stand_in_has_no_method_that_the_original_lacks(stand_in, original):
+    methods = [name for name in vars(stand_in) if not name.startswith("_")]
+    assert len(methods) >= 4 and all(hasattr(original, name) for name in methods)
+
+
+def test_work_on_the_host_is_done_when_it_is_asked():
+    host = Device(kind=HOST)
+    stream, event = host.stream(), host.event()
+    with host.on_stream(stream):
+        event.record(host.current_stream())
+    stream.wait_event(event)
+    stream.wait_stream(host.current_stream())
+    event.wait()
+    assert stream.record_event(event) is event
+    assert stream.record_event().query() and event.query() and stream.query()
+    for waitable in (event, stream, host):
+        waitable.synchronize()
+
+
+def test_dtypes_by_name():
+    host = Device(kind=HOST)
+    assert select_dtype("auto", host) == torch.float32
+    assert select_dtype("auto", Device(kind="xpu")) == torch.bfloat16
+    assert select_dtype("float16", host) == torch.float16
+    with pytest.raises(ValueError, match=r"'int8'; choose one of auto, float32"):
+        select_dtype("int8", host)

