@@ -1,0 +1,1 @@
+"""Hangs and throughput, measured and set against the predictions of `model`."""

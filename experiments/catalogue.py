@@ -1,0 +1,58 @@
+"""Every experiment: its name, its sizes, what it runs. And the one way to run and record it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments import gloo_matrix, mpich_matrix, orderspace, patterns, results, serving
+from experiments.paths import Places
+from experiments.provenance import Stamp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """config: the class of its arguments, whose defaults are the full size. smoke: its smallest size."""
+
+    name: str
+    config: Callable[[], Any]
+    smoke: Any
+    run: Callable[[Any], Mapping[str, Any]]
+
+
+CATALOGUE: Mapping[str, Experiment] = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment(name=orderspace.NAME, config=orderspace.Config, smoke=orderspace.SMOKE, run=orderspace.run),
+        Experiment(name=patterns.NAME, config=patterns.Config, smoke=patterns.SMOKE, run=patterns.run),
+        Experiment(name=gloo_matrix.NAME, config=gloo_matrix.Config, smoke=gloo_matrix.SMOKE, run=gloo_matrix.run),
+        Experiment(
+            name=gloo_matrix.BLOCKING_NAME,
+            config=gloo_matrix.BlockingConfig,
+            smoke=gloo_matrix.BLOCKING_SMOKE,
+            run=gloo_matrix.run_blocking,
+        ),
+        Experiment(name=mpich_matrix.NAME, config=mpich_matrix.Config, smoke=mpich_matrix.SMOKE, run=mpich_matrix.run),
+        Experiment(name=serving.NAME, config=serving.Config, smoke=serving.SMOKE, run=serving.run),
+    )
+}
+
+
+def record(
+    name: str,
+    config: Any,
+    places: Places,
+    stamp: Stamp,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> Path:
+    """Run one experiment and write its result, with its provenance and how long it took."""
+    experiment = CATALOGUE[name]
+    began = clock()
+    body = experiment.run(config)
+    arguments = asdict(config)
+    provenance = stamp.to_json(arguments=arguments, seed=arguments.get("seed"), wall_s=clock() - began)
+    return results.write(places.result(name), experiment=name, provenance=provenance, body=body)

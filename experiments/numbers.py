@@ -1,0 +1,67 @@
+"""The numbers that the README and the paper quote, each under a name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import mean
+
+from experiments import gloo_matrix, mpich_matrix, orderspace, patterns, serving
+from experiments.agreement import agreement
+from experiments.report import MATRICES, speed_runs
+from experiments.results import Shelf
+
+SHORT: Mapping[str, str] = {
+    gloo_matrix.NAME: "Gloo",
+    gloo_matrix.BLOCKING_NAME: "Blocking",
+    mpich_matrix.NAME: "Mpich",
+}
+SPELLED = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
+
+
+def generated_numbers(shelf: Shelf) -> dict[str, str]:
+    """Every number by its name, which is one word of letters, as LaTeX wants it.
+
+    For each hang matrix (Gloo, Blocking, Mpich; Matrix for all together): Cells, Probes, Hangs, Unclear, Agree,
+    Mismatches. MpichLimit, MpichLimitDeclared in bytes. SpaceMaxRanks. PatternsMaxRanks, PatternsTried.
+    ServingCores, ServingCpu, ServingRequests, ServingTokens (of each request); for each PP ServingRateOne to
+    ServingRateFour, in tokens/s. HangTrials, HangMismatches of the pipeline. Raises ValueError where a result
+    is missing.
+    """
+    numbers: dict[str, str] = {}
+    every = []
+    for name in MATRICES:
+        cells = shelf.take(name)["cells"]
+        numbers |= _counts(SHORT[name], cells)
+        every += cells
+    numbers |= _counts("Matrix", every)
+    limit = shelf.take(mpich_matrix.NAME)["eager_limit"]
+    numbers |= {"MpichLimit": str(limit["measured"]), "MpichLimitDeclared": str(limit["declared"])}
+    numbers["SpaceMaxRanks"] = str(max(space["ranks"] for space in shelf.take(orderspace.NAME)["spaces"]))
+    points = shelf.take(patterns.NAME)["points"]
+    numbers["PatternsMaxRanks"] = str(max(point["ranks"] for point in points))
+    numbers["PatternsTried"] = str(sum(2 ** point["iterations"] for point in points))
+    served = shelf.take(serving.NAME)
+    arguments, hardware = served["provenance"]["arguments"], served["provenance"]["hardware"]
+    numbers |= {
+        "ServingCores": str(hardware["cores"]),
+        "ServingCpu": str(hardware["cpu"]),
+        "ServingRequests": str(arguments["requests"]),
+        "ServingTokens": str(arguments["max_new_tokens"]),
+    }
+    for pp, runs in speed_runs(served).items():
+        numbers[f"ServingRate{SPELLED[pp]}"] = f"{mean(run.tokens_per_s for run in runs):.1f}"
+    trials = agreement(served["hangs"])
+    return numbers | {"HangTrials": str(trials.cells), "HangMismatches": str(trials.mismatches)}
+
+
+def _counts(prefix: str, cells: list[dict[str, object]]) -> dict[str, str]:
+    seen = agreement(cells)
+    found = {
+        "Cells": seen.cells,
+        "Probes": seen.samples,
+        "Hangs": seen.measured_hangs,
+        "Unclear": seen.unclear,
+        "Agree": seen.cells - seen.mismatches,
+        "Mismatches": seen.mismatches,
+    }
+    return {prefix + name: str(count) for name, count in found.items()}

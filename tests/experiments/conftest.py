@@ -1,0 +1,27 @@
+"""A shelf of small results."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.results import Shelf
+from tests.experiments import samples
+
+
+@pytest.fixture(scope="session")
+def _bodies() -> dict[str, dict[str, Any]]:
+    return samples.bodies()
+
+
+@pytest.fixture
+def bodies(_bodies: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What each experiment stores; a test may change its copy."""
+    return copy.deepcopy(_bodies)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, bodies: dict[str, dict[str, Any]]) -> Shelf:
+    """Those, written to files."""
+    return samples.write(tmp_path / "results", bodies)

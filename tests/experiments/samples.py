@@ -1,0 +1,91 @@
+"""Small results for tests: shaped as the experiments write them, with what was measured made up as predicted."""
+
+from pathlib import Path
+from typing import Any
+
+from experiments import gloo_matrix, matrix, mpich_matrix, orderspace, patterns, results, serving
+from experiments.paths import Places
+from experiments.provenance import Stamp
+from experiments.results import Shelf
+from experiments.watch import Sample
+from model.semantics import semantics
+
+STAMP = Stamp(
+    commit="0" * 40,
+    dirty=False,
+    time_utc="2026-01-02T03:04:05+00:00",
+    command=("reproduce",),
+    hardware={"cpu": "Test & Co. 100%", "cores": 2, "memory_gib": 8.0, "architecture": "x86_64", "system": "Linux"},
+    versions={"python": "3.11.7", "torch": "2.13.0"},
+)
+
+SMALL = {"ranks": (2, 3), "orderings": ("send-first", "parity")}
+
+
+def sample(verdict: str) -> Sample:
+    """A sample of two ranks with two operations each."""
+    hangs = verdict == "hang"
+    return Sample(
+        verdict=verdict,  # type: ignore[arg-type]
+        done=(0, 0) if hangs else (2, 2),
+        operations=(2, 2),
+        cpu_seconds=(0.0, 0.0) if hangs else None,
+        status=("sleeping", "sleeping"),
+        exits=(None, None),
+    )
+
+
+def cells(config: matrix.Config, name: str) -> list[dict[str, Any]]:
+    """Stored cells of a matrix that agrees with the model throughout."""
+    rules = semantics(name)
+    verdicts = {"ok": "ok", "deadlock": "hang"}
+    measured = [(cell, sample(verdicts[cell.predicted(rules)])) for cell in config.plan()]
+    stored = matrix.records(config.cells(), [pair for pair in measured if pair[1].verdict == "ok"], rules)
+    for record, cell in zip(stored, config.cells(), strict=True):
+        record["samples"] += [pair[1].to_json() for pair in measured if pair[0] == cell and pair[1].verdict == "hang"]
+    return stored
+
+
+def speed(pp: int, *, tokens: int = 3) -> dict[str, Any]:
+    """One stored serving run of two requests."""
+    request = {"tokens": list(range(tokens)), "seconds": [0.5 + 0.25 * step / pp for step in range(tokens)]}
+    return {"pp": pp, "repeat": 0, "requests": [request, request]}
+
+
+def bodies() -> dict[str, dict[str, Any]]:
+    """What each experiment would store, by its name."""
+    hangs = [
+        {
+            "pp": pp,
+            "ordering": ordering,
+            "requests": requests,
+            "predicted": serving.predict(pp=pp, name=ordering, requests=requests, tokens=3),
+            "samples": [{"verdict": "hang" if ordering == "send-first" and requests == pp else "ok"}],
+        }
+        for pp in (2, 3)
+        for ordering in ("send-first", "parity")
+        for requests in (1, pp)
+    ]
+    return {
+        orderspace.NAME: orderspace.run(orderspace.Config(ranks=(2, 3, 4))),
+        patterns.NAME: patterns.run(patterns.Config(ranks=(2,), depths=(0,))),
+        gloo_matrix.NAME: {"cells": cells(gloo_matrix.Config(**SMALL, sizes=(1, 1024)), "gloo")},
+        gloo_matrix.BLOCKING_NAME: {"cells": cells(gloo_matrix.BlockingConfig(**SMALL), "xccl")},
+        mpich_matrix.NAME: {
+            "cells": cells(mpich_matrix.Config(**SMALL), "mpich"),
+            "eager_limit": {"declared": 8112, "measured": 8112, "tried": [[8112, "ok"], [8113, "hang"]]},
+        },
+        serving.NAME: {"speed": [speed(1), speed(2)], "hangs": hangs},
+    }
+
+
+ARGUMENTS = {"requests": 2, "max_batch": 1, "max_new_tokens": 3, "threads": 1}
+
+
+def write(root: Path, found: dict[str, dict[str, Any]]) -> Shelf:
+    """Results in a folder."""
+    places = Places(root=root)
+    for name, body in found.items():
+        provenance = STAMP.to_json(arguments=ARGUMENTS, seed=0, wall_s=30.0)
+        results.write(places.result(name), experiment=name, provenance=provenance, body=body)
+    return Shelf(places)
