@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from experiments import matrix
+from model.libraries import semantics
 from model.programs import Style
-from model.semantics import semantics
 
 NAME = "gloo-matrix"
 BLOCKING_NAME = "blocking-matrix"

@@ -12,7 +12,8 @@ from tqdm import tqdm
 from experiments.teams import Lab, Launcher
 from experiments.watch import Patience, Sample
 from model import check, orderings
-from model.ops import Program, text
+from model.forms import text
+from model.ops import Program
 from model.programs import STYLES, Style, ring
 from model.semantics import Semantics
 

@@ -12,7 +12,7 @@ from experiments import matrix
 from experiments.mpich_team import MpichLauncher
 from experiments.teams import Lab, ProbesFailed
 from experiments.watch import Verdict
-from model.semantics import semantics
+from model.libraries import semantics
 
 NAME = "mpich-matrix"
 

@@ -10,8 +10,9 @@ from typing import Any
 from tqdm import tqdm
 
 from model import check
+from model.libraries import semantics
 from model.orderings import ordering
-from model.semantics import World, semantics
+from model.semantics import World
 from model.serving import CONTROL, DATA, unroll
 
 NAME = "patterns"

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from experiments.marks import Marks
-from model.ops import Batch, Irecv, Isend, Operation, Recv, Request, Send, Wait, from_json, to_json
+from model.forms import from_json, to_json
+from model.ops import Batch, Irecv, Isend, Operation, Recv, Request, Send, Wait
 
 
 class Transport(Protocol):

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from tqdm import tqdm
 
 from model import check
+from model.libraries import semantics
 from model.orderings import ordering
-from model.semantics import semantics
 from model.serving import CONTROL, DATA, unroll
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import tyro
 from tqdm import tqdm
 
 from model import orderings, programs, report
+from model.libraries import NAMED as SEMANTICS
+from model.libraries import semantics
 from model.ops import Program
-from model.semantics import NAMED as SEMANTICS
-from model.semantics import semantics
 from model.verdict import MAX_STATES, check
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from model.ops import ANY, Batch, Irecv, Isend, Operation, Program, Recv, Request, Send, Wait, text
+from model.forms import text
+from model.ops import ANY, Batch, Irecv, Isend, Operation, Program, Recv, Request, Send, Wait
 from model.semantics import Semantics, World, of_comm, world
 
 

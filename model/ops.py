@@ -2,35 +2,44 @@
 
 A *program* is one list of operations per rank. Ordering policies and the serving loop yield these
 operations, the explorer steps through them and the transport of `reference` performs them on a real
-library, so what is proved is what runs.
+library, so what is proved is what runs. `model.forms` writes and reads them as text and JSON.
 
 A send and a receive match by communicator, source, destination and tag, first in, first out (theory,
-"Frame"). `ANY` is the wildcard of MPI for the peer or the tag of a receive.
+"Frame"). `ANY` is the wildcard of MPI for the peer or the tag of a receive or probe, `NULL` its null
+process: an operation with that peer returns at once and communicates nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 ANY = -1
-"""Any source, or any tag, of a receive."""
+"""Any source, or any tag, of a receive or probe."""
+
+NULL = -2
+"""The null process as a peer."""
 
 Request = int | str
 """The name that an isend or irecv gives and a wait takes; local to its rank, reusable after the wait."""
 
+Mode = Literal["standard", "sync", "buffered"]
+"""Of a send. standard: stored as far as the library stores; sync (`ssend`): never complete before its
+receive is posted; buffered (`bsend`): stored whatever the library does."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Send:
-    """Blocking standard-mode send of `nbytes` bytes to rank `peer`."""
+    """Blocking send of `nbytes` bytes to rank `peer`."""
 
     kind: ClassVar[str] = "send"
     peer: int
     tag: int = 0
     nbytes: int = 1
     comm: str = "world"
+    mode: Mode = "standard"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +62,7 @@ class Isend:
     tag: int = 0
     nbytes: int = 1
     comm: str = "world"
+    mode: Mode = "standard"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +78,33 @@ class Irecv:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Returns when every one of `requests` is complete."""
+    """Returns when every one of `requests` is complete (MPI's wait and waitall)."""
 
     kind: ClassVar[str] = "wait"
     requests: tuple[Request, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Returns when a message that a receive here would match is on its way; takes nothing."""
+
+    kind: ClassVar[str] = "probe"
+    peer: int
+    tag: int = 0
+    comm: str = "world"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sendrecv:
+    """A send to `peer` and a receive from `source` at once; returns when both are complete."""
+
+    kind: ClassVar[str] = "sendrecv"
+    peer: int
+    source: int
+    tag: int = 0
+    source_tag: int = 0
+    nbytes: int = 1
+    comm: str = "world"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +116,13 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Barrier:
+    """Returns when every rank of the program has come to its barrier of the same number."""
+
+    kind: ClassVar[str] = "barrier"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Compute:
     """Local work of `seconds`; communicates nothing."""
 
@@ -91,100 +131,9 @@ class Compute:
     seconds: float = 0.0
 
 
-Operation = Send | Recv | Isend | Irecv | Wait | Batch | Compute
+Operation = Send | Recv | Isend | Irecv | Wait | Probe | Sendrecv | Batch | Barrier | Compute
 Program = tuple[tuple[Operation, ...], ...]
 """Index r holds the operations of rank r, in order."""
-
-KINDS: Mapping[str, type[Operation]] = {cls.kind: cls for cls in (Send, Recv, Isend, Irecv, Wait, Batch, Compute)}
-
-
-def text(op: Operation) -> str:
-    """One operation in a trace or a table: `isend(1, tag=2, request=a)`; defaults are left out."""
-    if isinstance(op, Batch):
-        return f"batch({', '.join(text(part) for part in op.ops)})"
-    if isinstance(op, Wait):
-        return f"wait({', '.join(map(str, op.requests))})"
-    shown = []
-    for field in fields(op):
-        value = getattr(op, field.name)
-        if field.name == "peer":
-            shown.append("any" if value == ANY else str(value))
-        elif value != field.default:
-            shown.append(f"{field.name}={'any' if field.name == 'tag' and value == ANY else value}")
-    return f"{op.kind}({', '.join(shown)})"
-
-
-def to_json(op: Operation) -> dict[str, Any]:
-    """The JSON object of one operation; fields at their default are left out."""
-    out: dict[str, Any] = {"op": op.kind}
-    for field in fields(op):
-        value = getattr(op, field.name)
-        if field.name == "ops":
-            value = [to_json(part) for part in value]
-        elif field.name in ("peer", "tag") and value == ANY:
-            value = "any"
-        elif field.name == "requests":
-            value = list(value)
-        if value != field.default:
-            out[field.name] = value
-    return out
-
-
-def from_json(data: Mapping[str, Any]) -> Operation:
-    """The operation of a JSON object. `{"op": "wait", "request": 1}` means a wait for one request.
-
-    Raises ValueError on an unknown operation, an unknown or missing field, or a value of a wrong type.
-    """
-    if not isinstance(data, Mapping):
-        raise ValueError(f"operation {data!r} is not an object; write one like {{'op': 'send', 'peer': 1}}")
-    given = dict(data)
-    kind = given.pop("op", None)
-    cls = KINDS.get(kind) if isinstance(kind, str) else None
-    if cls is None:
-        raise ValueError(f"unknown operation {kind!r}; choose one of {', '.join(KINDS)}")
-    if cls is Wait and "request" in given and "requests" not in given:
-        given["requests"] = [given.pop("request")]
-    known = {field.name for field in fields(cls)}
-    for name, value in given.items():
-        if name not in known:
-            raise ValueError(f"unknown field {name!r} of {kind}; it has {', '.join(sorted(known))}")
-        given[name] = _field_from_json(kind, name, value)
-    try:
-        return cls(**given)
-    except TypeError as error:
-        raise ValueError(f"malformed {kind} {data!r}: {error}") from None
-
-
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "peer": (int,),
-    "tag": (int,),
-    "nbytes": (int,),
-    "request": (int, str),
-    "comm": (str,),
-    "label": (str,),
-    "seconds": (int, float),
-}
-
-
-def _field_from_json(kind: str, name: str, value: Any) -> Any:
-    if name == "ops":
-        if not isinstance(value, list):
-            raise ValueError(f"ops of batch is {value!r}; give a list of isend and irecv")
-        return tuple(from_json(part) for part in value)
-    if name == "requests":
-        if not isinstance(value, list) or not all(_is(item, (int, str)) for item in value):
-            raise ValueError(f"requests of wait is {value!r}; give a list of numbers or names")
-        return tuple(value)
-    if value == "any" and name in ("peer", "tag"):
-        return ANY
-    if not _is(value, _TYPES[name]):
-        wanted = " or ".join(cls.__name__ for cls in _TYPES[name])
-        raise ValueError(f"{name} of {kind} is {value!r}; give {wanted}")
-    return value
-
-
-def _is(value: Any, types: tuple[type, ...]) -> bool:
-    return isinstance(value, types) and not isinstance(value, bool)
 
 
 def program(ranks: Iterable[Iterable[Operation]]) -> Program:
@@ -193,6 +142,8 @@ def program(ranks: Iterable[Iterable[Operation]]) -> Program:
     Raises ValueError where a peer is not a rank of the program, a size is negative, a wildcard stands in
     a send, a wait names a request that was not started, or a request is started again before its wait.
     """
+    from model.forms import text  # the forms know the operations, and not the other way round
+
     lists: Program = tuple(tuple(ops) for ops in ranks)
     if not lists:
         raise ValueError("a program without ranks; give at least one list of operations")
@@ -213,31 +164,57 @@ def _check(op: Operation, *, ranks: int, started: set[Request]) -> None:
         for part in op.ops:
             _check(part, ranks=ranks, started=started)
         started.difference_update(part.request for part in op.ops)  # a batch is waited for as a whole
-        return
-    if isinstance(op, Wait):
+    elif isinstance(op, Wait):
+        if len(set(op.requests)) < len(op.requests):
+            raise ValueError("a request stands twice; name each once")
         for request in op.requests:
             if request not in started:
                 raise ValueError(f"request {request!r} was not started; put its isend or irecv first")
         started.difference_update(op.requests)
-        return
-    if isinstance(op, Compute):
+    elif isinstance(op, Compute):
         if not 0 <= op.seconds < math.inf:
             raise ValueError(f"seconds is {op.seconds}; give a finite number, 0 or more")
-        return
-    receives = isinstance(op, Recv | Irecv)
-    if not (0 <= op.peer < ranks or (receives and op.peer == ANY)):
-        raise ValueError(f"there is no rank {op.peer}; ranks are 0 to {ranks - 1}")
-    if op.tag < 0 and not (receives and op.tag == ANY):
-        raise ValueError(f"tag is {op.tag}; give 0 or more")
-    if isinstance(op, Send | Isend) and op.nbytes < 0:
+    elif not isinstance(op, Barrier):
+        _check_message(op, ranks=ranks)
+        if isinstance(op, Isend | Irecv):
+            if op.request in started:
+                raise ValueError(f"request {op.request!r} is still open; wait for it first")
+            started.add(op.request)
+
+
+def _check_message(op: Send | Isend | Recv | Irecv | Probe | Sendrecv, *, ranks: int) -> None:
+    takes = isinstance(op, Recv | Irecv | Probe)
+    _check_end(op.peer, op.tag, ranks=ranks, wild=takes)
+    if isinstance(op, Sendrecv):
+        _check_end(op.source, op.source_tag, ranks=ranks, wild=True)
+    if isinstance(op, Send | Isend | Sendrecv) and op.nbytes < 0:
         raise ValueError(f"nbytes is {op.nbytes}; give 0 or more")
-    if isinstance(op, Isend | Irecv):
-        if op.request in started:
-            raise ValueError(f"request {op.request!r} is still open; wait for it first")
-        started.add(op.request)
+    if isinstance(op, Send | Isend) and op.mode not in ("standard", "sync", "buffered"):
+        raise ValueError(f"mode is {op.mode!r}; choose one of standard, sync, buffered")
+
+
+def _check_end(peer: int, tag: int, *, ranks: int, wild: bool) -> None:
+    if not (0 <= peer < ranks or peer == NULL or (wild and peer == ANY)):
+        raise ValueError(f"there is no rank {peer}; ranks are 0 to {ranks - 1}")
+    if tag < 0 and not (wild and tag == ANY):
+        raise ValueError(f"tag is {tag}; give 0 or more")
+
+
+def parts(op: Operation) -> tuple[Operation, ...]:
+    """The operations inside a batch; any other operation is its own only part."""
+    return op.ops if isinstance(op, Batch) else (op,)
 
 
 def wildcard_free(lists: Sequence[Sequence[Operation]]) -> bool:
-    """Whether no receive of the program has `ANY` as its source or tag (then one schedule decides)."""
-    parts = (part for ops in lists for op in ops for part in (op.ops if isinstance(op, Batch) else (op,)))
-    return not any(isinstance(op, Recv | Irecv) and ANY in (op.peer, op.tag) for op in parts)
+    """Whether no receive of the program has `ANY` as its source or tag (then one schedule decides).
+
+    A probe chooses nothing that a later receive depends on, so its wildcards do not count.
+    """
+    return not any(ANY in ends for ops in lists for op in ops for part in parts(op) for ends in _received(part))
+
+
+def _received(op: Operation) -> Iterator[tuple[int, int]]:
+    if isinstance(op, Recv | Irecv) and op.peer != NULL:
+        yield op.peer, op.tag
+    elif isinstance(op, Sendrecv) and op.source != NULL:
+        yield op.source, op.source_tag

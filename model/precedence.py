@@ -16,7 +16,8 @@ from itertools import pairwise, zip_longest
 
 import networkx as nx
 
-from model.ops import ANY, Batch, Compute, Irecv, Isend, Operation, Program, Recv, Request, Send, Wait, text
+from model.forms import text
+from model.ops import ANY, Batch, Compute, Irecv, Isend, Operation, Program, Recv, Request, Send, Wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

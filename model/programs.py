@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
-from model.ops import Batch, Irecv, Isend, Operation, Program, Recv, Send, Wait, from_json, program
+from model.ops import Batch, Irecv, Isend, Operation, Program, Recv, Send, Wait, program
 from model.orderings import Half, Ordering
+from model.parser import read
 
 Style = Literal["send", "isend-wait", "isend", "batch"]
 """How one ring step is written: blocking calls; each isend waited for at once; the isend waited for at the
@@ -67,24 +67,17 @@ def ring_step(
 
 
 def load(path: str) -> Program:
-    """The program of a JSON file: `{"programs": [[{"op": "send", "peer": 1}, ...], ...]}`, one list a rank.
+    """The program of a file, in the text or the JSON of `model.forms`.
 
-    Raises ValueError where the name is neither a named program nor a readable file of that form.
+    Raises ValueError where the name is neither a named program nor a readable file of such a form.
     """
     file = Path(path)
     if not file.is_file():
         raise ValueError(f"{path!r} is neither a named program ({', '.join(NAMED)}) nor a file")
     try:
-        data = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path!r} is not JSON: {error}") from None
-    lists = data["programs"] if isinstance(data, dict) and set(data) == {"programs"} else None
-    if not isinstance(lists, list) or not all(isinstance(ops, list) for ops in lists):
-        raise ValueError(f'{path!r}: give {{"programs": [...]}}, one list of operations per rank and nothing else')
-    try:
-        return program([from_json(op) for op in ops] for ops in lists)
-    except RecursionError:
-        raise ValueError(f"{path!r} is nested too deeply; a batch holds only isend and irecv") from None
+        return read(file.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path!r}: {error}") from None
 
 
 NAMED: Mapping[str, Callable[..., Program]] = {"ring": ring}

@@ -7,8 +7,9 @@ Three rounds of all slots are enough: a circuit closes within P iterations that 
 from __future__ import annotations
 
 from model import Result, check
+from model.libraries import semantics
 from model.orderings import NAMED, Ordering, ordering
-from model.semantics import Semantics, semantics
+from model.semantics import Semantics
 from model.serving import CONTROL, DATA, unroll
 
 BLOCKING_ISEND = "rendezvous"

@@ -8,7 +8,7 @@ from experiments.paths import Places
 from experiments.provenance import Stamp
 from experiments.results import Shelf
 from experiments.watch import Sample
-from model.semantics import semantics
+from model.libraries import semantics
 
 STAMP = Stamp(
     commit="0" * 40,

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from model.__main__ import main
-from model.ops import to_json
+from model.forms import to_json
+from model.libraries import NAMED as SEMANTICS
 from model.orderings import NAMED as ORDERINGS
 from model.programs import ring
-from model.semantics import NAMED as SEMANTICS
 
 RING4 = ("check", "ring", "--ranks", "4", "--rounds", "2")
 

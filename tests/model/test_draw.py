@@ -12,10 +12,10 @@ from matplotlib.patches import FancyArrowPatch
 
 from model import Result, check
 from model.draw import FORMATS, FREE, STUCK, check_path, save, wait_for_graph
+from model.libraries import semantics
 from model.ops import Irecv, Operation, Program, Recv, Send, Wait, program
 from model.orderings import NAMED
 from model.programs import ring
-from model.semantics import semantics
 
 
 def stuck_ring(ranks: int) -> Program:

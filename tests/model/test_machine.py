@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from model import Result, check
 from model.explorer import explore, one_schedule
+from model.forms import text
+from model.libraries import NAMED, bounded, semantics
 from model.machine import Machine
-from model.ops import ANY, Batch, Irecv, Isend, Operation, Program, Recv, Send, Wait, program, text, wildcard_free
-from model.semantics import NAMED, UNLIMITED, Semantics, bounded, semantics
+from model.ops import ANY, Batch, Irecv, Isend, Operation, Program, Recv, Send, Wait, program, wildcard_free
+from model.semantics import UNLIMITED, Semantics
 
 COMMS = ("control", "data")
 

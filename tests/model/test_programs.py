@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from model.ops import Batch, Irecv, Isend, Operation, Recv, Send, Wait, program, to_json
+from model.forms import to_json
+from model.ops import Batch, Irecv, Isend, Operation, Recv, Send, Wait, program
 from model.orderings import NAMED, ordering
 from model.programs import STYLES, Style, load, ring
 

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 
 from model import check
+from model.libraries import NAMED, semantics
 from model.ops import Compute, Isend, Operation, Program, Recv, Send, Wait
 from model.orderings import NAMED as ORDERINGS
 from model.orderings import ordering
 from model.orderspace import makespans
 from model.programs import ring
-from model.semantics import NAMED, World, semantics
+from model.semantics import World
 from model.serving import CONTROL, DATA, unroll
 
 PROOF = Path(__file__).resolve().parents[2] / "model" / "proof"

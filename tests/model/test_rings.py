@@ -5,11 +5,11 @@ import itertools
 import pytest
 
 from model import check
+from model.libraries import NAMED as LIBRARIES
+from model.libraries import semantics
 from model.ops import Program, Recv, Send
 from model.orderings import NAMED, ordering
 from model.programs import STYLES, Style, ring
-from model.semantics import NAMED as LIBRARIES
-from model.semantics import semantics
 
 ALL_SEMANTICS = [*LIBRARIES, "bounded(0)", "bounded(1)", "bounded(2)"]
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.semantics import EVERY_COMM, NAMED, UNLIMITED, Semantics, bounded, of_comm, semantics, world
+from model.libraries import NAMED, bounded, semantics
+from model.semantics import EVERY_COMM, UNLIMITED, Semantics, of_comm, world
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -18,12 +19,18 @@ def test_the_named_semantics() -> None:
     def summary(rules: Semantics) -> tuple[str, int, int]:
         return rules.isend_returns, rules.eager_limit, rules.capacity
 
-    assert {name: summary(rules) for name, rules in NAMED.items()} == {
+    basic = ("rendezvous", "eager", "gloo", "xccl", "mpich", "openmpi", "smpi", "intelmpi", "ssend", "bsend")
+    assert {name: summary(NAMED[name]) for name in basic} == {
         "rendezvous": ("match", 0, 0),
         "eager": ("post", UNLIMITED, 0),
         "gloo": ("post", 0, 0),
         "xccl": ("match", 0, 0),
         "mpich": ("post", 8112, 0),
+        "openmpi": ("post", 4016, 0),
+        "smpi": ("post", 65536, 0),
+        "intelmpi": ("post", UNLIMITED, 0),
+        "ssend": ("post", 0, 0),
+        "bsend": ("post", UNLIMITED, 0),
     }
 
 
@@ -46,7 +53,7 @@ def test_a_negative_capacity_is_an_error(name: str) -> None:
         "",
         "Rendezvous",
         "eager ",
-        "nccl",
+        "nccl ",
         "bounded",
         "bounded()",
         "bounded(2",

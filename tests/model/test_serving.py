@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import check
-from model.ops import Compute, Isend, Recv, Wait, text
+from model.forms import text
+from model.libraries import NAMED
+from model.ops import Compute, Isend, Recv, Wait
 from model.orderings import NAMED as ORDERINGS
-from model.semantics import NAMED, World
+from model.semantics import World
 from model.serving import CONTROL, DATA, OUTPUT, PROXY, REQUESTS, Phase, Step, serving_loop, unroll
 
 BLOCKING = {CONTROL: NAMED["gloo"], DATA: NAMED["rendezvous"]}

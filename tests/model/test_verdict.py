@@ -6,11 +6,11 @@ from dataclasses import fields
 import pytest
 
 from model import Result, check
+from model.libraries import NAMED, bounded, semantics
 from model.ops import ANY, Batch, Compute, Irecv, Isend, Operation, Program, Recv, Send, Wait, program
 from model.orderings import NAMED as ORDERINGS
 from model.orderings import ordering
 from model.programs import Style, ring
-from model.semantics import NAMED, bounded, semantics
 
 MIB = 2**20
 

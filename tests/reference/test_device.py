@@ -5,7 +5,7 @@ import inspect
 import pytest
 import torch
 
-from model.semantics import NAMED
+from model.libraries import NAMED
 from reference import device as devices
 from reference.device import BACKENDS, CHOICES, HOST, HOST_BACKEND, MODULE_API, Device, select_device, select_dtype
 
