@@ -1,65 +1,103 @@
-"""All 2^P orderings of one ring step at once: which deadlock under rendezvous, and how long the others take.
+"""All 2^P orderings of a ring step at once, under rendezvous: deadlock, one round, period; and up to rotation.
 
 An ordering is a word of P bits; bit r is set where rank r sends first. Edge r is the transfer from rank r
-to rank r + 1. Every array holds one word per ordering, so one numpy operation advances them all.
+to rank r + 1. Transfers are the vertices of the event graph of the repeated step and every rank gives two
+arcs, one for each way from one of its transfers to its next: without a token inside a round, with one
+token from a round to the next.
 """
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 Words = NDArray[np.uint32]
+Counts = NDArray[np.int64]
 
 MOST_RANKS = 28
-_CHUNK_BITS = 20  # orderings advanced together: a few arrays of 4 MiB stay in the cache
+_CHUNK_BITS = 18  # orderings counted by one call: a fraction of a second, so that a bar moves
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How many orderings, and what they do with unit transfers.
+
+    makespan: number of orderings by their steps of one round, for those that finish.
+    period: number of orderings by their steps per round when repeated for ever, for those that finish.
+    """
+
+    orderings: int
+    deadlocks: int
+    makespan: dict[int, int]
+    period: dict[Fraction, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; makespans and periods become text keys, such as `3` and `24/11`."""
+        return {
+            "orderings": self.orderings,
+            "deadlocks": self.deadlocks,
+            "makespan": {str(steps): count for steps, count in self.makespan.items()},
+            "period": {str(steps): count for steps, count in self.period.items()},
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """What all orderings of `ranks` ranks do in one round of unit transfers.
-
-    makespan: number of orderings by their number of steps, for those that finish.
-    """
+    """All orderings of `ranks` ranks, and one of each class of orderings that are rotations of each other."""
 
     ranks: int
-    orderings: int
-    deadlocks: int
-    makespan: dict[int, int]
+    every: Tally
+    rotations: Tally
+
+    @property
+    def orderings(self) -> int:
+        return self.every.orderings
+
+    @property
+    def deadlocks(self) -> int:
+        return self.every.deadlocks
+
+    @property
+    def makespan(self) -> dict[int, int]:
+        return self.every.makespan
+
+    @property
+    def period(self) -> dict[Fraction, int]:
+        return self.every.period
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types; the makespans become text keys."""
-        return {
-            "ranks": self.ranks,
-            "orderings": self.orderings,
-            "deadlocks": self.deadlocks,
-            "makespan": {str(steps): count for steps, count in self.makespan.items()},
-        }
+        """Plain JSON types: the tally of all orderings, and under `rotations` that of the classes."""
+        return {"ranks": self.ranks, **self.every.to_json(), "rotations": self.rotations.to_json()}
 
 
 def space(ranks: int, *, progress: Callable[[int], None] | None = None) -> Space:
-    """Deadlocks and one-round makespans of all 2^ranks orderings (statements 3 and 4).
+    """Deadlocks, one-round makespans and periods of all 2^ranks orderings (statements 3, 4 and 5).
 
     `progress` is told how many orderings are finished. Raises ValueError unless 2 <= ranks <= 28.
     """
     if not 2 <= ranks <= MOST_RANKS:
         raise ValueError(f"ranks is {ranks}; give 2 to {MOST_RANKS}: the space has 2^ranks orderings")
     chunk = 1 << min(ranks, _CHUNK_BITS)
-    counts = np.zeros(ranks + 1, dtype=np.int64)  # index 0: deadlock
-    for first in range(0, 1 << ranks, chunk):
-        counts += np.bincount(makespans(np.arange(first, first + chunk, dtype=np.uint32), ranks), minlength=ranks + 1)
-        if progress is not None:
-            progress(first + chunk)
-    return Space(
-        ranks=ranks,
-        orderings=1 << ranks,
-        deadlocks=int(counts[0]),
-        makespan={steps: int(count) for steps, count in enumerate(counts) if steps and count},
-    )
+    every = np.zeros((ranks + 1,) * 3, dtype=np.int64)
+    classes = np.zeros_like(every)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with ThreadPoolExecutor(cores) as pool:  # the kernel holds no lock of the interpreter
+        jobs = pool.map(lambda first: _count(first, first + chunk, ranks), range(0, 1 << ranks, chunk))
+        for done, (found, canonical) in enumerate(jobs, start=1):
+            every += found
+            classes += canonical
+            if progress is not None:
+                progress(done * chunk)
+    return Space(ranks=ranks, every=_tally(every), rotations=_tally(classes))
 
 
 def makespans(orderings: Words, ranks: int) -> NDArray[np.intp]:
@@ -67,28 +105,102 @@ def makespans(orderings: Words, ranks: int) -> NDArray[np.intp]:
 
     Every transfer takes one step and starts as soon as both its ranks have come to it.
     """
+    found: NDArray[np.intp] = _makespans(orderings, ranks)
+    return found
+
+
+def period(ordering: int, ranks: int) -> Fraction | None:
+    """Steps per round of one ordering repeated for ever, None where it deadlocks."""
+    transfers, tokens = _period(np.uint32(ordering), ranks)
+    return Fraction(transfers, tokens) if tokens else None
+
+
+def _tally(counts: Counts) -> Tally:
+    """`counts[steps, transfers, tokens]`: orderings by their makespan and their critical circuit."""
+    dead = counts[0, :, :].sum()
+    assert dead == counts[:, :, 0].sum() == counts[0, :, 0].sum(), "no run ends iff a circuit carries no token"
+    makespan, periods = Counter[int](), Counter[Fraction]()
+    for steps, transfers, tokens in np.argwhere(counts).tolist():
+        if tokens:
+            makespan[steps] += int(counts[steps, transfers, tokens])
+            periods[Fraction(transfers, tokens)] += int(counts[steps, transfers, tokens])
+    return Tally(
+        orderings=int(counts.sum()),
+        deadlocks=int(dead),
+        makespan=dict(sorted(makespan.items())),
+        period=dict(sorted(periods.items())),
+    )
+
+
+@numba.njit(cache=True, inline="always")
+def _makespan(word: np.uint32, ranks: int) -> int:
+    """The run itself: in each step every transfer whose two ranks have come to it."""
     full = np.uint32((1 << ranks) - 1)
-    sends_first = orderings
-    receiver_ready = _up(full & ~orderings, ranks)  # bit r: rank r + 1 receives first
-    finished = np.zeros_like(orderings)  # bit r: edge r is done
-    steps = np.zeros(orderings.shape, dtype=np.intp)
-    for step in range(1, ranks + 1):
-        sender = sends_first | _down(finished, ranks)  # rank r is at its send: first, or after edge r - 1
-        receiver = receiver_ready | _up(finished, ranks)  # rank r + 1 is at its receive: first, or after edge r + 1
-        reached = finished | (sender & receiver)
-        steps[(reached == full) & (finished != full)] = step
-        if np.array_equal(reached, finished):
-            break
-        finished = reached
+    top = np.uint32(ranks - 1)
+    one = np.uint32(1)
+    receives = full & ~word
+    ready = (receives >> one) | ((receives & one) << top)  # bit r: rank r + 1 receives first
+    done = np.uint32(0)  # bit r: edge r is done
+    steps = 0
+    while done != full:
+        sender = word | ((done << one) & full) | (done >> top)  # rank r is at its send: first, or after edge r - 1
+        receiver = ready | (done >> one) | ((done & one) << top)  # rank r + 1 is at its receive
+        reached = done | (sender & receiver)
+        if reached == done:
+            return 0
+        done = reached
+        steps += 1
     return steps
 
 
-def _up(words: Words, ranks: int) -> Words:
-    """Bit r of the result is bit r + 1 of the word."""
-    return (words >> np.uint32(1)) | ((words & np.uint32(1)) << np.uint32(ranks - 1))
+@numba.njit(cache=True, inline="always")
+def _period(word: np.uint32, ranks: int) -> tuple[int, int]:
+    """(transfers, tokens) of a circuit of greatest ratio; 0 tokens where the ordering deadlocks.
+
+    The graph is a cycle with arcs both ways, so its simple circuits are there and back between neighbours
+    (at P = 2, by either rank), and once around in either direction. A rank that sends first has its token
+    on the ascending arc, from edge r - 1 to edge r, any other on the descending arc.
+    """
+    ascending = 0
+    for rank in range(ranks):
+        ascending += int(word >> np.uint32(rank)) & 1
+    transfers, tokens = 2, 1  # there and back
+    for around in (ascending, ranks - ascending):
+        if ranks * tokens > transfers * around:
+            transfers, tokens = ranks, around
+    return transfers, tokens
 
 
-def _down(words: Words, ranks: int) -> Words:
-    """Bit r of the result is bit r - 1 of the word."""
-    full = np.uint32((1 << ranks) - 1)
-    return ((words << np.uint32(1)) & full) | (words >> np.uint32(ranks - 1))
+@numba.njit(cache=True, inline="always")
+def _least_rotation(word: np.uint32, ranks: int) -> bool:
+    """Whether no rotation of the word is a smaller number: true of one word in each class."""
+    one, top = np.uint32(1), np.uint32(ranks - 1)
+    turned = word
+    for _ in range(ranks - 1):
+        turned = (turned >> one) | ((turned & one) << top)
+        if turned < word:
+            return False
+    return True
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(first: int, end: int, ranks: int) -> tuple[Counts, Counts]:
+    """Orderings first to end - 1 by (makespan, transfers, tokens): all of them, and one of each class."""
+    every = np.zeros((ranks + 1, ranks + 1, ranks + 1), dtype=np.int64)
+    classes = np.zeros_like(every)
+    for number in range(first, end):
+        word = np.uint32(number)
+        steps = _makespan(word, ranks)
+        transfers, tokens = _period(word, ranks)
+        every[steps, transfers, tokens] += 1
+        if _least_rotation(word, ranks):
+            classes[steps, transfers, tokens] += 1
+    return every, classes
+
+
+@numba.njit(cache=True, nogil=True)
+def _makespans(words: Words, ranks: int) -> NDArray[np.intp]:
+    out = np.empty(words.shape, dtype=np.intp)
+    for index in range(len(words)):
+        out[index] = _makespan(words[index], ranks)
+    return out
