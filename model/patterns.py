@@ -6,8 +6,9 @@ A pattern is a directed multigraph on the ranks, one arc a message. `synthesis` 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +83,10 @@ def stages(pp: int, tp: int) -> Pattern:
     to every rank of its own stage. Rank = stage * tp + slice.
     """
     _grid(pp, tp)
-    onward = ((stage * tp + part, (stage + 1) % pp * tp + part) for stage in range(pp) for part in range(tp) if pp > 1)
-    gather = (
-        (stage * tp + part, stage * tp + (part + step) % tp)
-        for stage in range(pp)
-        for step in range(1, tp)
-        for part in range(tp)
-    )
-    return _pattern(pp * tp, (arc for half in (onward, gather) for arc in half))
+    arcs = [(stage * tp + part, (stage + 1) % pp * tp + part) for stage, part in _cells(pp, tp)]
+    for step in range(1, tp):
+        arcs += [(stage * tp + part, stage * tp + (part + step) % tp) for stage, part in _cells(pp, tp)]
+    return _pattern(pp * tp, arcs)
 
 
 LINES: Mapping[str, Callable[[int], Pattern]] = {"ring": ring, "bidirectional": bidirectional, "chain": chain}
@@ -133,11 +130,14 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _pattern(ranks: int, arcs: Iterator[tuple[int, int]]) -> Pattern:
-    return Pattern(
-        ranks=ranks,
-        transfers=tuple(Transfer(source=source, target=target) for source, target in arcs if source != target),
-    )
+def _pattern(ranks: int, arcs: Iterable[tuple[int, int]]) -> Pattern:
+    """The transfers of these arcs; on a side of length 1 a neighbour is oneself, and there is nothing to send."""
+    given = (Transfer(source=source, target=target) for source, target in arcs if source != target)
+    return Pattern(ranks=ranks, transfers=tuple(given))
+
+
+def _cells(rows: int, columns: int) -> Iterator[tuple[int, int]]:
+    return product(range(rows), range(columns))
 
 
 def _grid(rows: int, columns: int) -> None:

@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import networkx as nx
+
 from model.colouring import edge_colouring, exact_colouring, lower_bound
-from model.ops import Operation, Program, Recv, Send, program, to_json
+from model.forms import to_json
+from model.libraries import semantics
+from model.ops import Operation, Program, Recv, Send, program
 from model.patterns import Pattern
 from model.precedence import Precedence
-from model.semantics import semantics
 from model.verdict import Result, check
 
 
@@ -119,13 +122,8 @@ def of_precedence(given: Precedence) -> Synthesis:
     found = []
     for method, rule in rules:
         starts = given.starts([rule(number) for number in range(len(given.tasks))])
-        found.append(
-            (
-                max((start + task.seconds for start, task in zip(starts, given.tasks, strict=True)), default=0),
-                starts,
-                method,
-            )
-        )
+        ends = (start + task.seconds for start, task in zip(starts, given.tasks, strict=True))
+        found.append((max(ends, default=0), starts, method))
     steps, starts, method = min(found, key=lambda item: item[0])
     made = program(_in_order(given, starts))
     return Synthesis(
@@ -140,8 +138,6 @@ def of_precedence(given: Precedence) -> Synthesis:
 
 def _in_order(given: Precedence, starts: Sequence[float]) -> list[list[Operation]]:
     """Per-rank operations by start; tasks of no length may share a start, so arcs break the tie."""
-    import networkx as nx
-
     order = nx.lexicographical_topological_sort(given.graph(), key=lambda number: starts[number])
     ranks: list[list[Operation]] = [[] for _ in range(given.ranks)]
     for number in order:
