@@ -16,7 +16,7 @@ FRESH := --clear
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce smoke test lint paper clean
+.PHONY: help setup reproduce smoke bench-model test lint paper clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -29,6 +29,9 @@ reproduce: $(READY) ## run every experiment on CPU, then print the model against
 
 smoke: $(READY) ## the same experiments at their smallest sizes, written to .smoke/
 	$(RUN) -m experiments reproduce --smoke $(ARGS)
+
+bench-model: $(READY) ## measure the model's engines against their targets (a few minutes)
+	$(RUN) -m experiments bench-model $(ARGS)
 
 test: $(READY) ## run the tests and the notebooks
 	$(RUN) -m pytest -n 2 --dist loadgroup $(ARGS)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import tyro
 
-from experiments.catalogue import CATALOGUE, Experiment, record
+from experiments.catalogue import BENCHES, CATALOGUE, Experiment, record
 from experiments.paths import COMMITTED, LOCAL, SMOKE, Places, shown
 from experiments.provenance import stamp
 from experiments.results import Shelf
@@ -192,7 +192,7 @@ def _alone(experiment: Experiment) -> Callable[..., One]:
 
 COMMANDS: dict[str, Callable[..., Command]] = {
     "reproduce": Reproduce,
-    **{name: _alone(experiment) for name, experiment in CATALOGUE.items()},
+    **{name: _alone(experiment) for name, experiment in {**CATALOGUE, **BENCHES}.items()},
     "figures": Figures,
     "claims": Claims,
     "readme": Readme,

@@ -1,0 +1,146 @@
+"""How fast the engines of the model are: each row a target of its own, each run a process of its own.
+
+A row is a function that does the work once and gives what it found; `ROWS` is the registry. The process
+reports its own seconds, the import of the engine among them, and its peak memory. Compiled code is cached
+on disk, and a first run that compiles is not counted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tqdm import tqdm
+
+from experiments.paths import ROOT
+
+NAME = "bench-model"
+
+Work = Callable[..., Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the table.
+
+    work: `module:function`, called with the keywords of `full` or `smoke`; what it returns is stored, and numbers
+        that it measured itself, such as `events_per_s`, are among it.
+    reach: what to reach, in words. limits: the most of a measured quantity, or with a minus sign the least.
+    """
+
+    name: str
+    about: str
+    work: str
+    full: Mapping[str, Any]
+    smoke: Mapping[str, Any]
+    reach: str
+    limits: Mapping[str, float]
+
+
+ROWS: Mapping[str, Row] = {
+    row.name: row
+    for row in (
+        Row(
+            name="event-graph",
+            about="event graph: a ring of 1,000,000 ranks, one round, build + verdict + makespan",
+            work="experiments.bench_rows:event_graph",
+            full={"ranks": 1_000_000},
+            smoke={"ranks": 1_000},
+            reach="under 10 s, under 4 GiB",
+            limits={"seconds": 10.0, "peak_gib": 4.0},
+        ),
+        Row(
+            name="order-space",
+            about="order space: all 2^24 orderings, verdict + makespan + period",
+            work="experiments.bench_rows:order_space",
+            full={"ranks": 24},
+            smoke={"ranks": 12},
+            reach="under 20 s",
+            limits={"seconds": 20.0},
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Benchmarks of the model's engines, each in a process of its own."""
+
+    rows: tuple[str, ...] = tuple(ROWS)
+    """Which to run."""
+    repeats: int = 3
+    """Counted runs of each."""
+    small: bool = False
+    """The smallest sizes; targets are not judged."""
+
+
+SMOKE = Config(repeats=1, small=True)
+
+
+def run(config: Config) -> dict[str, Any]:
+    """`rows`: for each its target, every counted run, and whether the slowest of them reaches the target."""
+    unknown = [name for name in config.rows if name not in ROWS]
+    if unknown or not config.rows:
+        raise ValueError(f"unknown rows {', '.join(unknown) or '(none)'}; choose from {', '.join(ROWS)}")
+    if config.repeats < 1:
+        raise ValueError(f"repeats is {config.repeats}; give 1 or more")
+    found = []
+    with tqdm(total=len(config.rows) * (config.repeats + 1), desc=NAME, unit="run") as bar:
+        for row in (ROWS[name] for name in config.rows):
+            samples = []
+            for number in range(config.repeats + 1):  # the first compiles
+                sample = once(row, small=config.small)
+                samples += [sample] if number else []
+                bar.update()
+            found.append(
+                {
+                    "name": row.name,
+                    "about": row.about,
+                    "reach": row.reach,
+                    "arguments": dict(row.smoke if config.small else row.full),
+                    "reached": None if config.small else reached(row, samples),
+                    "samples": samples,
+                }
+            )
+    return {"rows": found}
+
+
+def reached(row: Row, samples: list[dict[str, Any]]) -> bool:
+    """Whether every sample is within every limit."""
+    return all(
+        sample[name] >= -limit if limit < 0 else sample[name] <= limit
+        for sample in samples
+        for name, limit in row.limits.items()
+    )
+
+
+def once(row: Row, *, small: bool) -> dict[str, Any]:
+    """One run in a fresh process. Raises ValueError where it fails, with the last line that it said."""
+    command = [sys.executable, "-m", "experiments.bench_model", row.work, json.dumps(row.smoke if small else row.full)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if ran.returncode:
+        raise ValueError(f"benchmark {row.name} failed: {(ran.stderr.strip().splitlines() or ['no message'])[-1]}")
+    sample: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return sample
+
+
+def _inside(work: str, arguments: str) -> dict[str, Any]:
+    """What the fresh process does; a row that measures `seconds` itself keeps its own."""
+    module, function = work.split(":")
+    perform: Work = getattr(importlib.import_module(module), function)
+    began = time.perf_counter()
+    found = perform(**json.loads(arguments))
+    seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB, on macOS bytes
+    return {"seconds": seconds, "peak_gib": peak / (2**20 if sys.platform != "darwin" else 2**30), **found}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_inside(*sys.argv[1:])))
