@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-EXPECTED = {"ok": "ok", "deadlock": "hang"}
+EXPECTED = {"ok": "ok", "deadlock": "hang", "livelock": "hang"}
 """What must be measured where the model predicts so."""
 
 
@@ -40,7 +40,7 @@ def agreement(stored: Sequence[Mapping[str, Any]]) -> Agreement:
     return Agreement(
         cells=len(stored),
         samples=sum(len(record["samples"]) for record in stored),
-        predicted_hangs=sum(record["predicted"] == "deadlock" for record in stored),
+        predicted_hangs=sum(EXPECTED.get(record["predicted"]) == "hang" for record in stored),
         measured_hangs=seen["hang"],
         unclear=seen["unclear"],
         mismatches=sum(not agrees(record) for record in stored),

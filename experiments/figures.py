@@ -17,7 +17,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from experiments import orderspace, serving
-from experiments.agreement import agrees, measured
+from experiments.agreement import EXPECTED, agrees, measured
 from experiments.report import MATRICES, speed_runs
 from experiments.results import Shelf
 
@@ -162,7 +162,7 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
         axis.add_patch(Rectangle((x, y), 0.92, 0.92, color=COLOURS[measured(cell)], linewidth=0))
         if not agrees(cell):
             axis.plot(x + 0.46, y + 0.46, "X", color="black", markersize=6)
-        elif cell["predicted"] == "deadlock":
+        elif EXPECTED.get(cell["predicted"]) == "hang":
             axis.plot(x + 0.46, y + 0.46, "o", color="black", markersize=2.5)
     axis.set_xlim(-0.2, len(styles) * (len(ranks) + 0.4))
     axis.set_ylim(len(orderings), 0)

@@ -1,22 +1,29 @@
 """The transition system of a program under the semantics of its libraries: what may happen next.
 
-A state is the position of every rank and what is in flight. One step is one rank finishing the
-instruction at its head, or a blocked send and a blocked receive finishing together (rendezvous). A
-blocking call counts as posted while it is at the head; an isend or irecv is posted by its step.
+A state is the position of every thread and what is in flight. One step is one thread passing the
+instruction at its head, or a blocked send and a blocked receive passing together (rendezvous). A blocking
+instruction counts as posted while it is at the head; any other is posted by its step.
+
+Without wildcard receives a message meets its receive as soon as both are posted (statement 1: it makes no
+difference). With them the meeting is a step of its own, as late as it likes: a message may overtake those
+of other sources, on its way to a receive that is already posted too, and never an earlier one of its own
+source that the receive would take as well. A message goes to the first posted receive that takes it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from model.forms import text
-from model.ops import ANY, Batch, Irecv, Isend, Operation, Program, Recv, Request, Send, Wait
-from model.semantics import Semantics, World, of_comm, world
+from model.instructions import Instruction, Message
+from model.lowering import lower
+from model.ops import ANY, Program
+from model.semantics import Semantics, World
 
 
 class State(NamedTuple):
-    """`heads[r]` is rank r's next instruction; `sends` and `recvs` are the posted, unmatched messages, sorted."""
+    """`heads[t]` is thread t's next instruction; `sends` and `recvs` are the posted, unmatched messages, sorted."""
 
     heads: tuple[int, ...]
     sends: tuple[int, ...]
@@ -24,47 +31,15 @@ class State(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Rank `rank` finishes its head, together with rank `partner` if any, matching message `match` if any."""
+    """Thread `thread` passes its head, together with thread `partner` if any, matching message `match` if any.
 
-    rank: int
+    Where `takes` is given no head moves: receive `takes` of host `thread` takes message `match`.
+    """
+
+    thread: int
     partner: int | None = None
     match: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """One end of a message: a send or a receive of the program."""
-
-    rank: int
-    peer: int
-    tag: int
-    comm: str
-    nbytes: int
-    semantics: Semantics
-
-    def channel(self) -> tuple[str, int, int]:
-        return (self.comm, self.rank, self.peer)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instruction:
-    """What an operation comes down to. `blocking`: it passes only once the message is stored or matched."""
-
-    kind: Literal["send", "recv", "await", "local"]
-    op: Operation
-    index: int  # of the operation in its rank's list
-    messages: tuple[int, ...] = ()
-    blocking: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blocked:
-    """A rank that cannot go on, the operation it is in, and the ranks any of which could free it."""
-
-    rank: int
-    op: str
-    index: int
-    waits_for: tuple[int, ...]
+    takes: int | None = None
 
 
 class Machine:
@@ -72,164 +47,208 @@ class Machine:
 
     def __init__(self, program: Program, given: Semantics | World) -> None:
         self.program = program
-        self._world = world(given)
-        self.messages: list[Message] = []
-        self.code: list[list[Instruction]] = [self._compile(rank, ops) for rank, ops in enumerate(program)]
+        self.lowered = lower(program, given)
+        self.messages = self.lowered.messages
+        self.code = tuple(thread.code for thread in self.lowered.threads)
 
     def initial(self) -> State:
         """The state in which no rank has done anything."""
         return State(tuple(0 for _ in self.code), (), ())
 
     def finished(self, state: State) -> bool:
-        """Whether every rank has come to the end of its program."""
+        """Whether every thread has come to its end."""
         return all(head == len(code) for head, code in zip(state.heads, self.code, strict=True))
 
     def enabled(self, state: State) -> list[Step]:
         """Every step that may happen next; with wildcard receives one step for each message they could take."""
-        steps: list[Step] = []
-        for rank in range(len(self.code)):
-            head = self.head(state, rank)
-            if head is None:
-                continue
-            if head.kind == "local" or (head.kind == "await" and not self._incomplete(state, head)):
-                steps.append(Step(rank))
-            elif head.kind == "send":
-                (send,) = head.messages
-                taker = self._posted_recv(state, send)
-                if taker is not None:
-                    steps.append(Step(rank, match=taker))
-                elif not head.blocking or self._stored(state, send):
-                    steps.append(Step(rank))
-            elif head.kind == "recv":
-                steps.extend(self._recv_steps(state, rank, head))
+        steps = [step for thread in range(len(self.code)) for step in self._steps(state, thread)]
+        if self.lowered.wild:
+            steps.extend(self._meetings(state))
+        return steps
+
+    def persistent(self, state: State) -> list[Step]:
+        """Enough of `enabled` to reach every ending: one step where it neither harms nor depends on the others.
+
+        Passing an instruction is such a step, and so is a meeting at a receive without wildcards, as no other
+        message can come there first; other meetings exclude each other (Godefroid 1996: persistent sets).
+        """
+        steps = self.enabled(state)
+        for step in steps:
+            if step.takes is None or ANY not in (self.messages[step.takes].peer, self.messages[step.takes].tag):
+                return [step]
         return steps
 
     def step(self, state: State, step: Step) -> State:
         """The state after `step`, which must be enabled."""
-        heads = list(state.heads)
         sends, recvs = state.sends, state.recvs
-        head = self.code[step.rank][heads[step.rank]]
+        if step.takes is not None:
+            return State(state.heads, _without(sends, step.match), _without(recvs, step.takes))
+        heads = list(state.heads)
+        head = self.code[step.thread][heads[step.thread]]
         if step.partner is not None:
             heads[step.partner] += 1
         elif head.kind == "send":
             if step.match is None:
                 sends = tuple(sorted((*sends, *head.messages)))
             else:
-                recvs = tuple(recv for recv in recvs if recv != step.match)
+                recvs = _without(recvs, step.match)
         elif head.kind == "recv":
             if step.match is None:
                 recvs = tuple(sorted((*recvs, *head.messages)))
             else:
-                sends = tuple(send for send in sends if send != step.match)
-        heads[step.rank] += 1
+                sends = _without(sends, step.match)
+        heads[step.thread] += 1
         return State(tuple(heads), sends, recvs)
 
-    def head(self, state: State, rank: int) -> Instruction | None:
-        """The instruction that the rank is at, or None at its end."""
-        code = self.code[rank]
-        return code[state.heads[rank]] if state.heads[rank] < len(code) else None
+    def head(self, state: State, thread: int) -> Instruction | None:
+        """The instruction that the thread is at, or None at its end."""
+        code = self.code[thread]
+        return code[state.heads[thread]] if state.heads[thread] < len(code) else None
 
-    def blocked(self, state: State) -> tuple[Blocked, ...]:
-        """Every unfinished rank of a state without steps, and whom it waits for."""
-        out = []
-        for rank in range(len(self.code)):
-            head = self.head(state, rank)
-            if head is None:
-                continue
-            waiting = self._incomplete(state, head) if head.kind == "await" else head.messages
-            peers = {peer for message in waiting for peer in self._peers(message)}
-            out.append(Blocked(rank=rank, op=text(head.op), index=head.index, waits_for=tuple(sorted(peers))))
-        return tuple(out)
+    def ready(self, state: State, thread: int) -> Instruction | None:
+        """The instruction that the thread is at, or None at its end or where it is not yet handed over."""
+        head = self.head(state, thread)
+        if head is not None and head.after is not None and state.heads[head.after.thread] <= head.after.at:
+            return None
+        return head
+
+    def posted(self, state: State, message: int) -> bool:
+        """Whether the instruction that posts this message is passed."""
+        place = self.lowered.posts[message]
+        return state.heads[place.thread] > place.at
+
+    def incomplete(self, state: State, head: Instruction) -> list[int]:
+        """The messages of an instruction that are not posted, or posted but neither matched nor stored."""
+        return [
+            end
+            for end in head.messages
+            if end in state.recvs
+            or (not self.stored(state, end) if end in state.sends else not self.posted(state, end))
+        ]
+
+    def stored(self, state: State, send: int) -> bool:
+        """Whether the library has room for a message, given those of its channel that were posted before it."""
+        end = self.messages[send]
+        before = [
+            self.messages[other].nbytes
+            for other in state.sends
+            if other < send and self.messages[other].channel() == end.channel()
+        ]
+        return end.stored(len(before), sum(before))
 
     def unmatched(self, state: State) -> tuple[str, ...]:
-        """The messages that were sent and not received, or awaited and not sent."""
+        """The messages sent and not received, or awaited and not sent, but for those that a rank is blocked in."""
         names = []
         for word, side in (("sent to", state.sends), ("awaited from", state.recvs)):
             for index in side:
+                place = self.lowered.posts[index]
+                if self.code[place.thread][place.at].silent and state.heads[place.thread] == place.at + 1:
+                    continue
                 end = self.messages[index]
                 peer = "any rank" if end.peer == ANY else f"rank {end.peer}"
                 names.append(f"rank {end.rank}: message {word} {peer}, tag {'any' if end.tag == ANY else end.tag}")
         return tuple(names)
 
     def describe(self, state: State, step: Step) -> tuple[tuple[int, str], ...]:
-        """(rank, operation) of each rank that the step moves."""
-        ranks = [step.rank] if step.partner is None else sorted((step.rank, step.partner))
-        return tuple((rank, text(self.code[rank][state.heads[rank]].op)) for rank in ranks)
+        """(rank, operation) of each rank that takes part; nothing where a step is half of an operation."""
+        if step.takes is not None and step.match is not None:
+            ends = (step.match, step.takes)
+            places = [self.lowered.posts[end] for end in ends]
+            moved = [(self.messages[e].rank, self.code[p.thread][p.at]) for e, p in zip(ends, places, strict=True)]
+        else:
+            threads = [step.thread] if step.partner is None else [step.thread, step.partner]
+            moved = [(self.lowered.threads[t].rank, self.code[t][state.heads[t]]) for t in threads]
+            if self._told(state, step.thread, moved[0][1]):
+                return ()
+        return tuple((rank, text(head.op)) for rank, head in sorted(moved, key=lambda item: item[0]))
 
-    def _compile(self, rank: int, ops: tuple[Operation, ...]) -> list[Instruction]:
-        code: list[Instruction] = []
-        open_requests: dict[Request, int] = {}
+    def _told(self, state: State, thread: int, head: Instruction) -> bool:
+        """Whether a trace leaves out this step, as another one shows the operation: posting, or meeting, does."""
+        if head.kind != "await" or state.heads[thread] == 0:
+            return head.silent
+        before = self.code[thread][state.heads[thread] - 1]
+        halves = before.silent and before.index == head.index
+        return halves and not any(message in state.sends for message in head.messages)
 
-        def post(op: Send | Isend | Recv | Irecv, of: Operation, index: int) -> int:
-            kind: Literal["send", "recv"] = "send" if isinstance(op, Send | Isend) else "recv"
-            end = len(self.messages)
-            rules = of_comm(self._world, op.comm)
-            nbytes = op.nbytes if isinstance(op, Send | Isend) else 0
-            self.messages.append(
-                Message(rank=rank, peer=op.peer, tag=op.tag, comm=op.comm, nbytes=nbytes, semantics=rules)
-            )
-            # a batch hands its operations over together, so none of them holds up the next
-            blocks = isinstance(op, Send | Recv) or (
-                isinstance(op, Isend) and op is of and rules.isend_returns == "match"
-            )
-            code.append(Instruction(kind=kind, op=of, index=index, messages=(end,), blocking=blocks))
-            return end
+    def _steps(self, state: State, thread: int) -> Iterator[Step]:
+        head = self.ready(state, thread)
+        if head is None:
+            return
+        if head.kind == "send":
+            yield from self._send_steps(state, thread, head)
+        elif head.kind == "recv":
+            yield from self._recv_steps(state, thread, head)
+        elif self._passes(state, head):
+            yield Step(thread)
 
-        for index, op in enumerate(ops):
-            if isinstance(op, Batch):
-                ends = tuple(post(part, op, index) for part in op.ops)
-                code.append(Instruction(kind="await", op=op, index=index, messages=ends))
-            elif isinstance(op, Wait):
-                ends = tuple(open_requests[request] for request in op.requests)
-                code.append(Instruction(kind="await", op=op, index=index, messages=ends))
-            elif isinstance(op, Send | Isend | Recv | Irecv):
-                end = post(op, op, index)
-                if isinstance(op, Isend | Irecv):
-                    open_requests[op.request] = end
-            else:
-                code.append(Instruction(kind="local", op=op, index=index))
-        return code
+    def _passes(self, state: State, head: Instruction) -> bool:
+        if head.kind == "await":
+            return not self.incomplete(state, head)
+        if head.kind == "sync":
+            return not head.absent and all(state.heads[place.thread] >= place.at for place in head.meets)
+        return head.probes is None or self._on_its_way(state, head.probes)
 
-    def _recv_steps(self, state: State, rank: int, head: Instruction) -> list[Step]:
+    def _send_steps(self, state: State, thread: int, head: Instruction) -> Iterator[Step]:
+        (send,) = head.messages
+        taker = None if self.lowered.wild else self._taker(state, send)
+        if taker is not None:
+            yield Step(thread, match=taker)
+        elif not head.blocking or self.stored(state, send):
+            yield Step(thread)
+
+    def _recv_steps(self, state: State, thread: int, head: Instruction) -> Iterator[Step]:
         (recv,) = head.messages
-        steps, served = [], set()
-        for send in state.sends:  # in program order of each source, so the first match of a source counts
-            source = self.messages[send].rank
-            if source not in served and self._match(send, recv):
-                served.add(source)
-                steps.append(Step(rank, match=send))
-        if head.blocking:
-            for source in range(len(self.code)):
-                other = self.head(state, source)
-                if source == rank or source in served or other is None:
-                    continue
-                if other.kind == "send" and other.blocking and self._match(other.messages[0], recv):
-                    send = other.messages[0]
-                    if self._posted_recv(state, send) is None and not self._stored(state, send):
-                        steps.append(Step(rank, partner=source, match=send))
-        elif not steps:
-            steps.append(Step(rank))
-        return steps
+        found = None if self.lowered.wild else next((s for s in state.sends if self._match(s, recv)), None)
+        if found is not None:
+            yield Step(thread, match=found)
+        elif not head.blocking:
+            yield Step(thread)
+        else:
+            for other, send in self._blocked_sends(state):
+                if other != thread and _match(self.messages[send], self.messages[recv]):
+                    yield Step(thread, partner=other, match=send)
 
-    def _match(self, send: int, recv: int) -> bool:
-        s, r = self.messages[send], self.messages[recv]
-        return s.peer == r.rank and s.comm == r.comm and r.peer in (s.rank, ANY) and r.tag in (s.tag, ANY)
+    def _blocked_sends(self, state: State) -> Iterator[tuple[int, int]]:
+        """(thread, message) of each send that is posted at its head, and is neither stored nor about to be taken."""
+        for thread in range(len(self.code)):
+            head = self.ready(state, thread)
+            if head is not None and head.kind == "send" and head.blocking:
+                (send,) = head.messages
+                if self._taker(state, send) is None and not self.stored(state, send):
+                    yield thread, send
 
-    def _posted_recv(self, state: State, send: int) -> int | None:
+    def _meetings(self, state: State) -> Iterator[Step]:
+        for send in state.sends:
+            recv = self._taker(state, send)
+            if recv is None:
+                continue
+            rank = self.messages[send].rank
+            rivals = (other for other in state.sends if other < send and self.messages[other].rank == rank)
+            if not any(self._match(other, recv) for other in rivals):
+                yield Step(self.messages[recv].rank, match=send, takes=recv)
+
+    def _on_its_way(self, state: State, probe: Message) -> bool:
+        """Whether a message is posted that `probe` matches and no posted receive takes."""
+        blocked = [send for _, send in self._blocked_sends(state)]
+        return any(
+            _match(self.messages[send], probe) and self._taker(state, send) is None for send in (*state.sends, *blocked)
+        )
+
+    def _taker(self, state: State, send: int) -> int | None:
         return next((recv for recv in state.recvs if self._match(send, recv)), None)
 
-    def _stored(self, state: State, send: int) -> bool:
-        """Whether the library has room for a message, given those of its channel that were posted before it."""
-        end = self.messages[send]
-        before = sum(1 for other in state.sends if other < send and self.messages[other].channel() == end.channel())
-        return end.semantics.stores(end.nbytes, before)
+    def _match(self, send: int, recv: int) -> bool:
+        return _match(self.messages[send], self.messages[recv])
 
-    def _incomplete(self, state: State, head: Instruction) -> list[int]:
-        """The messages of an await that are posted, but neither matched nor stored."""
-        return [
-            end for end in head.messages if end in state.recvs or (end in state.sends and not self._stored(state, end))
-        ]
 
-    def _peers(self, message: int) -> set[int]:
-        end = self.messages[message]
-        return set(range(len(self.code))) - {end.rank} if end.peer == ANY else {end.peer}
+def _match(send: Message, recv: Message) -> bool:
+    return (
+        send.peer == recv.rank
+        and send.comm == recv.comm
+        and recv.peer in (send.rank, ANY)
+        and recv.tag in (send.tag, ANY)
+    )
+
+
+def _without(messages: tuple[int, ...], gone: int | None) -> tuple[int, ...]:
+    return tuple(message for message in messages if message != gone)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-import networkx as nx
-
-from model.explorer import Ending, explore, one_schedule, replay
-from model.machine import Blocked, Machine, State, Step
+from model.blame import Blame, Blocked, blame
+from model.explorer import Exploration, explore, one_schedule, replay
+from model.libraries import NAMED
+from model.machine import Machine, State, Step
 from model.ops import Program, wildcard_free
-from model.semantics import Semantics, World
+from model.semantics import Semantics, World, world
 
 Engine = Literal["explorer", "schedule"]
+Verdict = Literal["ok", "deadlock", "livelock", "lost"]
+Buffering = Literal["zero", "infinite", "either"]
 MAX_STATES = 5_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One step of a trace: the ranks that moved, each with the operation it was in."""
+    """One step of a trace: the ranks that took part, each with its operation."""
 
     step: int
     moved: tuple[tuple[int, str], ...]
@@ -29,14 +31,17 @@ class Event:
 class Result:
     """A verdict with its evidence.
 
-    verdict: `ok`, `deadlock` (some ranks can never finish) or `lost` (all finish, a message is left over).
+    verdict: `ok`, `deadlock` (some ranks can never finish), `livelock` (a deadlock in whose circuit a rank
+        polls in a send, statement 12) or `lost` (all finish, a message is left over).
     states: distinct states seen, by the engine named in `engine`.
     circuit: on a deadlock, the ranks of a shortest wait-for circuit, each waiting for the next and the last
         for the first; if there is none, the chain to a rank that has finished. blocked: every stuck rank.
     trace: a run that ends there. lost: the messages left over.
+    depends_on_buffering: ok on these libraries, and hangs where they store nothing.
+    note: what a reader should know of how this was decided.
     """
 
-    verdict: Literal["ok", "deadlock", "lost"]
+    verdict: Verdict
     states: int
     transitions: int
     engine: Engine
@@ -44,6 +49,13 @@ class Result:
     blocked: tuple[Blocked, ...] = ()
     trace: tuple[Event, ...] = ()
     lost: tuple[str, ...] = ()
+    depends_on_buffering: bool = False
+    note: str = ""
+
+    @property
+    def hangs(self) -> bool:
+        """Whether some rank never finishes."""
+        return self.verdict in ("deadlock", "livelock")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types, one key a field."""
@@ -60,67 +72,89 @@ def check(
 ) -> Result:
     """The verdict on a program under the semantics of its communicators.
 
-    Without `engine`, one schedule decides where there is no wildcard receive (statement 1), else the
-    explorer. A deadlock counts before a lost message, and either before ok.
+    Without `engine`, one schedule decides where there is no wildcard receive (statement 1); else the
+    explorer tries every message that each could take, and the note says so. `explorer` sees every state.
+    A deadlock counts before a lost message, and either before ok.
 
     Raises ValueError past `max_states`, or where `schedule` is asked for a program with wildcards.
     """
+    result = _decide(program, semantics, engine, max_states, progress)
+    stores = {comm: rules for comm, rules in world(semantics).items() if rules.buffers}
+    if result.verdict == "ok" and stores:
+        bare = {**world(semantics), **{comm: rules.unbuffered() for comm, rules in stores.items()}}
+        result = replace(result, depends_on_buffering=_decide(program, bare, None, max_states, None).hangs)
+    return result
+
+
+def check_contract(program: Program, *, buffering: Buffering = "either", max_states: int = MAX_STATES) -> Result:
+    """The verdict by the contract of the MPI standard, which leaves it open whether a standard send is stored.
+
+    zero: every standard send is a rendezvous; infinite: every one is stored; either: the worst of both, and the
+    note says which. (A program without wildcards that finishes with zero buffering finishes with any, statement 2.)
+    """
+    names = {"zero": ("ssend",), "infinite": ("bsend",), "either": ("ssend", "bsend")}[buffering]
+    results = []
+    for name in names:
+        result = _decide(program, NAMED[name], None, max_states, None)
+        stored = "no standard send is stored" if name == "ssend" else "every standard send is stored"
+        note = "; ".join(filter(None, (result.note, f"where {stored}")))
+        results.append(replace(result, note=note))
+    worst = next((result for result in results if result.verdict != "ok"), results[0])
+    depends = buffering == "either" and [result.hangs for result in results] == [True, False]
+    return replace(worst, depends_on_buffering=depends)
+
+
+def _decide(
+    program: Program,
+    semantics: Semantics | World,
+    engine: Engine | None,
+    max_states: int,
+    progress: Callable[[int], None] | None,
+) -> Result:
     decided = wildcard_free(program)
     if engine == "schedule" and not decided:
         raise ValueError("one schedule does not decide a program with wildcard receives; use the explorer")
-    engine = engine or ("schedule" if decided else "explorer")
     machine = Machine(program, semantics)
-    if engine == "schedule":
+    note = ""
+    if engine == "explorer":
+        seen = explore(machine, max_states=max_states, progress=progress)
+    elif decided:
         seen = one_schedule(machine)
     else:
-        seen = explore(machine, max_states=max_states, progress=progress)
+        seen = explore(_Reduced(machine), max_states=max_states, progress=progress)
+        note = "wildcard receives: one schedule does not decide, so every message that they could take was tried"
+    return _result(machine, seen, "explorer" if engine == "explorer" or not decided else "schedule", note)
+
+
+def _result(machine: Machine, seen: Exploration[State, Step], engine: Engine, note: str) -> Result:
     stuck = next((end for end in seen.endings if not machine.finished(end.state)), None)
     spilt = next((end for end in seen.endings if end.state.sends or end.state.recvs), None)
     ending = stuck or spilt
-    if ending is None:
-        return Result(verdict="ok", states=seen.states, transitions=seen.transitions, engine=engine)
-    blocked = machine.blocked(ending.state)
+    found = Blame(blocked=(), circuit=(), polls=False) if stuck is None else blame(machine, stuck.state)
+    verdict: Verdict = (
+        "ok" if ending is None else "lost" if stuck is None else "livelock" if found.polls else "deadlock"
+    )
     return Result(
-        verdict="deadlock" if stuck else "lost",
+        verdict=verdict,
         states=seen.states,
         transitions=seen.transitions,
         engine=engine,
-        circuit=circuit(blocked),
-        blocked=blocked,
-        trace=trace(machine, ending),
-        lost=machine.unmatched(ending.state),
+        circuit=found.circuit,
+        blocked=found.blocked,
+        trace=() if ending is None else trace(machine, ending.path),
+        lost=() if ending is None else machine.unmatched(ending.state),
+        note=note,
     )
 
 
-def trace(machine: Machine, ending: Ending[State, Step]) -> tuple[Event, ...]:
-    """The path to an ending, replayed step by step, in the program's own terms."""
-    return tuple(
-        Event(step=number, moved=machine.describe(state, step))
-        for number, (state, step) in enumerate(replay(machine, ending.path), start=1)
-    )
+def trace(machine: Machine, path: Sequence[Step]) -> tuple[Event, ...]:
+    """A path, replayed step by step, in the program's own terms."""
+    moves = (machine.describe(state, step) for state, step in replay(machine, path))
+    return tuple(Event(step=number, moved=moved) for number, moved in enumerate(filter(None, moves), start=1))
 
 
-def circuit(blocked: tuple[Blocked, ...]) -> tuple[Blocked, ...]:
-    """A shortest circuit of ranks that wait for each other; else a shortest chain to a rank that has finished."""
-    stuck = {item.rank: item for item in blocked}
-    waits: nx.DiGraph[int] = nx.DiGraph()
-    waits.add_nodes_from(stuck)
-    waits.add_edges_from((item.rank, peer) for item in blocked for peer in item.waits_for)
-    # an arc lies on a circuit iff it stays in its component; a rank may wait for itself
-    closed = [arc for part in nx.strongly_connected_components(waits) for arc in waits.subgraph(part).edges]
-    if closed:
-        ring = min((_shortest_cycle(waits, arc) for arc in closed), key=len)
-        start = ring.index(min(ring))
-        return tuple(stuck[rank] for rank in ring[start:] + ring[:start])
-    for item in blocked:
-        ends = [peer for peer in nx.descendants(waits, item.rank) if peer not in stuck]
-        if ends:
-            chain = min((nx.shortest_path(waits, item.rank, end) for end in ends), key=len)
-            return tuple(stuck[rank] for rank in chain[:-1])
-    return blocked[:1]  # waits for any other rank, and there is none
+class _Reduced:
+    """A machine with fewer steps and the same endings."""
 
-
-def _shortest_cycle(waits: nx.DiGraph[int], edge: tuple[int, int]) -> list[int]:
-    """The shortest circuit through one arc."""
-    path: list[int] = nx.shortest_path(waits, edge[1], edge[0])
-    return path
+    def __init__(self, machine: Machine) -> None:
+        self.initial, self.enabled, self.step = machine.initial, machine.persistent, machine.step

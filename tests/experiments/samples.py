@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import gloo_matrix, matrix, mpich_matrix, orderspace, patterns, results, serving
+from experiments.agreement import EXPECTED
 from experiments.paths import Places
 from experiments.provenance import Stamp
 from experiments.results import Shelf
@@ -38,8 +39,7 @@ def sample(verdict: str) -> Sample:
 def cells(config: matrix.Config, name: str) -> list[dict[str, Any]]:
     """Stored cells of a matrix that agrees with the model throughout."""
     rules = semantics(name)
-    verdicts = {"ok": "ok", "deadlock": "hang"}
-    measured = [(cell, sample(verdicts[cell.predicted(rules)])) for cell in config.plan()]
+    measured = [(cell, sample(EXPECTED[cell.predicted(rules)])) for cell in config.plan()]
     stored = matrix.records(config.cells(), [pair for pair in measured if pair[1].verdict == "ok"], rules)
     for record, cell in zip(stored, config.cells(), strict=True):
         record["samples"] += [pair[1].to_json() for pair in measured if pair[0] == cell and pair[1].verdict == "hang"]

@@ -120,7 +120,7 @@ def test_statement_3_exactly_the_uniform_orderings_deadlock(promise: str, ranks:
         for result in [
             check(ring(ranks=ranks, rounds=1, ordering=ordering(vector, ranks)), semantics(promise), engine="explorer")
         ]
-        if result.verdict == "deadlock"
+        if result.hangs
     }
     assert deadlocks == {"S" * ranks, "R" * ranks}
 
@@ -148,11 +148,14 @@ def test_statement_7_receive_first_deadlocks_under_every_semantics(promise: str,
 @pytest.mark.parametrize("promise", ALL_SEMANTICS)
 @pytest.mark.parametrize("style", STYLES)
 def test_every_other_ordering_is_ok_under_every_semantics(promise: str, style: Style) -> None:
+    """But where a transfer starts only at its wait, at the end of the step, every rank receives first."""
+    late = promise == "deferred" and style == "isend"
     for ranks in range(2, 5):
         for vector in vectors(ranks):
             if len(set(vector)) > 1:
                 program = ring(ranks=ranks, rounds=1, ordering=ordering(vector, ranks), style=style, nbytes=8113)
-                assert check(program, semantics(promise), engine="explorer").verdict == "ok", vector
+                verdict = check(program, semantics(promise), engine="explorer").verdict
+                assert verdict == ("deadlock" if late else "ok"), vector
 
 
 def reference(program: Program, capacity: float) -> tuple[str, int]:
