@@ -134,9 +134,12 @@ class _Compiler:
 def spin_processes(given: Gates, *, init: bool) -> Gates:
     """The same program as processes of SPIN, which end in their own steps, the last one created first.
 
+    A process needs a statement, so a thread without instructions has one, which passes.
+
     With `init`, one more process, the last of the result and the first created, lets all others start in
     its first step and is the last to end; so are the states that SPIN counts under the encoding `loop`.
     """
+    given = tuple(code or (Gate(),) for code in given)
     ends = [Gate(needs=((rank + 1, len(younger) + 1),)) for rank, younger in enumerate(given[1:])]
     ranks = [(*code, end) for code, end in zip(given, [*ends, Gate()], strict=True)]
     if init:

@@ -156,8 +156,9 @@ def test_wildcards_do_not_pack() -> None:
 
 
 def test_processes_end_in_reverse_order() -> None:
-    """Two ranks without instructions: both alive, the second ended, both ended."""
-    assert search(spin_processes(((), ()), init=False), max_states=MANY).states == 3
+    """Two ranks of one local step: 4 states while both live, 2 more once the second ended, 1 once both did."""
+    for code in ((), (Gate(),)):
+        assert search(spin_processes((code, code), init=False), max_states=MANY).states == 4 + 2 + 1
 
 
 def test_starting_process_adds_its_two_states() -> None:
