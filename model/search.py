@@ -18,14 +18,12 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from model.exploring import MAX_MEMORY
 from model.kernels import SPARE, expand, insert_all
 from model.packed import Gates, Need, symmetry
 
 Words = NDArray[np.uint64]
 """States: shape (states, words of a state)."""
-
-MAX_MEMORY = 4 * 2**30
-"""Bytes that the frontiers may take unless said otherwise."""
 
 CHUNK = 1 << 18
 """States that are stepped between two looks at progress and at an interrupt."""
@@ -78,7 +76,7 @@ class Layout:
     @staticmethod
     def of(given: Gates, *, rotate: bool) -> Layout:
         """The arrays of gates; `rotate`: states that differ by a symmetry of the program are one."""
-        bits = max(len(code) for code in given).bit_length()
+        bits = max(1, *(len(code).bit_length() for code in given))
         turn = symmetry(given) if rotate else len(given)
         offsets, starts, needs, meets, after = [], [0], list[Need](), list[Need](), list[Need]()
         for thread, code in enumerate(given):

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from model.blame import Blame, Blocked, blame
-from model.explorer import Exploration, explore, one_schedule, replay
+from model.explorer import Exploration, one_schedule, replay
+from model.exploring import Options, explore_machine
 from model.libraries import NAMED
 from model.machine import Machine, State, Step
 from model.ops import Program, wildcard_free
@@ -17,6 +18,7 @@ Engine = Literal["explorer", "schedule"]
 Verdict = Literal["ok", "deadlock", "livelock", "lost"]
 Buffering = Literal["zero", "infinite", "either"]
 MAX_STATES = 5_000_000
+_EVERY_STATE = Options()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,16 +71,18 @@ def check(
     engine: Engine | None = None,
     max_states: int = MAX_STATES,
     progress: Callable[[int], None] | None = None,
+    explore: Options = _EVERY_STATE,
 ) -> Result:
     """The verdict on a program under the semantics of its communicators.
 
     Without `engine`, one schedule decides where there is no wildcard receive (statement 1); else the
-    explorer tries every message that each could take, and the note says so. `explorer` sees every state.
+    explorer tries every message that each could take, and the note says so. `explorer` sees every state,
+    or those that `explore` asks for.
     A deadlock counts before a lost message, and either before ok.
 
     Raises ValueError past `max_states`, or where `schedule` is asked for a program with wildcards.
     """
-    result = _decide(program, semantics, engine, max_states, progress)
+    result = _decide(program, semantics, engine, max_states, progress, explore)
     stores = {comm: rules for comm, rules in world(semantics).items() if rules.buffers}
     if result.verdict == "ok" and stores:
         bare = {**world(semantics), **{comm: rules.unbuffered() for comm, rules in stores.items()}}
@@ -110,6 +114,7 @@ def _decide(
     engine: Engine | None,
     max_states: int,
     progress: Callable[[int], None] | None,
+    explore: Options = _EVERY_STATE,
 ) -> Result:
     decided = wildcard_free(program)
     if engine == "schedule" and not decided:
@@ -117,11 +122,11 @@ def _decide(
     machine = Machine(program, semantics)
     note = ""
     if engine == "explorer":
-        seen = explore(machine, max_states=max_states, progress=progress)
+        seen, note = explore_machine(machine, explore, max_states=max_states, progress=progress)
     elif decided:
         seen = one_schedule(machine)
     else:
-        seen = explore(_Reduced(machine), max_states=max_states, progress=progress)
+        seen, _ = explore_machine(machine, Options(reduce="persistent"), max_states=max_states, progress=progress)
         note = "wildcard receives: one schedule does not decide, so every message that they could take was tried"
     return _result(machine, seen, "explorer" if engine == "explorer" or not decided else "schedule", note)
 
@@ -151,10 +156,3 @@ def trace(machine: Machine, path: Sequence[Step]) -> tuple[Event, ...]:
     """A path, replayed step by step, in the program's own terms."""
     moves = (machine.describe(state, step) for state, step in replay(machine, path))
     return tuple(Event(step=number, moved=moved) for number, moved in enumerate(filter(None, moves), start=1))
-
-
-class _Reduced:
-    """A machine with fewer steps and the same endings."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.initial, self.enabled, self.step = machine.initial, machine.persistent, machine.step

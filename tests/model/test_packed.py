@@ -149,6 +149,11 @@ def test_a_table_that_grows_loses_nothing_and_counts_nothing_twice() -> None:
     assert found.endings == ((2,) * 11,)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_nothing_to_do_is_one_state(threads: int) -> None:
+    assert search(((),) * threads, max_states=MANY).states == 1
+
+
 def test_wildcards_do_not_pack() -> None:
     made = program([[Recv(peer=ANY)], [Send(peer=0)]])
     with pytest.raises(ValueError, match="wildcard"):
