@@ -156,11 +156,11 @@ def test_statement_1_an_enabled_step_stays_enabled(given_program: Program, rules
     machine = Machine(given_program, rules)
     state = machine.initial()
     while steps := machine.enabled(state):
-        movers = {step.rank for step in steps}
+        movers = {step.thread for step in steps}
         taken = random.choice(steps)
         state = machine.step(state, taken)
-        still = {rank for step in machine.enabled(state) for rank in (step.rank, step.partner)}
-        assert movers - {taken.rank, taken.partner} <= still
+        still = {rank for step in machine.enabled(state) for rank in (step.thread, step.partner)}
+        assert movers - {taken.thread, taken.partner} <= still
 
 
 @given(programs(wildcards=True, most=5), any_world)
