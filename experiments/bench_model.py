@@ -65,6 +65,15 @@ ROWS: Mapping[str, Row] = {
             reach="under 20 s",
             limits={"seconds": 20.0},
         ),
+        Row(
+            name="explorer",
+            about="explorer without reductions: P = 9, 3 rounds, parity, rendezvous, beside SPIN in the same run",
+            work="experiments.bench_rows:explorer",
+            full={"ranks": 9, "rounds": 3},
+            smoke={"ranks": 4, "rounds": 3},
+            reach="states per second at least SPIN's own",
+            limits={"times_spin": -1.0},
+        ),
     )
 }
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments import bench_model, gloo_matrix, mpich_matrix, orderspace, patterns, results, serving
+from experiments import bench_model, gloo_matrix, mpich_matrix, orderspace, patterns, results, serving, spin
 from experiments.paths import Places
 from experiments.provenance import Stamp
 
@@ -43,9 +43,10 @@ CATALOGUE: Mapping[str, Experiment] = {
 BENCHES: Mapping[str, Experiment] = {
     bench_model.NAME: Experiment(
         name=bench_model.NAME, config=bench_model.Config, smoke=bench_model.SMOKE, run=bench_model.run
-    )
+    ),
+    spin.NAME: Experiment(name=spin.NAME, config=spin.Config, smoke=spin.SMOKE, run=spin.run),
 }
-"""Run on their own: they judge this machine's speed, and nothing in the paper but tables of speed rests on them."""
+"""Run on their own: one judges this machine's speed, and one needs SPIN and a C compiler beside Python."""
 
 
 def record(
