@@ -1,6 +1,8 @@
 """Packed states against the plain explorer: same states, transitions and endings on everything that packs."""
 
 import itertools
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +91,7 @@ def test_an_interrupted_search_resumes_to_the_same_counts(after: int, tmp_path: 
     def interrupt(states: int) -> None:
         told.append(states)
         if len(told) > after:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C does
 
     with pytest.raises(Interrupted, match="--resume"):
         search(parity(6, 3, "eager"), max_states=MANY, progress=interrupt, checkpoint=file)

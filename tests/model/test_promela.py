@@ -1,13 +1,16 @@
 """The export to Promela: what it says, what it refuses, and that names cannot break it."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.cli.promela import Promela
 from model.libraries import bounded, semantics
 from model.lowering import lower
 from model.ops import ANY, Barrier, Compute, Irecv, Isend, Probe, Program, Recv, Send, Wait, program
-from model.orderings import NAMED
+from model.orderings import NAMED, ordering
 from model.programs import ring
 from model.promela import capacity, loop, loop_steps, promela
 from tests.model.small_programs import any_semantics, programs
@@ -92,3 +95,17 @@ def test_capacity(name: str, slots: int) -> None:
 def test_the_loop_as_steps() -> None:
     steps = loop_steps(ranks=2, rounds=2, ordering=NAMED["send-first"])[0]
     assert [getattr(op, "label", op.kind) for op in steps] == 2 * ["k < K", "choice", "send", "recv", "k++"] + ["else"]
+
+
+def test_the_command_prints_either_encoding(capsys: pytest.CaptureFixture[str]) -> None:
+    assert Promela(program="ring", ranks=3, ordering="SRS").run() == 0
+    assert capsys.readouterr().out == export(ring(ranks=3, rounds=1, ordering=ordering("SRS", 3)))
+    assert Promela(program="ring", ranks=3, encoding="loop").run() == 0
+    out = capsys.readouterr().out
+    assert out == loop(ranks=3, rounds=1, ordering=NAMED["parity"], semantics=semantics("rendezvous"))
+
+
+@pytest.mark.parametrize("wrong", [{"style": "isend"}, {"nbytes": 2}, {"ranks": 1}, {"rounds": 0}, {"ordering": "SR"}])
+def test_the_loop_says_what_it_cannot_say(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"straight|give"):
+        Promela(program="ring", encoding="loop", **wrong).run()

@@ -1,12 +1,14 @@
 """SPIN as a judge: its verdict and its number of states, on rings and on random programs."""
 
 import itertools
+import json
 import shutil
 from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from model.cli.spin import Spin
 from model.libraries import semantics
 from model.lowering import lower
 from model.ops import Irecv, Isend, Program, Recv, Send, Wait, program
@@ -106,3 +108,13 @@ def test_a_verifier_past_its_limit_is_ended() -> None:
     endless = "byte a, b, c, d; active proctype P() { do :: a++ :: b++ :: c++ :: d++ od }"
     with pytest.raises(ValueError, match=r"ran for more than 3 s; raise --limit-s"):
         spun(endless, limit_s=3)
+
+
+def test_the_command_agrees_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert Spin(program="ring", ranks=3, ordering="send-first", json=True).run() == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["agree"], found["verdict"], found["spin"]["verdict"]) == (True, "deadlock", "deadlock")
+    assert Spin(program="ring", ranks=2, encoding="loop").run() == 0
+    out = capsys.readouterr().out
+    assert "they agree" in out
+    assert len({line.split()[2] for line in out.splitlines() if line.startswith(("model", "SPIN"))}) == 1

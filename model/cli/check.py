@@ -1,0 +1,64 @@
+"""`python -m model check`: does a program finish, and if not, who waits for whom?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from model import report
+from model.cli.given import Given
+from model.cli.output import advance, bar, show
+from model.cure import propose
+from model.exploring import MAX_MEMORY, Options, Reduce
+from model.libraries import semantics
+from model.verdict import MAX_STATES, Engine, check
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check(Given):
+    """Decide one program: 0 if it finishes, 1 if it can hang or lose a message, 2 on bad usage."""
+
+    engine: Engine = "explorer"
+    """Explore every state, or run the one schedule that decides a program without wildcards."""
+    reduce: Reduce = "none"
+    """What the explorer leaves out: nothing, steps that do not matter (persistent), or turned states (rotation)."""
+    max_states: int = MAX_STATES
+    """Give up past so many states."""
+    max_memory: int = MAX_MEMORY
+    """Bytes that the explorer's frontiers may take."""
+    checkpoint: Path | None = None
+    """Where an interrupt (Ctrl-C) leaves the explorer's state."""
+    resume: Path | None = None
+    """Go on from such a file; another interrupt writes it again, unless --checkpoint names another."""
+    json: bool = False
+    """Print one JSON object."""
+    draw: Path | None = None
+    """Draw who waits for whom to this file (.png, .svg, .pdf)."""
+
+    def run(self) -> int:
+        for name in ("max_states", "max_memory"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
+        given, rules = self.made(), semantics(self.semantics)
+        if self.draw is not None:
+            from model import draw  # matplotlib is slow to import
+
+            draw.check_path(self.draw)  # before a search that may take minutes, not after it
+        with bar("states") as shown:
+            result = check(
+                given,
+                rules,
+                engine=self.engine,
+                max_states=self.max_states,
+                progress=lambda seen: advance(shown, seen, least=1000),
+                explore=Options(
+                    reduce=self.reduce,
+                    max_memory=self.max_memory,
+                    checkpoint=self.checkpoint or self.resume,
+                    resume=self.resume,
+                ),
+            )
+        if self.draw is not None:
+            draw.save(draw.wait_for_graph(result, ranks=len(given)), self.draw)
+        show(self.json, result.to_json(), lambda: report.verdict_lines(result, propose(given, rules, result)))
+        return 0 if result.verdict == "ok" else 1

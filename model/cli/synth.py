@@ -1,0 +1,61 @@
+"""`python -m model synth`: a deadlock-free order for a communication pattern or a given schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from model import patterns, schedules
+from model.cli.output import show
+from model.forms import program_text
+from model.synthesis import Synthesis, of_pattern, of_precedence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synth:
+    """Order the messages so that nothing can deadlock under rendezvous: 0 if that is possible, 1 if no order is."""
+
+    pattern: tyro.conf.Positional[str]
+    """ring, bidirectional, chain (of --ranks), torus (--rows --columns), stages (--rows stages of --columns tensor
+    parallel ranks); a JSON file {"ranks": 3, "transfers": [[0, 1], ...]}; or a schedule, as CSV of compute_comms."""
+    ranks: int = 4
+    """Ranks of a named pattern."""
+    rows: int = 2
+    """Rows of a torus, or pipeline stages."""
+    columns: int = 2
+    """Columns of a torus, or ranks of a stage."""
+    rounds: int = 1
+    """How often the pattern is repeated."""
+    json: bool = False
+    """Print one JSON object; its `programs` are of the form that `check` reads."""
+
+    def run(self) -> int:
+        found = self._found()
+        show(self.json, found.to_json(), lambda: _lines(found))
+        return 0 if found.result is not None else 1
+
+    def _found(self) -> Synthesis:
+        if self.pattern in patterns.LINES:
+            return of_pattern(patterns.LINES[self.pattern](self.ranks), rounds=self.rounds)
+        if self.pattern in patterns.GRIDS:
+            return of_pattern(patterns.GRIDS[self.pattern](self.rows, self.columns), rounds=self.rounds)
+        file = Path(self.pattern)
+        if not file.is_file():
+            known = ", ".join((*patterns.LINES, *patterns.GRIDS))
+            raise ValueError(f"{self.pattern!r} is neither a named pattern ({known}) nor a file")
+        if file.suffix == ".csv":
+            return of_precedence(schedules.precedence(schedules.load(file)))
+        return of_pattern(patterns.load(file), rounds=self.rounds)
+
+
+def _lines(found: Synthesis) -> Iterator[str]:
+    if found.result is None:
+        yield f"no order exists: {' before '.join((*found.circuit, *found.circuit[:1]))}"
+        return
+    yield f"{found.steps:g} steps, by {found.method}; no order takes fewer than {found.bound:g} ({found.because})"
+    yield f"under rendezvous: {found.result.verdict}"
+    yield ""
+    yield program_text(found.program)
