@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +29,11 @@ class Options:
     max_memory: int = MAX_MEMORY
     checkpoint: Path | None = None
     resume: Path | None = None
+
+    def __str__(self) -> str:
+        """Those that are not the default, as people type them."""
+        changed = (field.name for field in fields(self) if getattr(self, field.name) != field.default)
+        return ", ".join(f"--{name.replace('_', '-')} {getattr(self, name)}" for name in changed)
 
 
 def explore_machine(

@@ -82,6 +82,8 @@ def check(
 
     Raises ValueError past `max_states`, or where `schedule` is asked for a program with wildcards.
     """
+    if explore != _EVERY_STATE and engine != "explorer":
+        raise ValueError(f"{explore} is for the engine explorer; choose it")
     result = _decide(program, semantics, engine, max_states, progress, explore)
     stores = {comm: rules for comm, rules in world(semantics).items() if rules.buffers}
     if result.verdict == "ok" and stores:
