@@ -6,16 +6,33 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tabulate import tabulate
 
+from model.cure import Cure
+from model.forms import program_text
 from model.orderspace import Space
 from model.verdict import Result
 
 SHOWN = 40  # lines of a trace: the end is what explains a deadlock
 
 
-def verdict_lines(result: Result) -> Iterator[str]:
-    """The verdict, then its evidence: the wait-for circuit, the other stuck ranks, what is left over, the trace."""
-    how = "states explored" if result.engine == "explorer" else "states of the one schedule that decides"
-    yield f"{result.verdict}: {result.states} {how}, {result.transitions} transitions"
+HOW = {
+    "explorer": "states explored",
+    "schedule": "states of the one schedule that decides",
+    "graph": "nodes of the event graph",
+}
+
+
+def verdict_lines(result: Result, cure: Cure | None = None) -> Iterator[str]:
+    """The verdict, then its evidence: the wait-for circuit, the other stuck ranks, what is left over, a cure, the trace.
+
+    cure: a change under which the program finishes.
+    """
+    yield f"{result.verdict}: {result.states} {HOW[result.engine]}, {result.transitions} transitions"
+    if result.note:
+        yield result.note
+    if result.verdict == "livelock":
+        yield "a rank polls in a send meanwhile, so it looks busy (statement 12)"
+    if result.depends_on_buffering:
+        yield "depends on buffering: where nothing is stored, the same program hangs"
     if result.circuit:
         yield ""
         yield "who waits for whom"
@@ -33,6 +50,10 @@ def verdict_lines(result: Result) -> Iterator[str]:
     if result.lost:
         yield ""
         yield from result.lost
+    if cure is not None:
+        yield ""
+        yield f"cure: {cure.what}"
+        yield program_text(cure.program).rstrip()
     if result.verdict != "ok":
         yield ""
         hidden = max(0, len(result.trace) - SHOWN)
@@ -50,13 +71,17 @@ def verdict_lines(result: Result) -> Iterator[str]:
 
 
 def space_lines(space: Space) -> Iterator[str]:
-    """The order space as a sentence and a table."""
-    yield f"{space.orderings} orderings of {space.ranks} ranks, one round under rendezvous"
-    rows = [
-        ["deadlock", space.deadlocks],
-        *([f"{steps} steps", count] for steps, count in space.makespan.items()),
-    ]
-    yield _table(["one round", "orderings"], rows)
+    """The order space as a sentence and two tables: all orderings, and one of each class of rotations."""
+    yield f"{space.orderings} orderings of {space.ranks} ranks under rendezvous, {space.rotations.orderings} up to rotation"
+    yield ""
+    for title, every, classes in (
+        ("one round", space.every.makespan, space.rotations.makespan),
+        ("repeated, per round", space.every.period, space.rotations.period),
+    ):
+        rows = [["deadlock", space.deadlocks, space.rotations.deadlocks]]
+        rows += [[f"{steps} steps", count, classes[steps]] for steps, count in every.items()]  # type: ignore[index]
+        yield _table([title, "orderings", "up to rotation"], rows)
+        yield ""
 
 
 def names_lines(named: Mapping[str, Mapping[str, str]]) -> Iterator[str]:

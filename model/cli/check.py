@@ -13,6 +13,9 @@ from model.exploring import MAX_MEMORY, Options, Reduce
 from model.libraries import semantics
 from model.verdict import MAX_STATES, Engine, check
 
+CURED = 1000
+"""Operations up to which a program that hangs is offered a cure: each candidate is checked, which takes its time."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check(Given):
@@ -60,5 +63,7 @@ class Check(Given):
             )
         if self.draw is not None:
             draw.save(draw.wait_for_graph(result, ranks=len(given)), self.draw)
-        show(self.json, result.to_json(), lambda: report.verdict_lines(result, propose(given, rules, result)))
+        cure = propose(given, rules, result) if result.hangs and sum(map(len, given)) <= CURED else None
+        data = {**result.to_json(), "cure": None if cure is None else cure.to_json()}
+        show(self.json, data, lambda: report.verdict_lines(result, cure))
         return 0 if result.verdict == "ok" else 1

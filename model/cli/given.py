@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import tyro
 
@@ -39,4 +39,7 @@ class Given:
                 style=self.style,
                 nbytes=self.nbytes,
             )
+        for field in fields(Given):
+            if field.name not in ("program", "semantics") and getattr(self, field.name) != field.default:
+                raise ValueError(f"--{field.name} is for a named program, and {self.program!r} is none; leave it out")
         return programs.load(self.program)
