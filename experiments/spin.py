@@ -13,7 +13,7 @@ from tqdm import tqdm
 from model.libraries import semantics
 from model.orderings import NAMED, ordering
 from model.programs import ring
-from model.spin import Judged, judge, judge_loop
+from model.spin import Judged, judge, judge_loop, version
 
 NAME = "spin"
 
@@ -68,11 +68,12 @@ class Case:
 
 
 def run(config: Config) -> dict[str, Any]:
-    """`rows`: each case with both verdicts and counts; `agree`: of how many; `known`: the counts to reproduce."""
+    """`spin`: its version; `rows`: each case with both verdicts and counts; `agree`: of how many; `known`: the counts to reproduce."""
     if config.jobs < 1:
         raise ValueError(f"jobs is {config.jobs}; give 1 or more")
     if unknown := set(config.known) - set(KNOWN):
         raise ValueError(f"no known count for {sorted(unknown)} ranks; choose from {', '.join(map(str, KNOWN))}")
+    judge_version = version()
     rows = []
     with ThreadPoolExecutor(config.jobs) as pool:
         pending = [(case, pool.submit(case.judged, config.limit_s)) for case in cases(config)]
@@ -82,6 +83,7 @@ def run(config: Config) -> dict[str, Any]:
         finally:
             pool.shutdown(cancel_futures=True)
     return {
+        "spin": judge_version,
         "total": len(rows),
         "agree": sum(row["agree"] for row in rows),
         "known": {

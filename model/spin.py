@@ -94,9 +94,7 @@ def spun(text: str, *, limit_s: float, options: Sequence[str] = ("-O0", *FULL)) 
     All end states are looked at, not only those up to the first error. A process that is not at its end
     makes a deadlock; else a message left in a channel makes it lost.
     """
-    for tool, package in TOOLS.items():
-        if shutil.which(tool) is None:
-            raise ValueError(f"the program {tool!r} is missing; on Debian: apt-get install {package}")
+    _need_tools()
     with tempfile.TemporaryDirectory(prefix="ringproof-spin-") as name:
         folder = Path(name)
         (folder / "model.pml").write_text(text)
@@ -115,6 +113,18 @@ def spun(text: str, *, limit_s: float, options: Sequence[str] = ("-O0", *FULL)) 
         seconds=seconds,
         compile_seconds=compiled,
     )
+
+
+def version() -> str:
+    """What spin says of itself. Raises ValueError where spin or cc is missing."""
+    _need_tools()
+    return subprocess.run(["spin", "-V"], capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+
+def _need_tools() -> None:
+    for tool, package in TOOLS.items():
+        if shutil.which(tool) is None:
+            raise ValueError(f"the program {tool!r} is missing; on Debian: apt-get install {package}")
 
 
 def _pan(folder: Path, limit_s: float, options: Sequence[str]) -> tuple[bool, int, int, float]:
