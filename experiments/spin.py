@@ -68,7 +68,10 @@ class Case:
 
 
 def run(config: Config) -> dict[str, Any]:
-    """`spin`: its version; `rows`: each case with both verdicts and counts; `agree`: of how many; `known`: the counts to reproduce."""
+    """`spin`: its version. `rows`: each case, with both verdicts and counts; `total` and `agree`: how many.
+
+    `known`: the counts to reproduce, by number of ranks.
+    """
     if config.jobs < 1:
         raise ValueError(f"jobs is {config.jobs}; give 1 or more")
     if unknown := set(config.known) - set(KNOWN):
