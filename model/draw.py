@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from pathlib import Path
 
 import networkx as nx
@@ -15,6 +16,8 @@ STUCK, FREE, WAIT = (
     "#009e73",
     "#d55e00",
 )  # colours of a palette that colour-blind readers can tell apart
+
+WIDTH = 24  # letters of a line beside a rank
 
 FORMATS = (".pdf", ".png", ".svg")
 
@@ -55,11 +58,16 @@ def wait_for_graph(result: Result, *, ranks: int, title: str = "") -> Figure:
     for rank, op in stuck.items():
         x, y = places[rank]
         side = "center" if abs(x) < 0.1 else "left" if x > 0 else "right"
-        axes.annotate(op, (1.3 * x, 1.3 * y), ha=side, va="center", fontsize=9, family="monospace")
+        axes.annotate(_short(op), (1.3 * x, 1.3 * y), ha=side, va="center", fontsize=9, family="monospace")
     axes.set(xlim=(-2.2, 2.2), ylim=(-1.5, 1.5), title=title or result.verdict)
     axes.set_axis_off()
     axes.set_aspect("equal")
     return figure
+
+
+def _short(op: str) -> str:
+    """An operation in at most three lines: a batch or a wait for many requests would take the room of the ranks."""
+    return "\n".join(textwrap.wrap(op, WIDTH, max_lines=3, placeholder=" ..."))
 
 
 def _place(rank: int, ranks: int) -> tuple[float, float]:
