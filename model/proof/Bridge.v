@@ -48,25 +48,6 @@ Definition greedy_lines :=
 
 (** ** Serving loops *)
 
-(** Iterations until all that [present] says has come back. *)
-Fixpoint last_present (l : list bool) : option nat :=
-  match l with
-  | [] => None
-  | c :: l => match last_present l with
-              | Some i => Some (S i)
-              | None => if c then Some 0 else None
-              end
-  end.
-
-Definition iterations P d (present : list bool) :=
-  match last_present present with
-  | Some m => Nat.max (List.length present) (S (m + (P + d)))
-  | None => List.length present
-  end.
-
-Definition loop P d o present :=
-  serving P d o (fun n => nth n present false) (iterations P d present).
-
 Fixpoint patterns n : list (list bool) :=
   match n with
   | 0 => [[]]
@@ -81,14 +62,14 @@ Definition posting_requests : library :=
 (** Per presence pattern 11..1, 11..0, ..., 00..0: whether the loop deadlocks. *)
 Definition serving_line (name : string) (L : library) P d n o :=
   words ["serving"; name; number P; number d; number n; letters o;
-         bits (map (fun present => negb (check (tabulate (loop P d o present)) L)) (patterns n))].
+         bits (map (fun present => negb (check (tabulate (unroll P d o present)) L)) (patterns n))].
 
 (** [check_tabulate] applies: the code of ranks outside the ring is empty. *)
-Lemma loop_verdict P d o present L :
-  check (tabulate (loop P d o present)) L = true <-> deadlock_free (loop P d o present) L.
+Lemma unroll_verdict P d o present L :
+  check (tabulate (unroll P d o present)) L = true <-> deadlock_free (unroll P d o present) L.
 Proof.
   rewrite check_tabulate; [apply check_correct |]. intros r H.
-  cbn [loop serving ranks code] in *. apply Nat.ltb_ge in H. now rewrite H.
+  cbn [unroll serving ranks code] in *. apply Nat.ltb_ge in H. now rewrite H.
 Qed.
 
 Definition serving_lines :=
@@ -109,7 +90,7 @@ Definition program_text (p : program) : string :=
 
 Definition program_lines :=
   flat_map (fun P => flat_map (fun d => map (fun present =>
-    words ["program"; number P; number d; letters (parity P); bits present; program_text (loop P d (parity P) present)])
+    words ["program"; number P; number d; letters (parity P); bits present; program_text (unroll P d (parity P) present)])
     [[true; true; true; true; true]; [true; false; true; true; false; false; false; false; false; false; true]; [false; false]; []])
     [0; 1; 2]) [2; 3; 4].
 
