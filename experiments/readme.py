@@ -73,7 +73,7 @@ def summary(shelf: Shelf) -> str:
         report.speeds(shelf).markdown(),
         f"Speeds: {served['arguments']['requests']} requests at once, {served['arguments']['max_batch']} in a "
         f"microbatch, {served['arguments']['max_new_tokens']} new tokens each, one process with "
-        f"{served['arguments']['threads']} thread for each stage. Measured on {hardware['cores']} cores of a "
+        f"{served['arguments']['threads']} thread for each stage. Measured on {hardware['cores']} cores of: "
         f"{hardware['cpu']}, {hardware['memory_gib']} GiB, torch {served['versions']['torch']}.",
     ]
     return "\n\n".join(lines)
