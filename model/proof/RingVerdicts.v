@@ -82,7 +82,8 @@ Lemma parity_not_uniform P : 2 <= P -> ~ uniform (parity P).
 Proof.
   intros H [l U]. rewrite length_parity in U.
   assert (A := letter_of_parity P 0). assert (B := letter_of_parity P 1).
-  rewrite U, letter_of_repeat in A, B by lia. cbn in A, B. specialize (A ltac:(lia)). specialize (B ltac:(lia)). congruence.
+  rewrite U, letter_of_repeat in A, B by lia. cbn in A, B. specialize (A ltac:(lia)). specialize (B ltac:(lia)).
+    congruence.
 Qed.
 
 (** Parity never deadlocks: every ring size, odd ones too, every number of

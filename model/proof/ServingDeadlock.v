@@ -7,7 +7,7 @@
 
 From Coq Require Import List Arith Lia Bool.
 From Ringproof Require Import Semantics Determinism Checker Slack Circuit TimedLists Timetable Ring Walls RingVerdicts
-  Serving ServingClock ServingTimetable ServingVerdicts.
+  Serving ServingClock ServingTimes ServingTimetable ServingVerdicts.
 Import ListNotations.
 
 (** ** The output phase of a full round *)
@@ -73,13 +73,15 @@ Qed.
 Lemma count_sends r n : count (Send (next P r) OUTPUT) (before r n) = length (filter (sends_output r) (seq 0 n)).
 Proof.
   rewrite count_before_phase by (exists (next P r); auto). rewrite !count_one.
-  destruct (op_eq_dec (Send (next P r) OUTPUT) (Send (next P r) OUTPUT)), (op_eq_dec (Recv (prev P r) OUTPUT) (Send (next P r) OUTPUT)); easy || lia.
+  destruct (op_eq_dec (Send (next P r) OUTPUT) (Send (next P r) OUTPUT)),
+    (op_eq_dec (Recv (prev P r) OUTPUT) (Send (next P r) OUTPUT)); easy || lia.
 Qed.
 
 Lemma count_receives r n : count (Recv (prev P r) OUTPUT) (before r n) = length (filter receives_output (seq 0 n)).
 Proof.
   rewrite count_before_phase by (exists (prev P r); auto). rewrite !count_one.
-  destruct (op_eq_dec (Recv (prev P r) OUTPUT) (Recv (prev P r) OUTPUT)), (op_eq_dec (Send (next P r) OUTPUT) (Recv (prev P r) OUTPUT)); easy || lia.
+  destruct (op_eq_dec (Recv (prev P r) OUTPUT) (Recv (prev P r) OUTPUT)),
+    (op_eq_dec (Send (next P r) OUTPUT) (Recv (prev P r) OUTPUT)); easy || lia.
 Qed.
 
 (** Batches formed [k] iterations ago, counted over [n] iterations. *)
@@ -150,7 +152,8 @@ Qed.
 End Full.
 
 (** *** The characterisation (statement 8) *)
-Lemma consecutive_dec P d b N : drained P d b N -> (exists m, consecutive P b m) \/ (forall m, ~ consecutive P b m) \/ P = 0.
+Lemma consecutive_dec P d b N : drained P d b N ->
+  (exists m, consecutive P b m) \/ (forall m, ~ consecutive P b m) \/ P = 0.
 Proof.
   intros Dr. destruct (Nat.eq_dec P 0) as [Z | Z]; [auto |].
   destruct (Exists_dec (consecutive P b) (seq 0 N)) as [X | X].
@@ -216,7 +219,8 @@ Definition last_sends_first P : ordering := map (fun r => if S r =? P then SendF
 Corollary serving_last_sends_first_free P d b N L : 2 <= P -> drained P d b N -> at_least blocking_data L ->
   deadlock_free (serving P d (last_sends_first P) b N) L.
 Proof.
-  intros P2 Dr HL. assert (Len : length (last_sends_first P) = P) by (unfold last_sends_first; now rewrite map_length, seq_length).
+  intros P2 Dr HL. assert (Len : length (last_sends_first P) = P) 
+    by (unfold last_sends_first; now rewrite map_length, seq_length).
   apply serving_nonuniform_free; auto. intros [l U]. rewrite Len in U.
   assert (A : forall r, r < P -> letter_of (last_sends_first P) r = if S r =? P then SendFirst else RecvFirst).
   { intros r Hr. unfold letter_of, last_sends_first. set (f := fun r => if S r =? P then SendFirst else RecvFirst).

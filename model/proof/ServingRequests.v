@@ -7,7 +7,7 @@
 
 From Coq Require Import List Arith Lia Bool.
 From Ringproof Require Import Semantics Determinism Checker Slack Circuit TimedLists Timetable Ring Walls RingVerdicts
-  Serving ServingClock ServingTimetable ServingDeadlock.
+  Serving ServingClock ServingTimes ServingTimetable ServingDeadlock.
 Import ListNotations.
 
 Section Requests.
