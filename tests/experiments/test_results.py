@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments import results
@@ -30,6 +30,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("results") / "new" / "folder" / "cpu.json"
 
 
+@settings(max_examples=40)
 @given(body=fields)
 def test_what_is_written_is_what_is_read(body: dict[str, Any], path: Path) -> None:
     read = results.read(put(path, **body))
