@@ -170,7 +170,7 @@ def test_an_mpich_rank_that_dies_is_unclear_and_nothing_is_left(mpich: MpichLaun
     assert gone(pids)
     assert sample.verdict == "unclear"
     assert sample.exits[0] not in (None, 0)
-    assert (set(shared.glob("mpich*")) if shared.exists() else set()) == before
+    assert (set(shared.glob("mpich*")) if shared.exists() else set()) <= before
 
 
 @dataclass(frozen=True)
