@@ -16,7 +16,7 @@ FRESH := --clear
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce smoke bench-model test lint paper clean
+.PHONY: help setup reproduce smoke bench-model test lint proofs paper clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -42,6 +42,12 @@ lint: $(READY) ## check style and types
 	$(RUN) -m mypy --strict --cache-dir .mypy_cache/strict model
 	$(RUN) -m mypy reference experiments
 
+proofs: ## check the proofs from nothing and print the theorems with what they assume (needs Coq)
+	@command -v coqc >/dev/null && command -v coqchk >/dev/null || { \
+	echo "error: coqc or coqchk not found; on Debian: apt-get install coq" >&2; exit 2; }
+	@$(MAKE) --no-print-directory -C model/proof clean
+	@$(MAKE) --no-print-directory -C model/proof -j 2
+
 paper: $(READY) ## build the paper from the committed results (needs LaTeX)
 	@command -v latexmk >/dev/null && command -v pdflatex >/dev/null || { \
 	echo "error: latexmk or pdflatex not found; on Debian: apt-get install latexmk texlive-latex-base \
@@ -51,6 +57,7 @@ paper: $(READY) ## build the paper from the committed results (needs LaTeX)
 clean: ## remove build products; results and .venv stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .smoke
 	rm -f paper/*.aux paper/*.bbl paper/*.blg paper/*.fdb_latexmk paper/*.fls paper/*.log paper/*.out paper/*.toc
+	$(MAKE) --no-print-directory -C model/proof clean
 	find model reference experiments tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml constraints.txt

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments import orderspace, serving
 from experiments.agreement import EXPECTED, agrees, measured
+from experiments.paths import shown as where
 from experiments.report import MATRICES, speed_runs
 from experiments.results import Shelf
 
@@ -59,8 +60,11 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def hang_matrix(shelf: Shelf, *, columns: int = 2) -> Figure:
-    """What was measured of every cell, and where the model predicted a hang."""
+    """What was measured of every cell, and where the model predicted a hang. ValueError where there are no results."""
     measured_on = [(library, shelf.take(name)) for name, library in MATRICES.items() if shelf.has(name)]
+    if not measured_on:
+        folder = where(shelf.places.root)
+        raise ValueError(f"there is no hang matrix in {folder}; run `python -m experiments reproduce`")
     shown = [panel for library, result in measured_on for panel in _panels(library, result)]
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(4.6 * columns, 1.75 * rows + 0.4), layout="constrained")

@@ -27,7 +27,7 @@ SMOKE = Config(ranks=tuple(range(2, 11)))
 def run(config: Config) -> dict[str, Any]:
     """`spaces`: for each P the counts, and for each named ordering its vector and makespan (0: deadlock)."""
     spaces = []
-    for ranks in tqdm(config.ranks, desc=NAME, unit="P"):
+    for ranks in tqdm(config.ranks, desc=NAME, unit="P", delay=1):
         vectors = {name: policy.vector(ranks) for name, policy in NAMED.items()}
         named = {name: {"vector": vector, "makespan": makespan(vector)} for name, vector in vectors.items()}
         spaces.append({**space(ranks).to_json(), "named": named})

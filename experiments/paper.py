@@ -26,7 +26,7 @@ def generate(shelf: Shelf, *, folder: Path = PAPER / "generated") -> list[Path]:
     numbers.write_text("\n".join(macros) + "\n")
     table.write_text(
         "\\begin{table}[t]\n\\centering\\small\\setlength{\\tabcolsep}{3pt}\n"
-        f"{report.spaces(shelf).latex()}\n"
+        f"\\resizebox{{\\columnwidth}}{{!}}{{%\n{report.spaces(shelf).latex()}}}\n"
         "\\caption{All $2^P$ orderings of one ring step under rendezvous: how many deadlock, and the least and the\n"
         "most steps of the others; and the steps of two named ones.}\n\\label{tab:space}\n\\end{table}\n"
     )

@@ -36,10 +36,10 @@ SMOKE = Config(ranks=(2, 3), depths=(0, 1))
 def run(config: Config) -> dict[str, Any]:
     """`points`: for each P, depth and ordering the patterns that deadlock, `1` for an iteration with a batch."""
     world: World = {CONTROL: semantics("gloo"), DATA: semantics("rendezvous")}
-    points = list(product(config.ranks, config.depths, config.orderings))
+    sizes = product(config.ranks, config.depths, config.orderings)
+    points = [(ranks, depth, ordering(name, ranks)) for ranks, depth, name in sizes]
     found = []
-    for ranks, depth, name in tqdm(points, desc=NAME, unit="point"):
-        policy = ordering(name, ranks)
+    for ranks, depth, policy in tqdm(points, desc=NAME, unit="point", delay=1):
         deadlocked = []
         for pattern in patterns(ranks + config.extra):
             present = [busy == "1" for busy in pattern]
@@ -50,7 +50,7 @@ def run(config: Config) -> dict[str, Any]:
             {
                 "ranks": ranks,
                 "depth": depth,
-                "ordering": name,
+                "ordering": policy.name,
                 "iterations": ranks + config.extra,
                 "deadlocked": deadlocked,
             }

@@ -26,9 +26,16 @@ DEMOS: Mapping[str, str] = {
 }
 """Parts that are what `python -m model` prints, by its arguments."""
 
+PART = re.compile(r"<!-- begin (?P<name>[\w-]+) -->\n(?:(?!<!-- begin ).)*?<!-- end (?P=name) -->", re.DOTALL)
+NUMBER = re.compile(r"<!-- number (?P<name>\w+) -->[^<\n]*<!-- / -->")
+
 
 def regenerate(text: str, shelf: Shelf) -> str:
-    """The README with its parts made anew. Raises ValueError on an unknown part or number, or a missing result."""
+    """The README with its parts made anew.
+
+    Raises ValueError on an unknown part or number, on a marker without its other one, or a missing result.
+    """
+    _check_markers(text)
     numbers = generated_numbers(shelf)
 
     def part(match: re.Match[str]) -> str:
@@ -41,8 +48,7 @@ def regenerate(text: str, shelf: Shelf) -> str:
             raise ValueError(f"unknown number {name!r} in the README; choose one of {', '.join(sorted(numbers))}")
         return f"<!-- number {name} -->{numbers[name]}<!-- / -->"
 
-    text = re.sub(r"<!-- begin (?P<name>[\w-]+) -->\n.*?<!-- end (?P=name) -->", part, text, flags=re.DOTALL)
-    return re.sub(r"<!-- number (?P<name>\w+) -->.*?<!-- / -->", number, text)
+    return NUMBER.sub(number, PART.sub(part, text))
 
 
 def write(shelf: Shelf, *, path: Path = README) -> Path:
@@ -67,10 +73,17 @@ def summary(shelf: Shelf) -> str:
         report.speeds(shelf).markdown(),
         f"Speeds: {served['arguments']['requests']} requests at once, {served['arguments']['max_batch']} in a "
         f"microbatch, {served['arguments']['max_new_tokens']} new tokens each, one process with "
-        f"{served['arguments']['threads']} thread for each stage. Measured on {hardware['cores']} cores of a "
+        f"{served['arguments']['threads']} thread for each stage. Measured on {hardware['cores']} cores of: "
         f"{hardware['cpu']}, {hardware['memory_gib']} GiB, torch {served['versions']['torch']}.",
     ]
     return "\n\n".join(lines)
+
+
+def _check_markers(text: str) -> None:
+    """A marker without its other one would leave a part or a number as it is, unnoticed."""
+    rest = NUMBER.sub("", PART.sub("", text))
+    if odd := re.search(r"<!-- (?:begin|end|number) .*?-->|<!-- / -->", rest):
+        raise ValueError(f"the marker {odd[0]} of the README has no partner; add it, or take this one away")
 
 
 def _part(name: str, shelf: Shelf) -> str:

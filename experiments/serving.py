@@ -70,7 +70,7 @@ def run(config: Config) -> dict[str, Any]:
         if getattr(config, name) < 1:
             raise ValueError(f"{name} is {getattr(config, name)}; give 1 or more")
     trials = [(pp, name, requests) for pp in config.hang_pp for name in config.hang_orderings for requests in (1, pp)]
-    with tqdm(desc=NAME, total=len(config.pp) * (config.repeats + 1) + len(trials), unit="run") as bar:
+    with tqdm(desc=NAME, total=len(config.pp) * (config.repeats + 1) + len(trials), unit="run", delay=1) as bar:
         speed = [item for pp in config.pp for item in speed_runs(config, pp, bar.update)]
         hangs = []
         for pp, name, requests in trials:

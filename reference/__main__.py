@@ -33,14 +33,17 @@ class Generate(EngineConfig):
     ignore_eos: bool = False
     """Go on after the token that ends a text."""
 
+    def __post_init__(self) -> None:
+        """Checks nothing: `run` does, outside tyro, which would frame the one line of an error in four others."""
+
     def run(self) -> int:
+        config = EngineConfig(**{field.name: getattr(self, field.name) for field in fields(EngineConfig)})
         prompts: list[str | Sequence[int]] = [*self.prompt, *([self.prompt_tokens] if self.prompt_tokens else [])]
         if not prompts:
             raise ValueError("there is no prompt; give texts after --prompt, or token ids after --prompt-tokens")
         processes.warm_up()
         from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
 
-        config = EngineConfig(**{field.name: getattr(self, field.name) for field in fields(EngineConfig)})
         with Engine(config) as engine:
             say(started(engine))
             printer = Printer(len(prompts), show=number if self.prompt_tokens else text)
@@ -117,7 +120,7 @@ def main() -> int:
         command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="python -m reference", description=__doc__)
         return int(command.run())
     except (ValueError, OSError) as error:
-        say(f"error: {error}")
+        say(f"error: {' '.join(str(error).splitlines())}")
         return 2
     except RuntimeError as error:  # PipelineStuck, RankDied
         say(str(error))

@@ -10,6 +10,12 @@ from typing import Literal
 HEARTBEAT = 0.25
 """Seconds after which an idle rank 0 goes around the loop all the same, so that silence always means trouble."""
 
+DAY = 86400.0
+"""Seconds; no time-out is longer, so that those of the libraries, which are whole numbers of a few bytes, hold it."""
+
+MOST_DEPTH = 1000
+"""Far more microbatches than any cache has room for; the preflight still takes only a second or two."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
@@ -62,9 +68,11 @@ class EngineConfig:
             value = getattr(self, name)
             if value is not None and value < bound:
                 raise ValueError(f"{name} is {value}; give {bound} or more")
+        if self.depth > MOST_DEPTH:
+            raise ValueError(f"depth is {self.depth}; give {MOST_DEPTH} or less")
         for name in ("watchdog", "start_timeout"):
-            if not getattr(self, name) >= 4 * HEARTBEAT:
-                raise ValueError(f"{name} is {getattr(self, name)}; give {4 * HEARTBEAT:g} seconds or more")
+            if not 4 * HEARTBEAT <= getattr(self, name) <= DAY:
+                raise ValueError(f"{name} is {getattr(self, name)}; give {4 * HEARTBEAT:g} to {DAY:.0f} seconds")
 
     @property
     def slots(self) -> int:

@@ -125,7 +125,11 @@ def serve(given: Assignment, board: Board, pipe: Connection) -> None:
     shape = given.source.config()
     layers = partition_layers(shape.layers, ranks)[rank]
     stage = load_stage(given.source, shape, layers, rank == 0, rank == ranks - 1, dtype, device.torch)
-    cache = KVCache(shape, len(layers), config.cache_rows, config.max_len, dtype, device.torch)
+    try:
+        cache = KVCache(shape, len(layers), config.cache_rows, config.max_len, dtype, device.torch)
+    except RuntimeError as error:  # out of memory, under several names
+        size = f"a cache of {config.cache_rows} requests of {config.max_len} tokens"
+        raise ValueError(f"{size} does not fit ({error}); lower rows, max_batch, depth or max_len") from None
 
     board.enter(rank, phases.JOIN)
     # longer than whatever the watchdog allows: it is the one that reports, and it knows more

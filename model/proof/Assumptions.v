@@ -22,6 +22,8 @@ Check two_of_all_orderings.
 Print Assumptions two_of_all_orderings.
 Check parity_never.
 Print Assumptions parity_never.
+Check send_first_always.
+Print Assumptions send_first_always.
 Check receive_first_always.
 Print Assumptions receive_first_always.
 Check ring_with_room.
@@ -42,9 +44,15 @@ Check serving_blocking_isend.
 Print Assumptions serving_blocking_isend.
 Check serving_asynchronous_isend.
 Print Assumptions serving_asynchronous_isend.
+Check serving_parity_unrolled.
+Print Assumptions serving_parity_unrolled.
+Check serving_send_first_unrolled.
+Print Assumptions serving_send_first_unrolled.
 Check serving_blocking_requests.
 Print Assumptions serving_blocking_requests.
 Check orders_from_one_key.
 Print Assumptions orders_from_one_key.
 Check livelock_is_deadlock.
 Print Assumptions livelock_is_deadlock.
+Check no_progress_is_deadlock.
+Print Assumptions no_progress_is_deadlock.

@@ -17,6 +17,8 @@ Definition bits (l : list bool) := String.concat "" (map (fun c : bool => if c t
 Definition letters (o : ordering) :=
   String.concat "" (map (fun l => match l with SendFirst => "S" | RecvFirst => "R" end) o).
 
+Definition sizes := [2; 3; 4; 5; 6; 7; 8].
+
 (** ** Rings: 1 where the ordering deadlocks, in the order SS..S, SS..R, ..., RR..R *)
 Definition ring_line (name : string) (L : library) P K :=
   words ["ring"; name; number P; number K;
@@ -25,9 +27,9 @@ Definition ring_line (name : string) (L : library) P K :=
 Definition ring_lines :=
   flat_map (fun P => flat_map (fun K =>
     [ring_line "rendezvous" rendezvous P K; ring_line "bounded(1)" (bounded 1) P K;
-     ring_line "eager" eager P K]) [1; 2; 3]) [2; 3; 4; 5; 6; 7; 8].
+     ring_line "eager" eager P K]) [1; 2; 3]) sizes.
 
-Definition parity_lines := map (fun P => words ["parity"; number P; letters (parity P)]) [2; 3; 4; 5; 6; 7; 8].
+Definition parity_lines := map (fun P => words ["parity"; number P; letters (parity P)]) sizes.
 
 (** Steps of the greedy parallel run; 0 where it gets stuck. *)
 Fixpoint greedy_steps (o : ordering) (K fuel : nat) (s : state) : option nat :=
@@ -42,30 +44,11 @@ Definition steps_of o K :=
 
 (** One round under all orderings, and many rounds of parity. *)
 Definition greedy_lines :=
-  map (fun P => words ("greedy" :: number P :: map (fun o => number (steps_of o 1)) (all_orderings P))) [2; 3; 4; 5; 6; 7; 8] ++
+  map (fun P => words ("greedy" :: number P :: map (fun o => number (steps_of o 1)) (all_orderings P))) sizes ++
   map (fun P => words ("optimal" :: number P :: map (fun K => number (steps_of (parity P) K)) [1; 2; 3; 4; 5; 6; 7; 8]))
       [2; 3; 4; 5; 6; 7; 8; 9].
 
 (** ** Serving loops *)
-
-(** Iterations until all that [present] says has come back. *)
-Fixpoint last_present (l : list bool) : option nat :=
-  match l with
-  | [] => None
-  | c :: l => match last_present l with
-              | Some i => Some (S i)
-              | None => if c then Some 0 else None
-              end
-  end.
-
-Definition iterations P d (present : list bool) :=
-  match last_present present with
-  | Some m => Nat.max (List.length present) (S (m + (P + d)))
-  | None => List.length present
-  end.
-
-Definition loop P d o present :=
-  serving P d o (fun n => nth n present false) (iterations P d present).
 
 Fixpoint patterns n : list (list bool) :=
   match n with
@@ -81,14 +64,14 @@ Definition posting_requests : library :=
 (** Per presence pattern 11..1, 11..0, ..., 00..0: whether the loop deadlocks. *)
 Definition serving_line (name : string) (L : library) P d n o :=
   words ["serving"; name; number P; number d; number n; letters o;
-         bits (map (fun present => negb (check (tabulate (loop P d o present)) L)) (patterns n))].
+         bits (map (fun present => negb (check (tabulate (unroll P d o present)) L)) (patterns n))].
 
 (** [check_tabulate] applies: the code of ranks outside the ring is empty. *)
-Lemma loop_verdict P d o present L :
-  check (tabulate (loop P d o present)) L = true <-> deadlock_free (loop P d o present) L.
+Lemma unroll_verdict P d o present L :
+  check (tabulate (unroll P d o present)) L = true <-> deadlock_free (unroll P d o present) L.
 Proof.
   rewrite check_tabulate; [apply check_correct |]. intros r H.
-  cbn [loop serving ranks code] in *. apply Nat.ltb_ge in H. now rewrite H.
+  cbn [unroll serving ranks code] in *. apply Nat.ltb_ge in H. now rewrite H.
 Qed.
 
 Definition serving_lines :=
@@ -107,11 +90,17 @@ Definition op_text (x : op) :=
 Definition program_text (p : program) : string :=
   String.concat " | " (map (fun r => words (map op_text (code p r))) (seq 0 (ranks p))).
 
+(** Full load; load that comes and goes; iterations without a batch; no iteration. *)
+Definition loads :=
+  [[true; true; true; true; true]; [true; false; true; true; false; false; false; false; false; false; true];
+   [false; false]; []].
+
+Definition program_line P d o present :=
+  words ["program"; number P; number d; letters o; bits present; program_text (unroll P d o present)].
+
 Definition program_lines :=
-  flat_map (fun P => flat_map (fun d => map (fun present =>
-    words ["program"; number P; number d; letters (parity P); bits present; program_text (loop P d (parity P) present)])
-    [[true; true; true; true; true]; [true; false; true; true; false; false; false; false; false; false; true]; [false; false]; []])
-    [0; 1; 2]) [2; 3; 4].
+  flat_map (fun P => flat_map (fun d => flat_map (fun o => map (program_line P d o) loads)
+    [parity P; repeat SendFirst P; repeat RecvFirst P]) [0; 1; 2]) [2; 3; 4].
 
 (** One line each, with a mark that sets them apart from Coq's own words. *)
 Definition lines := map (fun l => words [">"; l; "<"])

@@ -26,61 +26,6 @@ Definition balanced p :=
   (forall r d t, count (Send d t) (code p r) = count (Recv r t) (code p d)) /\
   (forall r, ranks p <= r -> code p r = []).
 
-(** ** Walls: an invariant that shows a deadlock
-
-    If the ranks of [C] can never pass the positions [wall] as long as all of
-    them are within their walls, then they never do, and the run cannot finish. *)
-Theorem wall_deadlocks p L (C : nat -> Prop) (wall : nat -> nat) r0 :
-  C r0 -> r0 < ranks p -> wall r0 < length (code p r0) ->
-  (forall s, reachable p L s -> (forall r, C r -> pos s r <= wall r) ->
-             forall r, C r -> pos s r = wall r -> cannot_move p L s r) ->
-  deadlocks p L.
-Proof.
-  intros C0 B W H. apply deadlocks_iff_not_free. rewrite free_iff_finishes.
-  intros (s & R & F).
-  assert (I : forall r, C r -> pos s r <= wall r).
-  { clear F. revert s R. apply (reachable_ind p L (fun s => forall r, C r -> pos s r <= wall r)).
-    - intros r _. unfold pos, start. rewrite nth_repeat. lia.
-    - intros s s' R I G r Cr. assert (Hr := H s R I r Cr). specialize (I r Cr).
-      destruct G as [s q G | s q e G].
-      + destruct (Nat.eq_dec r q) as [-> | N]; [| now rewrite pos_advance_other].
-        rewrite pos_advance. destruct (_ && _); [| auto].
-        destruct (Nat.eq_dec (pos s q) (wall q)) as [E | E]; [| lia].
-        now destruct (Hr E).
-      + destruct (Nat.eq_dec (pos s r) (wall r)) as [E | E].
-        * destruct (Hr E) as [_ M].
-          rewrite !pos_advance_other; auto; intros ->;
-            first [exact (proj1 (M _) G) | exact (proj2 (M _) G)].
-        * assert (N := meets_sender_only _ _ _ _ _ _ _ G G).
-          destruct (Nat.eq_dec r q) as [-> | M].
-          -- rewrite pos_advance_other by auto. rewrite pos_advance. destruct (_ && _); lia.
-          -- rewrite pos_advance. rewrite pos_advance_other by auto. destruct (_ && _); lia. }
-  specialize (F r0). rewrite head_at in F by now rewrite (length_reachable _ _ _ R).
-  apply nth_error_None in F. specialize (I r0 C0). lia.
-Qed.
-
-(** Ranks that all begin with a receive from one another deadlock under every
-    library, unlimited buffering included. *)
-Theorem receive_circuit_deadlocks p L (C : nat -> Prop) r0 :
-  C r0 -> (forall r, C r -> r < ranks p) ->
-  (forall r, C r -> exists q t, C q /\ nth_error (code p r) 0 = Some (Recv q t)) ->
-  deadlocks p L.
-Proof.
-  intros H0 B H. apply (wall_deadlocks p L C (fun _ => 0) r0); auto.
-  { destruct (H r0 H0) as (q & t & _ & E). destruct (code p r0); cbn in *; [easy | lia]. }
-  intros s R I r Cr E.
-  assert (Z : forall q, C q -> pos s q = 0) by (intros q Cq; specialize (I q Cq); lia).
-  assert (HD : forall q, C q -> head p s q = nth_error (code p q) 0).
-  { intros q Cq. rewrite head_at, Z; auto. rewrite (length_reachable _ _ _ R). auto. }
-  destruct (H r Cr) as (q & t & Cq & Hr). destruct (H q Cq) as (q' & t' & _ & Hq).
-  split.
-  - unfold ready. rewrite HD, Hr by auto. unfold sent. rewrite (Z q Cq). cbn. lia.
-  - intros e. split; intros (u & A & A' & D).
-    + rewrite HD in A; auto. congruence.
-    + rewrite HD in A' by auto. assert (e = q) by congruence. subst e.
-      rewrite HD in A by auto. congruence.
-Qed.
-
 (** ** A circuit is a deadlock in the making *)
 Lemma waits_for_stays p L s s' (C : nat -> Prop) : (forall r, C r -> exists q, C q /\ waits_for p L s r q) ->
   step p L s s' -> forall r, C r -> head p s' r = head p s r /\ exists q, C q /\ waits_for p L s' r q.

@@ -6,7 +6,8 @@
     round, m units per step. *)
 
 From Coq Require Import List Arith Lia Bool.
-From Ringproof Require Import Semantics Determinism Checker Slack TimedLists Timetable Ring RingVerdicts Schedules Parallel.
+From Ringproof Require Import Semantics Determinism Checker Slack TimedLists Timetable Ring RingVerdicts Schedules
+  Parallel.
 Import ListNotations.
 
 (** ** Even rings *)

@@ -5,7 +5,8 @@
     finds nothing is a step that changes nothing.  So a blocked program has
     steps for ever.  We show that its states without progress, the unfinished
     states in terminal strongly connected components, stand at exactly the
-    positions of the deadlocks of the blocking model. *)
+    positions of the deadlocks of the blocking model.  So do, state by state,
+    those from which no rank ever completes an operation again. *)
 
 From Coq Require Import List Arith Lia Bool.
 From Ringproof Require Import Semantics Determinism Checker Circuit.
@@ -153,6 +154,22 @@ Proof.
       - exfalso. eapply U. now apply together, H. }
     intros y Ry. remember (s, b') as x eqn:X. induction Ry as [x | x y z S Ry IH]; subst; [constructor |].
     apply Only in S. subst. now apply IH.
+Qed.
+
+(** State by state: a polling state from which no rank ever completes an
+    operation again, though some rank has not ended, stands where the blocking
+    model deadlocks; and there is no other kind of deadlock. *)
+Definition without_progress x := (forall y, reaches x y -> fst y = fst x) /\ ~ finished p (fst x).
+
+Theorem without_progress_iff_deadlock x : without_progress x <-> deadlock p L (fst x).
+Proof.
+  destruct x as [s b]. unfold without_progress, deadlock. cbn [fst]. split; intros [H N]; (split; [| exact N]).
+  - intros s' G. destruct (polling_follows s s' b G) as [b' R]. apply H in R. cbn in R.
+    apply (step_sum p L) in G. subst. lia.
+  - assert (G : forall x y, reaches x y -> stuck p L (fst x) -> fst y = fst x).
+    { induction 1 as [x | x y z S _ IH]; auto. intros U. apply polling_step_sum in S.
+      destruct S as [E | [_ S]]; [| now apply U in S]. rewrite <- E. apply IH. now rewrite E. }
+    intros y R. now apply (G _ _ R).
 Qed.
 
 Corollary livelocks_iff_deadlocks :

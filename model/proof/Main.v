@@ -43,13 +43,18 @@ Theorem ring_deadlocks_iff_uniform o K : 2 <= length o -> 1 <= K ->
   (deadlocks (ring o K) rendezvous <-> uniform o).
 Proof. apply ring_characterisation. Qed.
 
+(** Of the 2^P orderings (the list [all] has each of them once) exactly 2 deadlock. *)
 Theorem two_of_all_orderings P K : 2 <= P -> 1 <= K ->
-  length (all_orderings P) = 2 ^ P /\
-  length (filter (fun o => negb (check (ring o K) rendezvous)) (all_orderings P)) = 2.
-Proof. intros HP HK. split; [apply all_orderings_length | now apply exactly_two_deadlock]. Qed.
+  (exists all : list ordering, NoDup all /\ length all = 2 ^ P /\ forall o, In o all <-> length o = P) /\
+  (exists bad : list ordering, NoDup bad /\ length bad = 2 /\
+     forall o, In o bad <-> length o = P /\ deadlocks (ring o K) rendezvous).
+Proof. intros HP HK. split; [apply all_orderings_listed | now apply deadlocking_orderings_listed]. Qed.
 
 Theorem parity_never P K L : 2 <= P -> deadlock_free (ring (parity P) K) L.
 Proof. apply parity_deadlock_free. Qed.
+
+Theorem send_first_always P K : 2 <= P -> 1 <= K -> deadlocks (ring (repeat SendFirst P) K) rendezvous.
+Proof. apply send_first_deadlocks. Qed.
 
 Theorem receive_first_always P K L : 2 <= P -> 1 <= K -> deadlocks (ring (repeat RecvFirst P) K) L.
 Proof. apply receive_first_deadlocks. Qed.
@@ -104,6 +109,19 @@ Theorem serving_asynchronous_isend P d o b N L :
   (deadlocks (serving P d o b N) L <-> o = repeat RecvFirst P /\ exists m, consecutive P b m).
 Proof. apply serving_storing. Qed.
 
+(** The same for the loop of a finite presence pattern, which drains by itself. *)
+Theorem serving_parity_unrolled P d present L : 2 <= P -> at_least blocking_data L ->
+  deadlock_free (unroll P d (parity P) present) L.
+Proof. intros HP HL. apply serving_parity_free; auto. apply unroll_drains. Qed.
+
+Theorem serving_send_first_unrolled P d present L :
+  2 <= P -> at_least blocking_data L -> (forall r q, direct L r q OUTPUT) ->
+  (deadlocks (unroll P d (repeat SendFirst P) present) L <-> exists m, consecutive P (pattern present) m).
+Proof.
+  intros HP HL HD. unfold unroll. rewrite serving_blocking; auto using repeat_length, unroll_drains.
+  split; [now intros [_ H] | intros H]. split; auto. exists SendFirst. now rewrite repeat_length.
+Qed.
+
 (** The requests must not block: else one batch is a deadlock under every ordering. *)
 Theorem serving_blocking_requests P d o b N L :
   2 <= P -> drained P d b N -> (exists m, b m = true) -> direct L 0 1 REQUESTS ->
@@ -135,3 +153,12 @@ Theorem livelock_is_deadlock p L s :
   (exists b, reaches p L (polling_start p) (s, b) /\ livelock p L (s, b)) <->
   (reachable p L s /\ deadlock p L s).
 Proof. apply livelock_iff_deadlock. Qed.
+
+(** State by state, and the two models reach the same positions. *)
+Theorem no_progress_is_deadlock p L :
+  (forall s, reachable p L s <-> exists b, reaches p L (polling_start p) (s, b)) /\
+  (forall x, without_progress p L x <-> deadlock p L (fst x)).
+Proof.
+  split; [| apply without_progress_iff_deadlock].
+  intros s. split; [apply polling_complete | intros [b R]; now apply polling_sound in R].
+Qed.

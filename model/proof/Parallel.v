@@ -202,7 +202,8 @@ Proof.
     apply (fire_moves (greedy s) s r r); [now apply greedy_spec | now left | lia].
   - destruct (partner_at _ _ _ _ T s (prev P r) r 0 k R D) as [A B]; [reflexivity | now right |].
     assert (OE : open s (prev P r)).
-    { split; rewrite ?next_prev by auto; rewrite (head_next _ _ _ _ T s _ R), ?A, ?B; auto; cbn; now rewrite ?next_prev. }
+    { split; rewrite ?next_prev by auto; rewrite (head_next _ _ _ _ T s _ R), ?A, ?B; auto; cbn;
+        now rewrite ?next_prev. }
     apply (fire_moves (greedy s) s (prev P r) r); [apply greedy_spec; split; auto; now apply prev_range | | lia].
     right; left. now apply next_prev.
 Qed.

@@ -163,7 +163,8 @@ Proof.
   destruct (step_bounds step s 0 Re O H ltac:(lia)) as [B C]. change (prev P 0) with (P - 1) in B, C.
   assert (TS := how_many_succ SendFirst o 0 ltac:(lia)). assert (TR := how_many_succ RecvFirst o 0 ltac:(lia)).
   change (letters SendFirst 0) with 0 in TS. change (letters RecvFirst 0) with 0 in TR. split.
-  - assert (U := walk_up _ _ _ R' Re' 0 ltac:(lia)). cbn [Nat.add] in U. replace (length steps) with (P - 1) in U by lia.
+  - assert (U := walk_up _ _ _ R' Re' 0 ltac:(lia)). cbn [Nat.add] in U.
+    replace (length steps) with (P - 1) in U by lia.
     replace (S (P - 1)) with P in U by lia. rewrite firstn_all in U. lia.
   - assert (U := walk_down _ _ _ R' Re' (P - 1) ltac:(lia) ltac:(lia)).
     replace (P - 1 - length steps) with 0 in U by lia. replace (S (P - 1) - length steps) with 1 in U by lia.
@@ -184,7 +185,8 @@ Proof.
       inversion R; subst. destruct (IH _ ltac:(eassumption)) as (u & A & B). exists u. split; auto. now constructor. }
     destruct Split as (u & A & B).
     assert (Re' : reachable p rendezvous u).
-    { destruct Re as [n Re]. destruct (parallel_run_is_run _ _ _ _ _ A) as [m G]. exists (n + m). eapply run_app; eauto. }
+    { destruct Re as [n Re]. destruct (parallel_run_is_run _ _ _ _ _ A) as [m G]. exists (n + m). eapply run_app;
+        eauto. }
     destruct (around _ _ _ A Re) as [X1 X2]; [rewrite firstn_length; cbn in L; lia |].
     destruct (IH _ _ _ B Re') as [Y1 Y2]; [rewrite skipn_length, L; cbn; lia |]. lia.
 Qed.

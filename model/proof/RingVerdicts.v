@@ -1,7 +1,7 @@
 (** * Which ring orderings deadlock: exactly the two uniform ones *)
 
-From Coq Require Import List Arith Lia Bool Permutation.
-From Ringproof Require Import Semantics Determinism Checker Slack Circuit TimedLists Timetable Ring.
+From Coq Require Import List Arith Lia Bool.
+From Ringproof Require Import Semantics Determinism Checker Slack Circuit TimedLists Timetable Ring Walls.
 Import ListNotations.
 
 (** An ordering that is not uniform has a potential. *)
@@ -82,7 +82,8 @@ Lemma parity_not_uniform P : 2 <= P -> ~ uniform (parity P).
 Proof.
   intros H [l U]. rewrite length_parity in U.
   assert (A := letter_of_parity P 0). assert (B := letter_of_parity P 1).
-  rewrite U, letter_of_repeat in A, B by lia. cbn in A, B. specialize (A ltac:(lia)). specialize (B ltac:(lia)). congruence.
+  rewrite U, letter_of_repeat in A, B by lia. cbn in A, B. specialize (A ltac:(lia)). specialize (B ltac:(lia)).
+    congruence.
 Qed.
 
 (** Parity never deadlocks: every ring size, odd ones too, every number of
@@ -127,19 +128,24 @@ Proof.
   destruct I as (y & <- & _), J as (z & E & _). easy.
 Qed.
 
-Theorem exactly_two_deadlock P K : 2 <= P -> 1 <= K ->
-  length (filter (fun o => negb (check (ring o K) rendezvous)) (all_orderings P)) = 2.
+Theorem all_orderings_listed P :
+  exists all : list ordering, NoDup all /\ length all = 2 ^ P /\ forall o, In o all <-> length o = P.
 Proof.
-  intros HP HK.
-  transitivity (length [repeat SendFirst P; repeat RecvFirst P]); [| reflexivity].
-  apply Permutation_length, NoDup_Permutation.
-  - apply NoDup_filter, all_orderings_NoDup.
+  exists (all_orderings P). split; [apply all_orderings_NoDup |].
+  split; [apply all_orderings_length | apply all_orderings_complete].
+Qed.
+
+Theorem deadlocking_orderings_listed P K : 2 <= P -> 1 <= K ->
+  exists bad : list ordering, NoDup bad /\ length bad = 2 /\
+    forall o, In o bad <-> length o = P /\ deadlocks (ring o K) rendezvous.
+Proof.
+  intros HP HK. exists [repeat SendFirst P; repeat RecvFirst P]. split; [| split; [reflexivity |]].
   - repeat constructor; cbn; auto. intros [E | []]. destruct P; [lia | easy].
-  - intros o. rewrite filter_In, negb_true_iff, check_false, all_orderings_complete. split.
-    + intros [E D]. apply ring_characterisation in D; [| lia | auto].
-      destruct D as [[|] D]; rewrite E in D; rewrite D; cbn; auto.
+  - intros o. split.
     + intros [<- | [<- | []]]; rewrite repeat_length; split; auto;
         apply ring_characterisation; rewrite ?repeat_length; auto; eexists; now rewrite repeat_length.
+    + intros [E D]. apply ring_characterisation in D; [| lia | auto].
+      destruct D as [[|] D]; rewrite E in D; rewrite D; cbn; auto.
 Qed.
 
 (** ** With room for one message or more only receive-first deadlocks *)

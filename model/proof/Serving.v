@@ -5,9 +5,10 @@
     [b n] says whether a batch is formed in iteration [n].  Requests and hidden
     states (proxy) go down the chain, outputs go once around the ring.  In
     rounds t = iteration + rank, the output phase is one shift of the ring.
-    This file has the loop only. *)
+    This file has the loop only; [unroll] is the function of this name in
+    model/serving.py, operation by operation, without the forwards. *)
 
-From Coq Require Import List Arith Bool.
+From Coq Require Import List Arith Lia Bool.
 From Ringproof Require Import Semantics.
 Import ListNotations.
 
@@ -74,6 +75,43 @@ Definition drained := forall m, b m = true -> m + slots < N.
 Definition active t r := (r <=? t) && sends_output r (t - r).
 
 End Serving.
+
+(** ** The run for a finite presence pattern *)
+
+Definition pattern (present : list bool) n := nth n present false.
+
+Fixpoint last_present (l : list bool) : option nat :=
+  match l with
+  | [] => None
+  | c :: l => match last_present l with
+              | Some i => Some (S i)
+              | None => if c then Some 0 else None
+              end
+  end.
+
+(** Iterations until every batch of the pattern has come back. *)
+Definition iterations P d (present : list bool) :=
+  match last_present present with
+  | Some m => Nat.max (length present) (S (m + (P + d)))
+  | None => length present
+  end.
+
+(** The loop of all ranks: iteration [n] forms a batch iff the pattern says so, then the ranks drain and stop. *)
+Definition unroll P d o present := serving P d o (pattern present) (iterations P d present).
+
+Lemma last_present_spec l m : nth m l false = true -> exists i, last_present l = Some i /\ m <= i.
+Proof.
+  revert m; induction l as [| c l IH]; intros [| m] H; cbn in H |- *; try easy.
+  - subst c. destruct (last_present l) as [i |]; eexists; (split; [reflexivity | lia]).
+  - destruct (IH m H) as (i & -> & G). exists (S i). split; [auto | lia].
+Qed.
+
+Theorem unroll_drains P d present : drained P d (pattern present) (iterations P d present).
+Proof.
+  intros m H. apply last_present_spec in H. destruct H as (i & E & G). unfold iterations. rewrite E. lia.
+Qed.
+
+(** ** Libraries for the loop *)
 
 (** The library of the loop: one message of requests may be on its way, a data
     send (proxy, output) blocks until it is received. *)

@@ -6,88 +6,9 @@
     round. *)
 
 From Coq Require Import List Arith Lia Bool.
-From Ringproof Require Import Semantics Determinism Checker Slack Circuit TimedLists Timetable Ring RingVerdicts
-  Serving ServingClock ServingTimetable ServingVerdicts.
+From Ringproof Require Import Semantics Determinism Checker Slack Circuit TimedLists Timetable Ring Walls RingVerdicts
+  Serving ServingClock ServingTimes ServingTimetable ServingVerdicts.
 Import ListNotations.
-
-(** ** Two walls around a ring *)
-Lemma firstn_wall {A} (l l' : list A) i : i <= length l -> firstn i (l ++ l') = firstn i l.
-Proof.
-  intros H. rewrite firstn_app. replace (i - length l) with 0 by lia. cbn. apply app_nil_r.
-Qed.
-
-Lemma count_before x l l' i : i < length l -> nth_error (l ++ l') i = Some x ->
-  count x (firstn i (l ++ l')) < count x l.
-Proof.
-  intros H E. rewrite firstn_wall by lia. rewrite nth_error_app1 in E by auto.
-  assert (G := count_prefix x (S i) l). rewrite (firstn_succ _ _ _ E), count_app, count_one in G.
-  destruct (op_eq_dec x x); [lia | easy].
-Qed.
-
-Section Walls.
-Variables (p : program) (L : library) (tag : nat) (pre : nat -> list op).
-Notation P := (ranks p).
-Hypothesis P2 : 2 <= P.
-
-(** Every rank stands before a blocking send whose receive lies behind the
-    same kind of send of the next rank. *)
-Theorem send_wall_deadlocks :
-  (forall r, r < P -> exists post, code p r = pre r ++ Send (next P r) tag :: post) ->
-  (forall r, r < P -> count (Send (next P r) tag) (pre r) = count (Recv r tag) (pre (next P r))) ->
-  (forall r, r < P -> direct L r (next P r) tag) ->
-  deadlocks p L.
-Proof.
-  intros C M D. apply (wall_deadlocks p L (fun r => r < P) (fun r => length (pre r)) 0); try lia.
-  { destruct (C 0) as [post E]; [lia |]. rewrite E, app_length. cbn. lia. }
-  intros s R I r Hr E.
-  assert (LEN := length_reachable _ _ _ R).
-  destruct (C r Hr) as [post Cr].
-  assert (HD : head p s r = Some (Send (next P r) tag)).
-  { rewrite head_at by lia. rewrite Cr, E, nth_error_app2, Nat.sub_diag by auto. reflexivity. }
-  assert (Hn := next_range P r Hr). assert (J := I _ Hn). destruct (C _ Hn) as [post' Cn].
-  split; [| intros q; split].
-  - unfold ready. rewrite HD. intros [ND _]. now apply ND, D.
-  - intros (t & A & B & _). rewrite HD in A. injection A as <- <-.
-    assert (F := direct_balanced _ _ _ R _ _ _ (D r Hr)). unfold sent, received in F.
-    rewrite Cr, E, firstn_wall, firstn_all, (M r Hr) in F by lia.
-    apply head_some in B. destruct B as [_ B]. rewrite Cn in B, F.
-    destruct (Nat.eq_dec (pos s (next P r)) (length (pre (next P r)))) as [Z | Z].
-    + rewrite Z, nth_error_app2, Nat.sub_diag in B by auto. easy.
-    + assert (W : pos s (next P r) < length (pre (next P r))) by lia.
-      assert (X := count_before _ _ _ _ W B). lia.
-  - intros (t & _ & B & _). congruence.
-Qed.
-
-(** Every rank stands before a receive whose send lies behind the same kind of
-    receive of the rank before it; no buffering helps. *)
-Theorem receive_wall_deadlocks :
-  (forall r, r < P -> exists post, code p r = pre r ++ Recv (prev P r) tag :: post) ->
-  (forall r, r < P -> count (Recv (prev P r) tag) (pre r) = count (Send r tag) (pre (prev P r))) ->
-  deadlocks p L.
-Proof.
-  intros C M. apply (wall_deadlocks p L (fun r => r < P) (fun r => length (pre r)) 0); try lia.
-  { destruct (C 0) as [post E]; [lia |]. rewrite E, app_length. cbn. lia. }
-  intros s R I r Hr E.
-  assert (LEN := length_reachable _ _ _ R).
-  destruct (C r Hr) as [post Cr].
-  assert (HD : head p s r = Some (Recv (prev P r) tag)).
-  { rewrite head_at by lia. rewrite Cr, E, nth_error_app2, Nat.sub_diag by auto. reflexivity. }
-  assert (Hn := prev_range P r Hr). assert (J := I _ Hn). destruct (C _ Hn) as [post' Cn].
-  assert (Got : received p s (prev P r) r tag = count (Send r tag) (pre (prev P r))).
-  { unfold received. now rewrite Cr, E, firstn_wall, firstn_all, (M r Hr) by lia. }
-  split; [| intros q; split].
-  - unfold ready. rewrite HD, Got. intros [_ LT]. revert LT. unfold sent. rewrite Cn, firstn_wall by auto.
-    assert (X := count_prefix (Send r tag) (pos s (prev P r)) (pre (prev P r))). lia.
-  - intros (t & A & _). congruence.
-  - intros (t & A & B & D). rewrite HD in B. injection B as <- <-.
-    assert (F := direct_balanced _ _ _ R _ _ _ D). rewrite Got in F. unfold sent in F.
-    apply head_some in A. destruct A as [_ A]. rewrite Cn in A, F.
-    destruct (Nat.eq_dec (pos s (prev P r)) (length (pre (prev P r)))) as [Z | Z].
-    + rewrite Z, nth_error_app2, Nat.sub_diag in A by auto. easy.
-    + assert (W : pos s (prev P r) < length (pre (prev P r))) by lia.
-      assert (X := count_before _ _ _ _ W A). lia.
-Qed.
-End Walls.
 
 (** ** The output phase of a full round *)
 Section Full.
@@ -152,13 +73,15 @@ Qed.
 Lemma count_sends r n : count (Send (next P r) OUTPUT) (before r n) = length (filter (sends_output r) (seq 0 n)).
 Proof.
   rewrite count_before_phase by (exists (next P r); auto). rewrite !count_one.
-  destruct (op_eq_dec (Send (next P r) OUTPUT) (Send (next P r) OUTPUT)), (op_eq_dec (Recv (prev P r) OUTPUT) (Send (next P r) OUTPUT)); easy || lia.
+  destruct (op_eq_dec (Send (next P r) OUTPUT) (Send (next P r) OUTPUT)),
+    (op_eq_dec (Recv (prev P r) OUTPUT) (Send (next P r) OUTPUT)); easy || lia.
 Qed.
 
 Lemma count_receives r n : count (Recv (prev P r) OUTPUT) (before r n) = length (filter receives_output (seq 0 n)).
 Proof.
   rewrite count_before_phase by (exists (prev P r); auto). rewrite !count_one.
-  destruct (op_eq_dec (Recv (prev P r) OUTPUT) (Recv (prev P r) OUTPUT)), (op_eq_dec (Send (next P r) OUTPUT) (Recv (prev P r) OUTPUT)); easy || lia.
+  destruct (op_eq_dec (Recv (prev P r) OUTPUT) (Recv (prev P r) OUTPUT)),
+    (op_eq_dec (Send (next P r) OUTPUT) (Recv (prev P r) OUTPUT)); easy || lia.
 Qed.
 
 (** Batches formed [k] iterations ago, counted over [n] iterations. *)
@@ -229,7 +152,8 @@ Qed.
 End Full.
 
 (** *** The characterisation (statement 8) *)
-Lemma consecutive_dec P d b N : drained P d b N -> (exists m, consecutive P b m) \/ (forall m, ~ consecutive P b m) \/ P = 0.
+Lemma consecutive_dec P d b N : drained P d b N ->
+  (exists m, consecutive P b m) \/ (forall m, ~ consecutive P b m) \/ P = 0.
 Proof.
   intros Dr. destruct (Nat.eq_dec P 0) as [Z | Z]; [auto |].
   destruct (Exists_dec (consecutive P b) (seq 0 N)) as [X | X].
@@ -295,7 +219,8 @@ Definition last_sends_first P : ordering := map (fun r => if S r =? P then SendF
 Corollary serving_last_sends_first_free P d b N L : 2 <= P -> drained P d b N -> at_least blocking_data L ->
   deadlock_free (serving P d (last_sends_first P) b N) L.
 Proof.
-  intros P2 Dr HL. assert (Len : length (last_sends_first P) = P) by (unfold last_sends_first; now rewrite map_length, seq_length).
+  intros P2 Dr HL. assert (Len : length (last_sends_first P) = P) 
+    by (unfold last_sends_first; now rewrite map_length, seq_length).
   apply serving_nonuniform_free; auto. intros [l U]. rewrite Len in U.
   assert (A : forall r, r < P -> letter_of (last_sends_first P) r = if S r =? P then SendFirst else RecvFirst).
   { intros r Hr. unfold letter_of, last_sends_first. set (f := fun r => if S r =? P then SendFirst else RecvFirst).

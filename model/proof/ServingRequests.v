@@ -6,8 +6,8 @@
     iteration; rank 1 waits for that output in the iteration before. *)
 
 From Coq Require Import List Arith Lia Bool.
-From Ringproof Require Import Semantics Determinism Checker Slack Circuit TimedLists Timetable Ring RingVerdicts
-  Serving ServingClock ServingTimetable ServingDeadlock.
+From Ringproof Require Import Semantics Determinism Checker Slack Circuit TimedLists Timetable Ring Walls RingVerdicts
+  Serving ServingClock ServingTimes ServingTimetable ServingDeadlock.
 Import ListNotations.
 
 Section Requests.

@@ -1,16 +1,15 @@
 (** * A timetable for the serving loop
 
-    Round t begins with the proxies and requests, from the last rank to the
-    first, and goes on with the shift of the outputs.  Any order of the outputs
-    within the rounds that respects every rank's ordering will do. *)
+    Which messages there are and when, and that each is received at its time: so
+    the times make a timetable, and the loop is deadlock-free. *)
 
 From Coq Require Import List Arith Lia Bool Sorted.
-From Ringproof Require Import Semantics Determinism Checker Slack TimedLists Timetable Ring Serving ServingClock.
+From Ringproof Require Import Semantics Determinism Checker Slack TimedLists Timetable Ring Serving ServingClock
+  ServingTimes.
 Import ListNotations.
 
 Section ServingTimetable.
 Variables (P d : nat) (o : ordering) (b : nat -> bool) (N : nat).
-Notation slots := (P + d).
 Notation serving := (serving P d o b N).
 Notation formed := (formed b).
 Notation sends_output := (sends_output P d b).
@@ -21,9 +20,6 @@ Notation tail := (tail P d b N).
 Notation active := (active P d b).
 Notation drained := (drained P d b N).
 
-(** ** The times
-    [phase t e]: when, within round [t], output [e] is sent; at most [H].
-    [D]: how much later it is received; 0 if the send blocks until then. *)
 Variables (phase : nat -> nat -> nat) (H D : nat).
 
 Notation B := (B P H D).
@@ -34,149 +30,40 @@ Notation begins_lt := (begins_lt P H D).
 Notation begins_inv := (begins_inv P H D).
 Notation begins_next := (begins_next P H D).
 
-Definition output_time t e := round t + 4 * P + 6 + phase t e.
-
-Definition timed_before r n : list (bool * (nat * op)) :=
-  combine (map fst (before_output r n))
-    (combine [begins r n; begins r n + 1; begins r n + 2; begins r n + 3;
-              round (n + r) + 4 * P + 4; round (n + r) + 4 * P + 5] (map snd (before_output r n))).
-
-Definition timed_output r n : list (bool * (nat * op)) :=
-  halves (letter_of o r) (sends_output r n, (output_time (n + r) r, Send (next P r) OUTPUT))
-                         (receives_output n, (output_time (n + r) (prev P r) + D, Recv (prev P r) OUTPUT)).
-
-Definition timed_after r n : list (bool * (nat * op)) :=
-  combine (map fst (after_output r n))
-    (combine [round (n + r) + 4 * P + 7 + H + D; begins r (S n) - 1] (map snd (after_output r n))).
-
-Definition timed_tail r : list (bool * (nat * op)) :=
-  combine (map fst (tail r))
-    (combine [begins r N; begins r N + 1; begins r N + 2;
-              begins r (S N); begins r (S N) + 1; begins r (S N) + 2] (map snd (tail r))).
-
-Definition timed_iteration r n := keep (timed_before r n) ++ keep (timed_output r n) ++ keep (timed_after r n).
-
-Definition timed_serving r : timed :=
-  if r <? P then flat_map (timed_iteration r) (seq 0 N) ++ keep (timed_tail r) else [].
-
-Definition serving_delay (r q t : nat) := if t =? REQUESTS then B - 6 else if t =? OUTPUT then D else 0.
-
-Definition serving_library := if D =? 0 then blocking_data else storing_output.
-
-(** The transfers of a round that concern one rank follow in its order, if both are there. *)
-Definition phases_in_order := forall r t, r < P -> r <= t ->
-  active t r = true -> receives_output (t - r) = true ->
-  match letter_of o r with
-  | SendFirst => phase t r < phase t (prev P r) + D
-  | RecvFirst => phase t (prev P r) + D < phase t r
-  end.
+Notation output_time := (output_time P phase H D).
+Notation timed_before := (timed_before P d b H D).
+Notation timed_output := (timed_output P d o b phase H D).
+Notation timed_after := (timed_after P d b H D).
+Notation timed_tail := (timed_tail P d b N H D).
+Notation timed_serving := (timed_serving P d o b N phase H D).
+Notation serving_delay := (serving_delay P H D).
+Notation serving_library := (serving_library D).
 
 Hypothesis P2 : 2 <= P.
 Hypothesis Bound : forall t e, e < P -> phase t e <= H.
-Hypothesis Order : phases_in_order.
+Hypothesis Order : phases_in_order P d o b phase D.
 Hypothesis Drained : drained.
 
-(** ** The timetable belongs to the loop *)
-Lemma serving_code r : code serving r = map snd (timed_serving r).
-Proof.
-  cbn [code serving]. unfold timed_serving. destruct (r <? P); auto.
-  rewrite keep_app, keep_flat_map, map_app, map_flat_map. f_equal.
-  - apply flat_map_ext. intros n. unfold iteration, timed_iteration.
-    rewrite !map_app, !keep_app, !map_keep.
-    unfold timed_output, output_phase. now destruct (letter_of o r).
-  - now rewrite map_keep.
-Qed.
-
-Ltac members := unfold timed_before, timed_after, timed_tail, before_output, after_output, tail;
-  cbn [map combine fst snd In].
-
-Lemma before_bounds r n x : r < P -> In x (keep (timed_before r n)) ->
-  begins r n <= fst x < round (n + r) + 4 * P + 6.
-Proof.
-  intros Hr I. apply in_keep in I. revert I. members. unfold begins.
-  intros [E | [E | [E | [E | [E | [E | []]]]]]]; injection E as _ <-; cbn; lia.
-Qed.
-
-Lemma output_bounds r n x : r < P -> In x (keep (timed_output r n)) ->
-  round (n + r) + 4 * P + 6 <= fst x < round (n + r) + 4 * P + 7 + H + D.
-Proof.
-  intros Hr I. apply in_keep in I. unfold timed_output in I. apply in_halves in I.
-  assert (A := Bound (n + r) r Hr). assert (C := Bound (n + r) (prev P r) (prev_range P r Hr)).
-  destruct I as [E | E]; injection E as _ ->; cbn; unfold output_time; lia.
-Qed.
-
-Lemma after_bounds r n x : r < P -> In x (keep (timed_after r n)) ->
-  round (n + r) + 4 * P + 7 + H + D <= fst x < begins r (S n).
-Proof.
-  intros Hr I. apply in_keep in I. revert I. members. rewrite begins_S. unfold begins, B.
-  intros [E | [E | []]]; injection E as _ <-; cbn; lia.
-Qed.
-
-Lemma output_increasing r n : r < P -> increasing (keep (timed_output r n)).
-Proof.
-  intros Hr. assert (O := Order r (n + r) Hr ltac:(lia)). unfold active in O.
-  replace (n + r - r) with n in O by lia.
-  assert (X : (r <=? n + r) = true) by (apply Nat.leb_le; lia). rewrite X in O. cbn [andb] in O.
-  unfold timed_output. destruct (letter_of o r); cbn [halves];
-    destruct (sends_output r n), (receives_output n); cbn; repeat constructor; cbn;
-    unfold output_time; specialize (O eq_refl eq_refl); lia.
-Qed.
-
-Lemma iteration_increasing r n : r < P -> increasing (timed_iteration r n).
-Proof.
-  intros Hr. apply increasing_app; [| apply increasing_app |].
-  - apply keep_increasing. members. unfold increasing, begins. cbn. repeat constructor; lia.
-  - now apply output_increasing.
-  - apply keep_increasing. members. unfold increasing. rewrite begins_S. unfold begins, B. cbn.
-    repeat constructor; lia.
-  - intros x y I J. apply output_bounds in I; auto. apply after_bounds in J; auto. lia.
-  - intros x y I J. apply before_bounds in I; auto. apply in_app_iff in J.
-    destruct J as [J | J]; [apply output_bounds in J | apply after_bounds in J]; auto; lia.
-Qed.
-
-Lemma iteration_bounds r n x : r < P -> In x (timed_iteration r n) -> begins r n <= fst x < begins r (S n).
-Proof.
-  intros Hr I. unfold timed_iteration in I. rewrite !in_app_iff in I.
-  assert (Z : begins r n <= round (n + r) + 4 * P) by (unfold begins; lia).
-  assert (Y : round (n + r) + 4 * P + 7 + H + D <= begins r (S n)) by (rewrite begins_S; unfold begins, B; lia).
-  destruct I as [I | [I | I]];
-    [apply before_bounds in I | apply output_bounds in I | apply after_bounds in I]; auto; lia.
-Qed.
-
-Lemma serving_increasing r : increasing (timed_serving r).
-Proof.
-  unfold timed_serving. destruct (Nat.ltb_spec r P) as [Hr | Hr]; [| constructor].
-  assert (M : forall i j, i <= j -> begins r i <= begins r j).
-  { intros i j L. unfold begins. assert (X := round_le (i + r) (j + r)). lia. }
-  apply increasing_app.
-  - apply increasing_blocks with (lo := begins r).
-    + intros. now apply iteration_increasing.
-    + intros. now apply iteration_bounds.
-    + intros. apply M. lia.
-  - apply keep_increasing. members. unfold increasing. rewrite begins_S. unfold B. cbn. repeat constructor; lia.
-  - intros x y I J. apply in_flat_map in I. destruct I as (n & I & X). apply in_seq in I.
-    apply iteration_bounds in X; auto. assert (Z := M (S n) N ltac:(lia)).
-    apply in_keep in J. revert J. members. rewrite begins_S.
-    intros [E | [E | [E | [E | [E | [E | []]]]]]]; injection E as _ <-; cbn; lia.
-Qed.
+Ltac members := unfold ServingTimes.timed_before, ServingTimes.timed_after, ServingTimes.timed_tail,
+  Serving.before_output, Serving.after_output, Serving.tail; cbn [map combine fst snd In].
 
 (** ** Which messages there are *)
 Lemma in_serving r x : In x (timed_serving r) <-> r < P /\
   ((exists n, n < N /\ (In (true, x) (timed_before r n) \/ In (true, x) (timed_output r n) \/
                         In (true, x) (timed_after r n))) \/ In (true, x) (timed_tail r)).
 Proof.
-  unfold timed_serving. destruct (Nat.ltb_spec r P) as [Hr | Hr]; [| cbn; lia].
+  unfold ServingTimes.timed_serving. destruct (Nat.ltb_spec r P) as [Hr | Hr]; [| cbn; lia].
   rewrite in_app_iff, in_keep, in_flat_map. split.
-  - intros [(n & I & X) | X]; auto. apply in_seq in I. unfold timed_iteration in X.
+  - intros [(n & I & X) | X]; auto. apply in_seq in I. unfold ServingTimes.timed_iteration in X.
     rewrite !in_app_iff, !in_keep in X. split; auto. left. exists n. split; [lia | auto].
   - intros [_ [(n & I & X) | X]]; auto. left. exists n. split; [apply in_seq; lia |].
-    unfold timed_iteration. now rewrite !in_app_iff, !in_keep.
+    unfold ServingTimes.timed_iteration. now rewrite !in_app_iff, !in_keep.
 Qed.
 
 Lemma in_timed_output r n g : In g (timed_output r n) <->
   (sends_output r n, (output_time (n + r) r, Send (next P r) OUTPUT)) = g \/
   (receives_output n, (output_time (n + r) (prev P r) + D, Recv (prev P r) OUTPUT)) = g.
-Proof. unfold timed_output. rewrite in_halves. intuition auto. Qed.
+Proof. unfold ServingTimes.timed_output. rewrite in_halves. intuition auto. Qed.
 
 Definition is_sent r q t k :=
   (exists n, n <= N /\ S r < P /\ q = S r /\ t = REQUESTS /\ k = begins r n + 2) \/
@@ -235,7 +122,8 @@ Proof.
 Qed.
 
 Lemma in_serving_wait r q t k : In (k, Wait q t) (timed_serving r) -> exists n, n <= S N /\
-  (t = OUTPUT /\ k = round (n + r) + 4 * P + 5 \/ k <= begins r n + 2 /\ begins r n <= k /\ (t = REQUESTS -> k <= begins r n + 1) \/ t = PROXY).
+  (t = OUTPUT /\ k = round (n + r) + 4 * P + 5 \/ k <= begins r n + 2 /\ begins r n <= k /\
+    (t = REQUESTS -> k <= begins r n + 1) \/ t = PROXY).
 Proof.
   rewrite in_serving. intros [Hr I].
   destruct I as [(n & Hn & [I | [I | I]]) | I]; revert I;
@@ -258,23 +146,26 @@ Proof. unfold formed. now rewrite andb_true_iff, Nat.leb_le. Qed.
 Theorem serving_timetable : timetable serving serving_library timed_serving serving_delay.
 Proof.
   split.
-  - exact serving_code.
-  - intros r Hr. unfold timed_serving. cbn in Hr. apply Nat.ltb_ge in Hr. now rewrite Hr.
-  - exact serving_increasing.
-  - intros r q t k. rewrite in_serving_send, in_serving_recv. unfold is_sent, is_received, serving_delay.
-    intros [Hr [(n & Hn & C & -> & -> & ->) | [(n & Hn & C & F & -> & -> & ->) | (n & Hn & C & -> & -> & ->)]]]; cbn [Nat.eqb REQUESTS PROXY OUTPUT].
+  - intros r. apply serving_code.
+  - intros r Hr. unfold ServingTimes.timed_serving. cbn in Hr. apply Nat.ltb_ge in Hr. now rewrite Hr.
+  - now apply serving_increasing.
+  - intros r q t k. rewrite in_serving_send, in_serving_recv. unfold is_sent, is_received, ServingTimes.serving_delay.
+    intros [Hr [(n & Hn & C & -> & -> & ->) | [(n & Hn & C & F & -> & -> & ->) | (n & Hn & C & -> & -> & ->)]]];
+      cbn [Nat.eqb REQUESTS PROXY OUTPUT].
     + split; [lia |]. left. exists n. rewrite begins_next by auto. unfold B. lia.
     + split; [lia |]. right; left. exists n. rewrite begins_next, begins_S by auto. unfold B. repeat split; auto; lia.
     + split; [now apply next_range |]. right; right. rewrite prev_next by auto.
-      unfold sends_output, receives_output, next in *. destruct (Nat.eqb_spec (S r) P) as [E | E]; apply formed_spec in C;
+      unfold sends_output, receives_output, next in *. destruct (Nat.eqb_spec (S r) P) as [E | E];
+        apply formed_spec in C;
         destruct C as [C F].
       * exists (n + P - 1). assert (X := Drained _ F). rewrite formed_spec.
         replace (n + P - 1 - (P + d - 1)) with (n - d) by lia.
         replace (n + P - 1 + 0) with (n + r) by lia. repeat split; auto; lia.
       * exists (n - 1). rewrite formed_spec. replace (n - 1 - (P + d - 1)) with (n - (P + d)) by lia.
         replace (n - 1 + S r) with (n + r) by lia. repeat split; auto; lia.
-  - intros q r t k. rewrite in_serving_recv. unfold is_received, serving_delay.
-    intros [Hr [(n & Hn & C & -> & -> & ->) | [(n & Hn & C & F & -> & -> & ->) | (n & Hn & C & -> & -> & ->)]]]; cbn [Nat.eqb REQUESTS PROXY OUTPUT].
+  - intros q r t k. rewrite in_serving_recv. unfold is_received, ServingTimes.serving_delay.
+    intros [Hr [(n & Hn & C & -> & -> & ->) | [(n & Hn & C & F & -> & -> & ->) | (n & Hn & C & -> & -> & ->)]]];
+      cbn [Nat.eqb REQUESTS PROXY OUTPUT].
     + exists (begins (r - 1) n + 2). assert (X := begins_next (r - 1) n ltac:(lia)).
       replace (S (r - 1)) with r in X by lia. split; [rewrite X; unfold B; lia |].
       apply in_serving_send. split; [lia |]. left. exists n. repeat split; auto; lia.
@@ -291,25 +182,26 @@ Proof.
       * exists (n + 1). replace (S (r - 1) =? P) with false by (symmetry; apply Nat.eqb_neq; lia).
         rewrite formed_spec. replace (n + 1 - (P + d)) with (n - (P + d - 1)) by lia.
         replace (n + 1 + (r - 1)) with (n + r) by lia. repeat split; auto; lia.
-  - intros r q t. unfold direct, serving_delay, serving_library, B, blocking_data, storing_output.
+  - intros r q t. unfold direct, ServingTimes.serving_delay, ServingTimes.serving_library, B, blocking_data,
+      storing_output.
     destruct t as [| [| [| t]]]; destruct (Nat.eqb_spec D 0) as [Z | Z]; cbn; split; intros; easy || lia || auto.
   - intros r q t k k' ND. rewrite !in_serving_send. intros [Hr S1] [_ S2] LT.
     assert (Mono := fun i j => round_le (S i + r) (j + r)). cbn [Nat.add] in Mono.
     destruct S1 as [(n & _ & _ & _ & T & E) | [(n & _ & _ & _ & _ & T & E) | (n & _ & _ & _ & T & E)]],
       S2 as [(m & _ & _ & _ & T' & E') | [(m & _ & _ & _ & _ & T' & E') | (m & _ & _ & _ & T' & E')]];
-      subst; try easy; unfold serving_delay; cbn [Nat.eqb REQUESTS PROXY OUTPUT].
+      subst; try easy; unfold ServingTimes.serving_delay; cbn [Nat.eqb REQUESTS PROXY OUTPUT].
     + assert (X := begins_inv r n m 2 2 ltac:(lia) ltac:(lia) LT).
       destruct X as [X | ->]; [apply (begins_lt r) in X; unfold B in *; lia | lia].
-    + destruct ND. unfold direct, serving_library. now destruct (D =? 0).
+    + destruct ND. unfold direct, ServingTimes.serving_library. now destruct (D =? 0).
     + destruct (Nat.lt_trichotomy n m) as [X | [-> | X]]; [| lia |].
       * specialize (Mono n m ltac:(lia)). rewrite round_S in Mono. assert (Y := Bound (n + r) r Hr).
-        unfold output_time, B in *. lia.
+        unfold ServingTimes.output_time, B in *. lia.
       * exfalso. specialize (Mono m n ltac:(lia)). rewrite round_S in Mono. assert (Y := Bound (m + r) r Hr).
-        unfold output_time, B in *. lia.
+        unfold ServingTimes.output_time, B in *. lia.
   - intros r q t k k'. rewrite in_serving_send. intros [Hr S1] W LT. apply in_serving_wait in W.
     destruct W as (m & Hm & W).
     destruct S1 as [(n & _ & C & _ & T & E) | [(n & _ & C & _ & _ & T & E) | (n & _ & _ & _ & T & E)]]; subst;
-      unfold serving_delay; cbn [Nat.eqb REQUESTS PROXY OUTPUT].
+      unfold ServingTimes.serving_delay; cbn [Nat.eqb REQUESTS PROXY OUTPUT].
     + destruct W as [[W _] | [[_ [W' W]] | W]]; try easy. specialize (W eq_refl).
       assert (X : n < m \/ n = m) by (apply (begins_inv r n m 2 1); lia).
       destruct X as [X | ->]; [apply (begins_lt r) in X; unfold B in *; lia | lia].
@@ -321,8 +213,8 @@ Proof.
       assert (Y := Bound (n + r) r Hr).
       assert (X : n < m).
       { destruct (le_lt_dec m n) as [X |]; auto. exfalso. specialize (Mono ltac:(lia)).
-        unfold output_time, begins in *. lia. }
-      specialize (Mono' ltac:(lia)). unfold output_time, begins, B in *. lia.
+        unfold ServingTimes.output_time, begins in *. lia. }
+      specialize (Mono' ltac:(lia)). unfold ServingTimes.output_time, begins, B in *. lia.
 Qed.
 
 Theorem serving_deadlock_free : deadlock_free serving serving_library.

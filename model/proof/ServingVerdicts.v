@@ -5,7 +5,8 @@
     that does not take place and the ring is cut there. *)
 
 From Coq Require Import List Arith Lia Bool.
-From Ringproof Require Import Semantics Determinism Checker Slack TimedLists Timetable Ring RingVerdicts Serving ServingTimetable.
+From Ringproof Require Import Semantics Determinism Checker Slack TimedLists Timetable Ring RingVerdicts Serving
+  ServingTimes ServingTimetable.
 Import ListNotations.
 
 (** P consecutive iterations, from [m] on, carry a batch. *)

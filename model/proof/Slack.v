@@ -41,7 +41,8 @@ Proof.
             fold (sent p (advance q s) e d t). rewrite sent_other by auto. lia.
           + rewrite !sent_other by auto. lia. }
       assert (Y : received p (advance e (advance q s)) r d t =
-                  received p s r d t + (if Nat.eq_dec d e then if op_eq_dec (Recv q u) (Recv r t) then 1 else 0 else 0)).
+                  received p s r d t +
+                  (if Nat.eq_dec d e then if op_eq_dec (Recv q u) (Recv r t) then 1 else 0 else 0)).
       { destruct (Nat.eq_dec d e) as [-> | M].
         - unfold received at 1. rewrite (count_advance _ _ _ _ _ B').
           fold (received p (advance q s) r e t). now rewrite received_other by auto.

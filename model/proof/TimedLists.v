@@ -79,7 +79,8 @@ Proof.
   unfold early. rewrite andb_true_iff, Nat.ltb_lt. destruct (op_eq_dec (snd x) o); intuition congruence.
 Qed.
 
-Lemma count_filter o l : count o (map snd l) = length (filter (fun x : nat * op => if op_eq_dec (snd x) o then true else false) l).
+Lemma count_filter o l : count o (map snd l) =
+  length (filter (fun x : nat * op => if op_eq_dec (snd x) o then true else false) l).
 Proof.
   unfold count. induction l as [| x l IH]; simpl; auto.
   destruct (op_eq_dec (snd x) o); cbn; auto.

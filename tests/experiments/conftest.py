@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from experiments.paths import Places
 from experiments.results import Shelf
 from tests.experiments import samples
 
@@ -25,3 +26,18 @@ def bodies(_bodies: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def shelf(tmp_path: Path, bodies: dict[str, dict[str, Any]]) -> Shelf:
     """Those, written to files."""
     return samples.write(tmp_path / "results", bodies)
+
+
+@pytest.fixture
+def contrary(bodies: dict[str, dict[str, Any]], tmp_path: Path) -> Shelf:
+    """The same with one measurement that contradicts the model: parity hangs on gloo."""
+    altered = copy.deepcopy(bodies)
+    cell = next(cell for cell in altered["gloo-matrix"]["cells"] if cell["ordering"] == "parity")
+    cell["samples"] = [samples.sample("hang").to_json()]
+    return samples.write(tmp_path / "contrary", altered)
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Shelf:
+    """No results at all."""
+    return Shelf(Places(root=tmp_path / "nothing"))

@@ -73,19 +73,52 @@ def gone(pids: Sequence[int]) -> bool:
     return all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
 
 
-def test_gloo_known_hangs_and_known_passes(gloo: GlooLauncher) -> None:
-    hangs = [cell("send-first"), cell("receive-first", ranks=3, style="isend"), cell("send-first", nbytes=2**20)]
-    passes = [
-        cell("parity", ranks=3, nbytes=2**20),
-        cell("send-first", style="isend"),
-        cell("receive-first", style="batch"),
-        cell("last-sends-first", ranks=3, style="isend-wait"),
-    ]
-    seen = verdicts(lab(gloo), [*hangs, *passes])
-    assert {one: seen[one].verdict for one in hangs} == dict.fromkeys(hangs, "hang")
-    assert {one: seen[one].verdict for one in passes} == dict.fromkeys(passes, "ok")
-    assert seen[hangs[0]].done == (0, 0)
-    assert seen[hangs[1]].done == (0, 0, 0)
+@dataclass(frozen=True)
+class Lone:
+    """A probe whose second rank waits for a message that the first, which finishes, never sends."""
+
+    ranks: int = 2
+    nbytes: int = 1
+
+    def program(self) -> tuple[tuple[Operation, ...], ...]:
+        return (Isend(peer=1, request="s", tag=1),), (Recv(peer=0, tag=2),)
+
+
+GLOO_HANGS = [
+    cell("send-first"),
+    cell("receive-first", ranks=3, style="isend"),
+    cell("send-first", nbytes=2**20),
+]
+GLOO_PASSES = [
+    cell("parity"),
+    cell("parity", ranks=3, nbytes=2**20),
+    cell("send-first", style="isend"),
+    cell("receive-first", style="batch"),
+    cell("last-sends-first", ranks=3, style="isend-wait"),
+]
+LONE = Lone()
+
+
+@pytest.fixture(scope="module")
+def gloo_samples(gloo: GlooLauncher) -> dict[object, Sample]:
+    """All known cells in one measurement, so that their windows pass at the same time; hangs come first."""
+    with lab(gloo) as open_lab:
+        return dict(open_lab.measure([*GLOO_HANGS, LONE, *GLOO_PASSES]))
+
+
+def test_gloo_known_hangs_and_known_passes(gloo_samples: dict[object, Sample]) -> None:
+    verdicts = {one: sample.verdict for one, sample in gloo_samples.items()}
+    assert verdicts == {
+        **dict.fromkeys(GLOO_HANGS, "hang"),
+        LONE: "hang",
+        **dict.fromkeys(GLOO_PASSES, "ok"),  # measured although each came after a hang of a team of as many ranks
+    }
+    assert gloo_samples[GLOO_HANGS[0]].done == (0, 0)
+    assert gloo_samples[GLOO_HANGS[1]].done == (0, 0, 0)
+
+
+def test_a_rank_that_waits_for_one_that_finished_hangs(gloo_samples: dict[object, Sample]) -> None:
+    assert gloo_samples[LONE].done == (1, 0)
 
 
 def test_a_blocking_isend_on_gloo_hangs_polling() -> None:
@@ -105,7 +138,7 @@ def test_mpich_hangs_above_its_eager_limit_only(mpich: MpichLauncher) -> None:
 
 def test_mpich_s_limit_is_found(mpich: MpichLauncher) -> None:
     with lab(mpich, window_s=0.5) as open_lab:
-        limit, tried = search_limit(open_lab, 4096, 16384)
+        limit, tried = search_limit(open_lab, 8000, 8200)
         assert dict(tried)[limit] == "ok" and dict(tried)[limit + 1] == "hang"
         with pytest.raises(ProbesFailed, match="every size from 1 to 2 bytes passes"):
             search_limit(open_lab, 1, 2)
@@ -125,19 +158,25 @@ def test_a_gloo_rank_that_dies_is_unclear_and_no_hang(gloo: GlooLauncher, how: s
     assert (sample.verdict, sample.exits[1]) == ("unclear", -how)
 
 
+def shared_files(pids: Sequence[int]) -> set[Path]:
+    """The shared memory that these processes have mapped: other teams of this machine have files of their own."""
+    lines = [line for pid in pids for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    return {Path(line.split()[5]) for line in lines if "/dev/shm/mpich" in line}
+
+
 def test_an_mpich_rank_that_dies_is_unclear_and_nothing_is_left(mpich: MpichLauncher) -> None:
-    shared = Path("/dev/shm")
-    before = set(shared.glob("mpich*")) if shared.exists() else set()
     with lab(mpich, window_s=30) as open_lab:
         flight = open_lab.start([cell("receive-first")])
         wait_until_stuck(flight)
         pids = flight.marks.pids()
+        files = shared_files(pids)
+        assert files
         os.kill(pids[1], signal.SIGKILL)
         sample = decide(flight)
     assert gone(pids)
     assert sample.verdict == "unclear"
     assert sample.exits[0] not in (None, 0)
-    assert (set(shared.glob("mpich*")) if shared.exists() else set()) == before
+    assert not any(file.exists() for file in files)
 
 
 @dataclass(frozen=True)
@@ -161,23 +200,17 @@ def test_a_rank_that_fails_says_why(gloo: GlooLauncher) -> None:
 
 
 def test_a_suspended_rank_is_unclear(gloo: GlooLauncher) -> None:
-    with lab(gloo, window_s=0.5, limit_s=6) as open_lab:
+    with lab(gloo, window_s=0.5, limit_s=4) as open_lab:
         flight = open_lab.start([cell("send-first")])
         wait_until_stuck(flight)
         os.kill(flight.marks.pids()[0], signal.SIGSTOP)
         assert decide(flight).verdict == "unclear"
 
 
-def test_too_many_unclear_probes_end_the_run(gloo: GlooLauncher) -> None:
-    with lab(gloo, window_s=30) as open_lab, pytest.raises(ProbesFailed, match="10 probes neither finished nor hung"):
-        list(open_lab.measure([Odd(peer=7)] * 12))
-
-
-def test_what_is_left_after_a_hang_is_still_measured(gloo: GlooLauncher) -> None:
-    plan = [cell("parity"), cell("send-first"), cell("parity", nbytes=2), cell("send-first", nbytes=2)]
-    with lab(gloo) as open_lab:
-        seen = [(one.ordering, sample.verdict) for one, sample in open_lab.measure(plan)]
-    assert sorted(seen) == [("parity", "ok"), ("parity", "ok"), ("send-first", "hang"), ("send-first", "hang")]
+def test_too_many_unclear_probes_end_the_run(gloo: GlooLauncher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.teams.MOST_UNCLEAR", 3)
+    with lab(gloo, window_s=30) as open_lab, pytest.raises(ProbesFailed, match="3 probes neither finished nor hung"):
+        list(open_lab.measure([Odd(peer=7)] * 4))
 
 
 @pytest.mark.parametrize("library", ["gloo", "mpich"])
@@ -191,18 +224,3 @@ def test_a_run_that_is_broken_off_leaves_no_process_and_no_file(library: str, re
         folder = open_lab.folder
     assert all(pids) and gone(pids)
     assert not folder.exists()
-
-
-def test_a_rank_that_waits_for_one_that_finished_hangs(gloo: GlooLauncher) -> None:
-
-    @dataclass(frozen=True)
-    class Lone:
-        ranks: int = 2
-        nbytes: int = 1
-
-        def program(self) -> tuple[tuple[Operation, ...], ...]:
-            return (Isend(peer=1, request="s", tag=1),), (Recv(peer=0, tag=2),)
-
-    with lab(gloo) as open_lab:
-        ((_, sample),) = open_lab.measure([Lone()])
-    assert (sample.verdict, sample.done) == ("hang", (1, 0))

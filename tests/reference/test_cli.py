@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,6 +130,10 @@ def test_several_prompts_come_out_in_their_order(smollm2: None, command: Callabl
         (["--semantics", "telepathy"], "error: unknown semantics 'telepathy'; choose one of"),
         (["--pp", "2", "--ordering", "receive-first"], "use --ordering parity"),
         (["--blocking-isend", "--pp", "3", "--ordering", "send-first"], "use --ordering parity"),
+        (["--pp", "0"], "error: pp is 0; give 1 or more"),
+        (["--threads", "0"], "error: threads is 0; give 1 or more"),
+        (["--watchdog", "inf"], "error: watchdog is inf; give 1 to 86400 seconds"),
+        (["--max-batch", "1000000000000"], "error: a cache of 1000000000000 requests of 1024 tokens does not fit"),
         (["--max-new-tokens", "0"], "error: max_new_tokens is 0; give 1 or more"),
         (["--max-len", "12", "--max-new-tokens", "12"], "error: a prompt of 1 tokens and 12 new ones make 13"),
         (["--record-logits", "no/such/folder/x.pt"], "there is no folder no/such/folder"),
@@ -216,3 +221,21 @@ def test_an_interrupt_leaves_nothing_behind(checkpoint: Path, number: signal.Sig
         _, err = process.communicate(timeout=60)
     assert process.returncode == status
     assert "Traceback" not in err
+
+
+def test_an_interrupt_while_torch_is_imported_leaves_no_traceback(checkpoint: Path) -> None:
+    """The fork server imports torch for a second or more; it must not see the terminal's Ctrl-C."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reference", "generate", "--model", str(checkpoint), "--prompt", FRANCE],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not any("forkserver" in " ".join(child.cmdline()) for child in psutil.Process(process.pid).children()):
+        assert process.poll() is None, "it ended before it had started the fork server"
+    time.sleep(0.5)  # into the import
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "interrupted\n")
