@@ -51,6 +51,11 @@ class Machine:
         self.messages = self.lowered.messages
         self.code = tuple(thread.code for thread in self.lowered.threads)
 
+    @property
+    def size(self) -> int:
+        """The number of instructions."""
+        return sum(map(len, self.code))
+
     def initial(self) -> State:
         """The state in which no rank has done anything."""
         return State(tuple(0 for _ in self.code), (), ())

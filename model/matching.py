@@ -58,6 +58,12 @@ def probed(lowered: Lowered) -> dict[Place, int | None]:
     return found
 
 
+def graphed(lowered: Lowered) -> bool:
+    """Whether one graph holds all that can happen: there is no wildcard, not in a probe either."""
+    probes = (item.probes for thread in lowered.threads for item in thread.code if item.probes is not None)
+    return not lowered.wild and not any(ANY in (probe.peer, probe.tag) for probe in probes)
+
+
 def _classes(lowered: Lowered) -> dict[Class, tuple[list[int], list[int]]]:
     found: dict[Class, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
     for number, end in enumerate(lowered.messages):

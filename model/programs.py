@@ -16,6 +16,9 @@ end of the step; isend and irecv posted as one group."""
 
 STYLES: tuple[Style, ...] = get_args(Style)
 
+MOST = 1_000_000
+"""Ring steps that are written as lists of operations: beyond, they fill the memory, and a table (`table`) does not."""
+
 
 def ring(*, ranks: int, rounds: int, ordering: Ordering, style: Style = "send", nbytes: int = 1) -> Program:
     """`rounds` ring steps: every rank sends to rank + 1 and receives from rank - 1, in its order.
@@ -24,6 +27,11 @@ def ring(*, ranks: int, rounds: int, ordering: Ordering, style: Style = "send", 
     """
     _positive(ranks, "ranks", least=2)
     _positive(rounds, "rounds", least=1)
+    if ranks * rounds > MOST:
+        raise ValueError(
+            f"{ranks} ranks x {rounds} rounds are more than {MOST} lists of operations can hold; "
+            "use --engine graph with style send"
+        )
     if style not in STYLES:
         raise ValueError(f"unknown style {style!r}; choose one of {', '.join(STYLES)}")
     return program(

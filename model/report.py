@@ -22,11 +22,13 @@ HOW = {
 
 
 def verdict_lines(result: Result, cure: Cure | None = None) -> Iterator[str]:
-    """The verdict, then its evidence: the wait-for circuit, the other stuck ranks, what is left over, a cure, the trace.
+    """The verdict, then its evidence: the wait-for circuit, other stuck ranks, what is left over, a cure, the trace.
 
     cure: a change under which the program finishes.
     """
     yield f"{result.verdict}: {result.states} {HOW[result.engine]}, {result.transitions} transitions"
+    if result.makespan is not None:
+        yield f"makespan: {result.makespan} transfers one after another"
     if result.note:
         yield result.note
     if result.verdict == "livelock":
@@ -43,10 +45,13 @@ def verdict_lines(result: Result, cure: Cure | None = None) -> Iterator[str]:
             ["rank", "is in", "waits for", ""],
             [
                 [item.rank, f"{item.op} at {item.index}", ", ".join(map(str, item.waits_for)), mark]
-                for part, mark in ((result.circuit, kind), (others, ""))
+                for part, mark in ((result.circuit[:SHOWN], kind), (others[:SHOWN], ""))
                 for item in part
             ],
         )
+        hidden = max(0, len(result.circuit) - SHOWN) + max(0, len(others) - SHOWN)
+        if hidden:
+            yield f"and {hidden} more"
     if result.lost:
         yield ""
         yield from result.lost
@@ -57,7 +62,9 @@ def verdict_lines(result: Result, cure: Cure | None = None) -> Iterator[str]:
     if result.verdict != "ok":
         yield ""
         hidden = max(0, len(result.trace) - SHOWN)
-        if not result.trace:
+        if not result.trace and result.engine == "graph":
+            yield "trace: none was made"
+        elif not result.trace:
             yield "trace: none of the ranks can take a first step"
         else:
             yield f"trace of {len(result.trace)} steps" + (f", the last {SHOWN}" if hidden else "")
@@ -72,14 +79,14 @@ def verdict_lines(result: Result, cure: Cure | None = None) -> Iterator[str]:
 
 def space_lines(space: Space) -> Iterator[str]:
     """The order space as a sentence and two tables: all orderings, and one of each class of rotations."""
-    yield f"{space.orderings} orderings of {space.ranks} ranks under rendezvous, {space.rotations.orderings} up to rotation"
+    classes = space.rotations.orderings
+    yield f"{space.orderings} orderings of {space.ranks} ranks under rendezvous, {classes} up to rotation"
     yield ""
-    for title, every, classes in (
-        ("one round", space.every.makespan, space.rotations.makespan),
-        ("repeated, per round", space.every.period, space.rotations.period),
-    ):
+    once = [(str(steps), count, space.rotations.makespan[steps]) for steps, count in space.makespan.items()]
+    period = [(str(steps), count, space.rotations.period[steps]) for steps, count in space.period.items()]
+    for title, found in (("one round", once), ("repeated, per round", period)):
         rows = [["deadlock", space.deadlocks, space.rotations.deadlocks]]
-        rows += [[f"{steps} steps", count, classes[steps]] for steps, count in every.items()]  # type: ignore[index]
+        rows += [[f"{steps} steps", count, turned] for steps, count, turned in found]
         yield _table([title, "orderings", "up to rotation"], rows)
         yield ""
 

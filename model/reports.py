@@ -163,8 +163,8 @@ def reports() -> tuple[Report, ...]:
                 "1: recv(0); compute(seconds=1); send(2, nbytes=LARGE)\n"
                 "2: batch(irecv(0, request=a), irecv(1, request=b))"
             ),
-            unexplained="the report batches the calls of rank 1 too; the model then finds no hang, because a host that waits "
-            "for several connections counts as there for each of them",
+            unexplained="the report batches the calls of rank 1 too; the model then finds no hang, because a host that "
+            "waits for several connections counts as there for each of them",
         ),
         Report(
             name="ring-attention-pytorch#9",

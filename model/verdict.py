@@ -7,17 +7,20 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from model.blame import Blame, Blocked, blame
-from model.explorer import Exploration, one_schedule, replay
+from model.explorer import Ending, Exploration, one_schedule, replay
 from model.exploring import Options, explore_machine
 from model.libraries import NAMED
 from model.machine import Machine, State, Step
+from model.matching import graphed
 from model.ops import Program, wildcard_free
 from model.semantics import Semantics, World, world
 
-Engine = Literal["explorer", "schedule"]
+Engine = Literal["explorer", "schedule", "graph"]
 Verdict = Literal["ok", "deadlock", "livelock", "lost"]
 Buffering = Literal["zero", "infinite", "either"]
 MAX_STATES = 5_000_000
+TRACED = 500
+"""Instructions up to which one schedule is run, and with it a trace made; larger programs go to the event graph."""
 _EVERY_STATE = Options()
 
 
@@ -41,6 +44,7 @@ class Result:
     trace: a run that ends there. lost: the messages left over.
     depends_on_buffering: ok on these libraries, and hangs where they store nothing.
     note: what a reader should know of how this was decided.
+    makespan: of the event graph where it finishes, in transfers one after another; None of other engines.
     """
 
     verdict: Verdict
@@ -53,6 +57,7 @@ class Result:
     lost: tuple[str, ...] = ()
     depends_on_buffering: bool = False
     note: str = ""
+    makespan: int | None = None
 
     @property
     def hangs(self) -> bool:
@@ -75,12 +80,12 @@ def check(
 ) -> Result:
     """The verdict on a program under the semantics of its communicators.
 
-    Without `engine`, one schedule decides where there is no wildcard receive (statement 1); else the
-    explorer tries every message that each could take, and the note says so. `explorer` sees every state,
-    or those that `explore` asks for.
+    Without `engine`, one schedule decides where there is no wildcard receive (statement 1), or for a large program
+    its event graph, in linear time; else the explorer tries every message that each could take, and the note
+    says so. `explorer` sees every state, or those that `explore` asks for.
     A deadlock counts before a lost message, and either before ok.
 
-    Raises ValueError past `max_states`, or where `schedule` is asked for a program with wildcards.
+    Raises ValueError past `max_states`, or where `schedule` or `graph` is asked for a program with wildcards.
     """
     if explore != _EVERY_STATE and engine != "explorer":
         raise ValueError(f"{explore} is for the engine explorer; choose it")
@@ -119,18 +124,44 @@ def _decide(
     explore: Options = _EVERY_STATE,
 ) -> Result:
     decided = wildcard_free(program)
-    if engine == "schedule" and not decided:
-        raise ValueError("one schedule does not decide a program with wildcard receives; use the explorer")
+    if engine in ("schedule", "graph") and not decided:
+        raise ValueError(f"{engine}: one run does not decide a program with wildcard receives; use the explorer")
     machine = Machine(program, semantics)
     note = ""
     if engine == "explorer":
         seen, note = explore_machine(machine, explore, max_states=max_states, progress=progress)
-    elif decided:
-        seen = one_schedule(machine)
-    else:
+    elif not decided:
+        engine = "explorer"
         seen, _ = explore_machine(machine, Options(reduce="persistent"), max_states=max_states, progress=progress)
         note = "wildcard receives: one schedule does not decide, so every message that they could take was tried"
-    return _result(machine, seen, "explorer" if engine == "explorer" or not decided else "schedule", note)
+    elif engine != "graph" and (engine or machine.size <= TRACED or not graphed(machine.lowered)):
+        engine = "schedule"
+        seen = one_schedule(machine)
+    else:
+        engine = "graph"
+        seen, note = _by_graph(machine)
+    return _result(machine, seen, engine, note)
+
+
+def _by_graph(machine: Machine) -> tuple[Exploration[State, Step], str]:
+    """The only ending, from the event graph; `states` are its events, `transitions` its arcs."""
+    from model.flat import flat
+    from model.liveness import final_state, run  # numba is slow to import
+
+    found = run(flat(machine.lowered))
+    state = final_state(found, machine.lowered)
+    path: tuple[Step, ...] = ()
+    note = ""
+    if found.hangs or len(found.left_over):
+        if machine.size <= TRACED:
+            (ending,) = one_schedule(machine).endings
+            assert ending.state == state, "the event graph and the transition system end differently"
+            path = ending.path
+        else:
+            note = f"no trace of more than {TRACED} instructions; ask for it with --engine schedule"
+    graph = found.wiring.graph
+    seen = Exploration(states=graph.events, transitions=len(graph.tails), endings=(Ending(state=state, path=path),))
+    return seen, note
 
 
 def _result(machine: Machine, seen: Exploration[State, Step], engine: Engine, note: str) -> Result:
@@ -148,7 +179,7 @@ def _result(machine: Machine, seen: Exploration[State, Step], engine: Engine, no
         engine=engine,
         circuit=found.circuit,
         blocked=found.blocked,
-        trace=() if ending is None else trace(machine, ending.path),
+        trace=() if ending is None or not ending.path else trace(machine, ending.path),
         lost=() if ending is None else machine.unmatched(ending.state),
         note=note,
     )

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from model.ops import Batch, Compute, Irecv, Isend, Operation, Recv, Request, Send, Wait
+from model.ops import Barrier, Batch, Compute, Irecv, Isend, Operation, Recv, Request, Send, Wait
 from reference.device import HOST_BACKEND
 
 Payload = torch.Tensor | bytes
@@ -82,8 +82,8 @@ class Transport:
                     self._finish(self._open.pop(request))
             case Batch():
                 self._batch(op, payloads)
-            case Compute():
-                raise ValueError(f"{op} is no communication; compute before or after it is performed")
+            case _:
+                raise ValueError(f"{op} is nothing that torch.distributed performs; leave it out")
         return None
 
     def waits_for(self, op: Operation) -> int | None:
@@ -93,7 +93,7 @@ class Transport:
                 return next((self._open[request].peer for request in op.requests if request in self._open), None)
             case Batch():
                 return op.ops[0].peer
-            case Compute():
+            case Compute() | Barrier():
                 return None
             case _:
                 return op.peer

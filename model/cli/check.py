@@ -11,7 +11,12 @@ from model.cli.output import advance, bar, show
 from model.cure import propose
 from model.exploring import MAX_MEMORY, Options, Reduce
 from model.libraries import semantics
-from model.verdict import MAX_STATES, Engine, check
+from model.orderings import ordering
+from model.semantics import Semantics
+from model.verdict import MAX_STATES, Engine, Result, check
+
+LISTS = 1000
+"""Ring steps up to which the graph engine is given the lists of operations, and so can name every stuck rank."""
 
 CURED = 1000
 """Operations up to which a program that hangs is offered a cure: each candidate is checked, which takes its time."""
@@ -22,7 +27,8 @@ class Check(Given):
     """Decide one program: 0 if it finishes, 1 if it can hang or lose a message, 2 on bad usage."""
 
     engine: Engine = "explorer"
-    """Explore every state, or run the one schedule that decides a program without wildcards."""
+    """Explore every state; or, of a program without wildcards, run the one schedule that decides, or solve its event
+    graph, which takes a ring of a million ranks."""
     reduce: Reduce = "none"
     """What the explorer leaves out: nothing, steps that do not matter (persistent), or turned states (rotation)."""
     max_states: int = MAX_STATES
@@ -42,28 +48,43 @@ class Check(Given):
         for name in ("max_states", "max_memory"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
-        given, rules = self.made(), semantics(self.semantics)
+        rules = semantics(self.semantics)
         if self.draw is not None:
             from model import draw  # matplotlib is slow to import
 
             draw.check_path(self.draw)  # before a search that may take minutes, not after it
+        given = () if self._large() else self.made()
         with bar("states") as shown:
-            result = check(
-                given,
-                rules,
-                engine=self.engine,
-                max_states=self.max_states,
-                progress=lambda seen: advance(shown, seen, least=1000),
-                explore=Options(
-                    reduce=self.reduce,
-                    max_memory=self.max_memory,
-                    checkpoint=self.checkpoint or self.resume,
-                    resume=self.resume,
-                ),
-            )
+            if not given:
+                result = self._at_scale(rules)
+            else:
+                result = check(
+                    given,
+                    rules,
+                    engine=self.engine,
+                    max_states=self.max_states,
+                    progress=lambda seen: advance(shown, seen, least=1000),
+                    explore=Options(
+                        reduce=self.reduce,
+                        max_memory=self.max_memory,
+                        checkpoint=self.checkpoint or self.resume,
+                        resume=self.resume,
+                    ),
+                )
         if self.draw is not None:
-            draw.save(draw.wait_for_graph(result, ranks=len(given)), self.draw)
-        cure = propose(given, rules, result) if result.hangs and sum(map(len, given)) <= CURED else None
+            draw.save(draw.wait_for_graph(result, ranks=len(given) or self.ranks), self.draw)
+        cure = propose(given, rules, result) if result.hangs and 0 < sum(map(len, given)) <= CURED else None
         data = {**result.to_json(), "cure": None if cure is None else cure.to_json()}
         show(self.json, data, lambda: report.verdict_lines(result, cure))
         return 0 if result.verdict == "ok" else 1
+
+    def _large(self) -> bool:
+        """Whether the ring is to be a table and not lists of operations."""
+        return (self.engine, self.program, self.style) == ("graph", "ring", "send") and self.ranks * self.rounds > LISTS
+
+    def _at_scale(self, rules: Semantics) -> Result:
+        from model.scale import check_table  # numba is slow to import
+        from model.table import ring_table
+
+        policy = ordering(self.ordering, self.ranks)
+        return check_table(ring_table(ranks=self.ranks, rounds=self.rounds, ordering=policy, nbytes=self.nbytes), rules)

@@ -56,7 +56,8 @@ def _lines(item: Explanation) -> Iterator[str]:
     yield from (f"    {line}" for line in program_text(report.program).splitlines())
     waits = " -> ".join(f"{blocked.rank} in {blocked.op}" for blocked in item.result.circuit)
     yield f"  on {report.library}: {item.result.verdict}; who waits for whom: {waits}"
-    yield f"  decides: {'; '.join(map(str, item.deciding)) or 'no single parameter: it hangs whatever the library does'}"
+    decides = "; ".join(map(str, item.deciding)) or "no single parameter: it hangs whatever the library does"
+    yield f"  decides: {decides}"
     yield f"  hangs under: {', '.join(item.hangs)}"
     yield f"  finishes under: {', '.join(item.finishes) or 'none'}"
     for cure, verdict in item.cures:

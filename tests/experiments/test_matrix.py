@@ -12,8 +12,8 @@ from experiments.marks import SETTING_UP
 from experiments.matrix import Cell, Config
 from experiments.watch import Sample
 from model import orderings
-from model.programs import STYLES
 from model.libraries import semantics
+from model.programs import STYLES
 from tests.experiments import samples
 
 SMALL = Config(orderings=("send-first", "parity"), ranks=(2, 3), sizes=(1,), styles=("send", "isend"), repeats=3)
