@@ -6,6 +6,17 @@ import time
 from typing import Any
 
 
+def event_graph(*, ranks: int) -> dict[str, Any]:
+    """A ring of one round by parity under rendezvous: its table, its event graph, verdict and makespan."""
+    from model.libraries import semantics
+    from model.orderings import NAMED
+    from model.scale import check_table
+    from model.table import ring_table
+
+    found = check_table(ring_table(ranks=ranks, rounds=1, ordering=NAMED["parity"]), semantics("rendezvous"))
+    return {"verdict": found.verdict, "makespan": found.makespan, "events": found.states, "arcs": found.transitions}
+
+
 def order_space(*, ranks: int) -> dict[str, Any]:
     """All orderings: verdict, makespan, period."""
     from model.orderspace import space

@@ -51,6 +51,7 @@ def test_ok_is_status_0_and_one_json_object() -> None:
         "lost": [],
         "depends_on_buffering": False,
         "note": "",
+        "makespan": None,
         "cure": None,
     }
 
