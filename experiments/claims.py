@@ -84,8 +84,9 @@ def _parity(shelf: Shelf) -> bool:
 
 
 def _first_large_batch(shelf: Shelf) -> bool:
-    loops = [patterns.deadlocks_iff_full(point) for point in _points(shelf, "send-first")]
-    return _all(loops) and _full_pipeline_hangs(shelf)
+    points = _points(shelf, "send-first")
+    blocking = _all(patterns.deadlocks_iff_full(point) for point in points if point["isend"] == "blocking")
+    return blocking and patterns.as_stated(points) and _full_pipeline_hangs(shelf)
 
 
 def _same_tokens(shelf: Shelf) -> bool:

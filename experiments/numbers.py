@@ -39,7 +39,7 @@ def generated_numbers(shelf: Shelf) -> dict[str, str]:
     numbers["SpaceMaxRanks"] = str(max(space["ranks"] for space in shelf.take(orderspace.NAME)["spaces"]))
     points = shelf.take(patterns.NAME)["points"]
     numbers["PatternsMaxRanks"] = str(max(point["ranks"] for point in points))
-    numbers["PatternsTried"] = str(sum(2 ** point["iterations"] for point in points))
+    numbers["PatternsTried"] = str(sum(len(patterns.tried(point)) for point in points))
     served = shelf.take(serving.NAME)
     arguments, hardware = served["provenance"]["arguments"], served["provenance"]["hardware"]
     numbers |= {

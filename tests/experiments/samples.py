@@ -68,7 +68,7 @@ def bodies() -> dict[str, dict[str, Any]]:
     ]
     return {
         orderspace.NAME: orderspace.run(orderspace.Config(ranks=(2, 3, 4))),
-        patterns.NAME: patterns.run(patterns.Config(ranks=(2,), depths=(0,))),
+        patterns.NAME: patterns.run(patterns.Config(ranks=(2,), depths=(0,), jobs=1)),
         gloo_matrix.NAME: {"cells": cells(gloo_matrix.Config(**SMALL, sizes=(1, 1024)), "gloo")},
         gloo_matrix.BLOCKING_NAME: {"cells": cells(gloo_matrix.BlockingConfig(**SMALL), "xccl")},
         mpich_matrix.NAME: {

@@ -40,7 +40,7 @@ def test_numbers_are_those_of_the_results(shelf: Shelf, bodies: Bodies) -> None:
         "MpichLimitDeclared": "8112",
         "SpaceMaxRanks": "4",
         "PatternsMaxRanks": "2",
-        "PatternsTried": str(3 * 2**5),
+        "PatternsTried": str(5 * 2 * 2**5),
         "ServingCores": "2",
         "ServingCpu": "Test & Co. 100%",
         "ServingRequests": "2",

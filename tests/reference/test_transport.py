@@ -202,7 +202,7 @@ def test_a_broken_connection_names_the_peer(pair: Callable[..., list[Any]]) -> N
 
 
 def compute(transport: Transport, event: Event) -> str:
-    with pytest.raises(ValueError, match="nothing that torch.distributed performs") as caught:
+    with pytest.raises(ValueError, match="nothing that torch") as caught:
         transport.perform(Compute(seconds=1.0))
     return str(caught.value)
 
