@@ -74,6 +74,15 @@ ROWS: Mapping[str, Row] = {
             reach="states per second at least SPIN's own",
             limits={"times_spin": -1.0},
         ),
+        Row(
+            name="simulator",
+            about="simulator: a ring of 1,000 ranks by parity, 200 rounds, beside simpy on the same ring",
+            work="experiments.bench_rows:simulator",
+            full={"ranks": 1_000, "rounds": 200},
+            smoke={"ranks": 10, "rounds": 10},
+            reach="at least 1,000,000 events/s and 10 times simpy",
+            limits={"events_per_s": -1_000_000.0, "times_simpy": -10.0},
+        ),
     )
 }
 

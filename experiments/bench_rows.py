@@ -59,3 +59,63 @@ def explorer(*, ranks: int, rounds: int) -> dict[str, Any]:
         "spin_states_per_s": judge.states / judge.seconds,
         "times_spin": judge.seconds / seconds,
     }
+
+
+def simulator(*, ranks: int, rounds: int) -> dict[str, Any]:
+    """A ring by parity under rendezvous, every transfer one unit: our simulator's events, then simpy on the same ring.
+
+    seconds, simpy_seconds: of the two simulations alone, the ring being made before, each on one core.
+    """
+    from model.libraries import semantics
+    from model.orderings import NAMED
+    from model.simulator import simulate
+    from model.table import flat_of_table, ring_table
+
+    rules, ordering = semantics("rendezvous"), NAMED["parity"]
+    simulate(flat_of_table(ring_table(ranks=2, rounds=1, ordering=ordering), rules))  # loads the compiled code
+    columns = flat_of_table(ring_table(ranks=ranks, rounds=rounds, ordering=ordering), rules)
+    start = time.perf_counter()
+    found = simulate(columns)
+    seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    makespan = _simpy_ring(ranks, rounds, ordering.vector(ranks))
+    simpy_seconds = time.perf_counter() - start
+    if found.makespan != makespan:
+        raise ValueError(f"the simulator says {found.makespan}, simpy {makespan}")
+    return {
+        "seconds": seconds,
+        "events": found.events,
+        "events_per_s": found.events / seconds,
+        "makespan": makespan,
+        "simpy_seconds": simpy_seconds,
+        "times_simpy": simpy_seconds / seconds,
+    }
+
+
+def _simpy_ring(ranks: int, rounds: int, vector: str) -> float:
+    """The makespan of the ring in simpy: a process a rank, and for each transfer one event that both ends wait for."""
+    import simpy
+
+    env = simpy.Environment()
+    meeting: list[Any] = [None] * ranks  # by edge: the end of the transfer whose first rank is there
+
+    def transfer(edge: int) -> Any:
+        first, meeting[edge] = meeting[edge], None
+        if first is None:
+            meeting[edge] = first = env.event()
+            return first
+        over = env.timeout(1)
+        over.callbacks.append(lambda _: first.succeed())
+        return over
+
+    def rank(own: int) -> Any:
+        halves = (own, (own - 1) % ranks)
+        edges = halves if vector[own] == "S" else halves[::-1]
+        for _ in range(rounds):
+            for edge in edges:
+                yield transfer(edge)
+
+    for number in range(ranks):
+        env.process(rank(number))
+    env.run()
+    return float(env.now)

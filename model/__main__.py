@@ -10,8 +10,10 @@ import tyro
 from model.cli.check import Check
 from model.cli.hangs import Hangs
 from model.cli.names import Names
+from model.cli.period import PeriodOf
 from model.cli.promela import Promela
 from model.cli.schedules import Schedules
+from model.cli.simulate import Simulate
 from model.cli.space import Space
 from model.cli.spin import Spin
 from model.cli.suite import Suite
@@ -21,6 +23,8 @@ Command = (
     Annotated[Check, tyro.conf.subcommand("check")]
     | Annotated[Space, tyro.conf.subcommand("space")]
     | Annotated[Names, tyro.conf.subcommand("names")]
+    | Annotated[Simulate, tyro.conf.subcommand("simulate")]
+    | Annotated[PeriodOf, tyro.conf.subcommand("period")]
     | Annotated[Synth, tyro.conf.subcommand("synth")]
     | Annotated[Schedules, tyro.conf.subcommand("schedules")]
     | Annotated[Hangs, tyro.conf.subcommand("hangs")]
