@@ -11,6 +11,7 @@ from heapq import heappop, heappush
 
 import numba
 import numpy as np
+from numba.typed import Dict
 
 from model.arcs import RENDEZVOUS, partners, rooms
 from model.eventgraph import NEVER
@@ -125,6 +126,30 @@ def _over(
 
 
 @numba.njit(cache=True)
+def _wake(what: int, waiter: Ints, following: Ints, due: Ints, filled: int) -> int:
+    """Puts those that wait for it on the stack of threads to be looked at now; its new height."""
+    other = waiter[what]
+    waiter[what] = NONE
+    while other != NONE:
+        due[filled] = other
+        filled += 1
+        other = following[other]
+    return filled
+
+
+@numba.njit(cache=True)
+def _put_off(times: list[np.int64], first: dict[np.int64, np.int64], beside: Ints, when: int, thread: int) -> None:
+    """Looks at a thread again at a later time."""
+    due = np.int64(when)
+    if due in first:
+        beside[thread] = first[due]
+    else:
+        heappush(times, due)
+        beside[thread] = NONE
+    first[due] = np.int64(thread)
+
+
+@numba.njit(cache=True)
 def _simulate(
     starts: Ints,
     after: Ints,
@@ -152,37 +177,40 @@ def _simulate(
     passed = np.full(instructions, NEVER, dtype=np.int64)
     posted = np.full(messages, NEVER, dtype=np.int64)
     at = starts[:-1].copy()
+    met, queued = len(meets) > 0, bool((after != NONE).any())
     free = np.zeros(threads, dtype=np.int64)  # when the thread may post its next send
     # who waits for what: a post (0 to messages - 1), a passing, an arrival; each thread for one thing at a time
     waiter = np.full(messages + 2 * instructions, NONE, dtype=np.int64)
     following = np.full(threads, NONE, dtype=np.int64)
-    later = [(np.int64(0), np.int64(0))]  # heap of (time, thread), for what is not yet due
-    later.clear()
+    # what is not yet due: a heap of times, and for each time its threads as a list through `beside`
+    times = [np.int64(0)]
+    times.clear()
+    first = Dict.empty(numba.int64, numba.int64)
+    beside = np.full(threads, NONE, dtype=np.int64)
     due = np.empty(threads, dtype=np.int64)  # threads to be looked at now
     for thread in range(threads):
         due[thread] = threads - 1 - thread
     filled, now, events = threads, 0, 0
     while True:
         if filled == 0:
-            if len(later) == 0:
+            if len(times) == 0:
                 return arrived, passed, posted, events
-            now, thread = heappop(later)  # type: ignore[assignment]
-        else:
-            filled -= 1
-            thread = due[filled]
+            now = int(heappop(times))
+            other = first[now]
+            del first[now]
+            while other != NONE:
+                due[filled] = other
+                filled += 1
+                other = beside[other]
+        filled -= 1
+        thread = due[filled]
         while at[thread] < starts[thread + 1]:  # as far as the thread gets now
             i = at[thread]
-            happened = NONE
             if arrived[i] == NEVER:
                 arrived[i] = now
                 events += 1
-                happened = messages + instructions + i
-                other = waiter[happened]
-                waiter[happened] = NONE
-                while other != NONE:
-                    due[filled] = other
-                    filled += 1
-                    other = following[other]
+                if met:
+                    filled = _wake(messages + instructions + i, waiter, following, due, filled)
             m = posts[i]
             need, when = NONE, arrived[i]
             if after[i] != NONE:
@@ -196,18 +224,13 @@ def _simulate(
                     if spaced:
                         when = max(when, free[thread])
                 if when > now:
-                    heappush(later, (np.int64(when), np.int64(thread)))
+                    _put_off(times, first, beside, when, thread)
                     break
                 posted[m] = now
                 events += 1
                 if sends[m]:
                     free[thread] = now + spacing[m]
-                other = waiter[m]
-                waiter[m] = NONE
-                while other != NONE:
-                    due[filled] = other
-                    filled += 1
-                    other = following[other]
+                filled = _wake(m, waiter, following, due, filled)
             if need == NONE and m != NONE:
                 when = posted[m]
                 if blocking[m]:
@@ -242,14 +265,10 @@ def _simulate(
                 waiter[need] = thread
                 break
             if when > now:
-                heappush(later, (np.int64(when), np.int64(thread)))
+                _put_off(times, first, beside, when, thread)
                 break
             passed[i] = now
             events += 1
-            other = waiter[messages + i]
-            waiter[messages + i] = NONE
-            while other != NONE:
-                due[filled] = other
-                filled += 1
-                other = following[other]
+            if queued:
+                filled = _wake(messages + i, waiter, following, due, filled)
             at[thread] += 1

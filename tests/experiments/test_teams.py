@@ -195,7 +195,8 @@ def test_a_rank_that_fails_says_why(gloo: GlooLauncher) -> None:
     with lab(gloo, window_s=30) as open_lab:
         ((_, sample),) = open_lab.measure([Odd(peer=7)])
     assert sample.verdict == "unclear"
-    assert sample.exits[1] not in (None, 0)
+    # rank 1 fails, and rank 0 then too, as its peer has gone: either may be seen first
+    assert any(status not in (None, 0) for status in sample.exits)
     assert sample.said
 
 
