@@ -8,7 +8,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments import bench_model, gloo_matrix, mpich_matrix, orderspace, patterns, results, serving, spin
+from experiments import (
+    bench_model,
+    gloo_matrix,
+    mpich_matrix,
+    orderspace,
+    patterns,
+    results,
+    schedules,
+    serving,
+    spin,
+)
 from experiments.paths import Places
 from experiments.provenance import Stamp
 
@@ -45,8 +55,9 @@ BENCHES: Mapping[str, Experiment] = {
         name=bench_model.NAME, config=bench_model.Config, smoke=bench_model.SMOKE, run=bench_model.run
     ),
     spin.NAME: Experiment(name=spin.NAME, config=spin.Config, smoke=spin.SMOKE, run=spin.run),
+    schedules.NAME: Experiment(name=schedules.NAME, config=schedules.Config, smoke=schedules.SMOKE, run=schedules.run),
 }
-"""Run on their own: one judges this machine's speed, and one needs SPIN and a C compiler beside Python."""
+"""Run on their own: they judge this machine's speed, or need another judge or the pinned torch beside Python."""
 
 
 def record(
