@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from experiments import claims, report
+from experiments import claims, judges, report, schedules
 from experiments.numbers import generated_numbers
 from experiments.paths import ROOT, shown
 from experiments.results import Shelf
@@ -91,6 +91,10 @@ def _part(name: str, shelf: Shelf) -> str:
         "claims": lambda: claims.table(shelf).markdown(),
         "summary": lambda: summary(shelf),
         "spaces": lambda: report.spaces(shelf).markdown(),
+        "hangs": lambda: judges.hangs().markdown(),
+        "schedules": lambda: schedules.table(shelf.take(schedules.NAME)).markdown(),
+        "judges": lambda: judges.judged(shelf).markdown(),
+        "speed": lambda: judges.speed(shelf).markdown(),
         **{demo: partial(_run, arguments) for demo, arguments in DEMOS.items()},
     }
     if name not in parts:

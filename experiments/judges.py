@@ -1,0 +1,68 @@
+"""What stands beside the model: outside judges of its verdicts, and its speed against what was to be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from experiments import bench_model, spin
+from experiments.bench_model import ROWS
+from experiments.results import Shelf
+from experiments.tables import Table
+from model.hangs import Explanation, explain
+from model.reports import reports
+
+UNITS: Mapping[str, str] = {
+    "seconds": "{:.2f} s",
+    "peak_gib": "{:.2f} GiB",
+    "times_spin": "{:.2f} times SPIN",
+    "events_per_s": "{:,.0f} events/s",
+    "times_simpy": "{:.1f} times simpy",
+}
+
+
+def judged(shelf: Shelf) -> Table:
+    """Each judge, how many cases, in how many of them it agrees with the model."""
+    found = shelf.take(spin.NAME)
+    straight = [row for row in found["rows"] if row["encoding"] == "straight"]
+    known = found["known"].values()
+    rows: list[tuple[str | int, ...]] = [
+        (found["spin"], "verdicts and numbers of states of rings", len(straight), _agree(straight)),
+        (
+            "counts known before this model",
+            "numbers of states, rings by parity, 3 rounds",
+            len(known),
+            sum(count["expected"] == count["model"] for count in known),
+        ),
+    ]
+    return Table(header=("judge", "of", "cases", "agree"), rows=rows)
+
+
+def _agree(rows: list[Mapping[str, Any]]) -> int:
+    return sum(row["agree"] for row in rows)
+
+
+def speed(shelf: Shelf) -> Table:
+    """Every benchmark: what was to be reached, and the worst of its runs."""
+    rows: list[tuple[str | int, ...]] = []
+    for row in shelf.take(bench_model.NAME)["rows"]:
+        worst = [
+            UNITS[name].format((min if limit < 0 else max)(sample[name] for sample in row["samples"]))
+            for name, limit in ROWS[row["name"]].limits.items()
+        ]
+        rows.append((row["about"], row["reach"], ", ".join(worst), "yes" if row["reached"] else "NO"))
+    return Table(header=("what", "to reach", "worst run", "reached"), rows=rows)
+
+
+def hangs() -> Table:
+    """Every reported hang as the model explains it."""
+    return Table(
+        header=("report", "library", "verdict", "what decides", "cure"),
+        rows=[_explained(explain(report)) for report in reports()],
+    )
+
+
+def _explained(found: Explanation) -> tuple[str, ...]:
+    decides = ", ".join(found.parameters) or "nothing: it hangs under every library"
+    cure = found.proposal.what if found.proposal else found.incurable
+    return found.report.name, found.report.library, found.result.verdict, decides, cure
