@@ -227,6 +227,7 @@ class Engine:
             if at_once:
                 self._ranks.quit()
             else:
+                self._desk.closed = RuntimeError("the engine is ending; make a new one")
                 self._outbox.put(Arrivals(stop=True))
             self._listener.join()
         except BaseException:  # a second Ctrl-C
