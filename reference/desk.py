@@ -140,10 +140,15 @@ class Desk:
             if gone and running:
                 self.send(Arrivals(aborts=gone))
 
-    def close(self, error: Exception) -> None:
-        """Takes no more requests, and tells all who wait for one why."""
+    def refuse(self, error: Exception | None) -> None:
+        """Takes no more requests, and says why; None: takes them again."""
         with self._lock:
             self.closed = error
+
+    def close(self, error: Exception) -> None:
+        """Takes no more requests, and tells all who wait for one why."""
+        self.refuse(error)
+        with self._lock:
             tickets = {id(live.ticket): live.ticket for live in self._live.values()}
             self._live.clear()
         for ticket in tickets.values():

@@ -106,7 +106,7 @@ class Engine:
             watchdog=self.config.watchdog,
             start_timeout=self.config.start_timeout,
         )
-        self._desk.closed = None
+        self._desk.refuse(None)
         self._listener = threading.Thread(target=self._listen, name="engine", daemon=True)
         self._listener.start()
         threading.Thread(target=self._speak, name="engine's voice", daemon=True).start()
@@ -149,9 +149,10 @@ class Engine:
     def submit(self, prompts: Sequence[str | Sequence[int]], params: Params | Sequence[Params], sink: Sink) -> Ticket:
         """Begins to continue prompts (texts or token ids), and returns at once. Any thread may call it.
 
-        params: for all prompts, or one for each. `sink` is told every token on a thread of the engine's, so it
-        must not block; an exception that it is told is the last thing it hears, and where it raises one the
-        requests are aborted. Without a tokenizer the prompts must be token ids, and the outputs have no text.
+        params: for all prompts, or one for each. `sink` is told every token on a thread of the engine's, perhaps
+        before this returns, and must not block; an exception that it is told is the last thing it hears, and
+        where it raises one the requests are aborted. Without a tokenizer the prompts must be token ids, and the
+        outputs have no text.
 
         Raises, before any request enters: ValueError where one cannot be served, QueueFull where too many
         wait, and why the engine is down where it is.
@@ -227,7 +228,7 @@ class Engine:
             if at_once:
                 self._ranks.quit()
             else:
-                self._desk.closed = RuntimeError("the engine is ending; make a new one")
+                self._desk.refuse(RuntimeError("the engine is ending; make a new one"))
                 self._outbox.put(Arrivals(stop=True))
             self._listener.join()
         except BaseException:  # a second Ctrl-C
