@@ -27,7 +27,7 @@ class EngineConfig:
     load: Literal["checkpoint", "random"] = "checkpoint"
     """Weights from the checkpoint, or random numbers in its shape."""
     seed: int = 0
-    """Of random weights."""
+    """Of random weights, and of sampling where a request brings none of its own."""
     pp: int = 1
     """P, the number of pipeline stages; one process each."""
     depth: int = 0
@@ -59,11 +59,17 @@ class EngineConfig:
     """Requests in one microbatch."""
     rows: int | None = None
     """Requests in the cache at once; by default enough for every microbatch."""
+    chunk: int = 2048
+    """Prompt tokens that a microbatch takes at once, padding included; longer prompts come in several chunks."""
+    fill: Literal["spread", "pack"] = "spread"
+    """How waiting requests go to microbatches: spread evenly over all, or as many into each as it holds."""
+    max_queue: int = 4096
+    """Requests that may wait; more are refused."""
     record_logits: Path | None = None
     """For debugging: the last rank writes the logits of every batch to this file (see `reference.pipeline`)."""
 
     def __post_init__(self) -> None:
-        least = {"pp": 1, "depth": 0, "max_len": 2, "max_batch": 1, "rows": 1, "threads": 1}
+        least = {"pp": 1, "depth": 0, "max_len": 2, "max_batch": 1, "rows": 1, "threads": 1, "chunk": 1, "max_queue": 1}
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and value < bound:

@@ -1,6 +1,7 @@
 """Drives `model.serving` with tensors: the loop decides what a rank does next, this page does it.
 
-Shapes: B requests of a microbatch, T new tokens of each (padded), H hidden size, V vocabulary.
+Shapes: B requests of a microbatch, T new tokens of each (padded), H hidden size, V vocabulary, N numbers of an
+output message (see `reference.answers`).
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from torch import Tensor
 
 from model.orderings import Ordering
 from model.serving import Phase, Step, serving_loop
+from reference.answers import answer, last_position, read, size
+from reference.batch import Batch
 from reference.board import Board
 from reference.config import HEARTBEAT
 from reference.device import Device
 from reference.kv_cache import KVCache
 from reference.llama import Stage, StageBatch
 from reference.requests import Arrivals, Token, decode_arrivals
-from reference.scheduler import Batch, Scheduler
+from reference.sampling import upload
+from reference.scheduler import Scheduler
 from reference.transport import Transport
 
 Observer = Callable[[Batch, Tensor], None]
@@ -66,10 +70,10 @@ class Pipeline:
         self._arrivals = Arrivals()
         self._batches: dict[int, Batch] = {}
         self._hidden_BTH: Tensor | None = None  # of the batch at hand: into the stage, then out of it
-        self._sampled_B: dict[int, Tensor] = {}  # by slot, until the last rank sends them
+        self._answers_N: dict[int, Tensor] = {}  # by slot, until the last rank sends them
         # A slot takes its next batch before its last output has been passed on, so outputs are kept apart from slots.
-        self._arrived: tuple[Tensor, Tensor, Any] | None = None  # tokens [B], their copy on the host, its event
-        self._held_B: Tensor | None = None
+        self._arrived: tuple[Tensor, Tensor, Any] | None = None  # answer [N], its copy on the host, its event
+        self._held_N: Tensor | None = None
 
     @torch.inference_mode()
     def run(self, *, depth: int, ordering: Ordering) -> None:
@@ -94,7 +98,7 @@ class Pipeline:
         match step.phase:
             case Phase.POLL:
                 assert self._clients is not None
-                idle = self._scheduler.idle and self._held_B is None
+                idle = self._scheduler.idle and self._held_N is None
                 return self._take(self._clients.poll(HEARTBEAT if idle else 0.0))
             case Phase.RECV_REQUESTS:
                 return self._take(decode_arrivals(self._message(step)))
@@ -114,13 +118,12 @@ class Pipeline:
             case Phase.SEND_PROXY:
                 self._message(step, self._hidden_BTH)
             case Phase.SEND_OUTPUT:
-                self._message(step, self._sampled_B.pop(slot) if self._last else self._held_B)
-                self._held_B = None
+                self._message(step, self._answers_N.pop(slot) if self._last else self._held_N)
+                self._held_N = None
             case Phase.RECV_OUTPUT:
-                requests = len(self._batches[slot].rows)
-                self._arrive(self._message(step, self._empty(requests, dtype=torch.int64)))
+                self._arrive(self._message(step, self._empty(size(self._batches[slot]), dtype=torch.int64)))
             case Phase.KEEP_OUTPUT:
-                self._arrive(self._sampled_B.pop(slot))
+                self._arrive(self._answers_N.pop(slot))
             case Phase.FINISH:
                 self._finish(slot)
             case Phase.SETTLE:
@@ -142,37 +145,36 @@ class Pipeline:
     def _launch(self, slot: int, batch: Batch) -> None:
         """The stage's forward. It and the sends are queued on one stream, so a send needs no event of its own."""
         if self._rank == 0:
-            inputs = torch.tensor(batch.padded(), dtype=torch.int64, device=self._device.torch)
+            inputs = upload(batch.padded(), self._device.torch)
         else:
             assert self._hidden_BTH is not None
             inputs = self._hidden_BTH
         placed = StageBatch(rows=batch.rows, start=batch.starts, length=batch.lengths)
-        out = self._stage(inputs, placed, self._cache)
+        out = self._stage(inputs, placed, self._cache, every_position=batch.scored)
         if self._last:
-            self._sampled_B[slot] = out.argmax(dim=-1)
+            self._answers_N[slot] = answer(batch, out)
             if self._observe is not None:
-                self._observe(batch, out)
+                self._observe(batch, last_position(batch, out))
         else:
             self._hidden_BTH = out
 
-    def _arrive(self, tokens_B: Tensor) -> None:
-        """Starts to copy tokens to the host, beside whatever the device computes next."""
+    def _arrive(self, answer_N: Tensor) -> None:
+        """Starts to copy an answer to the host, beside whatever the device computes next."""
         self._copies.wait_stream(self._device.current_stream())
         with self._device.on_stream(self._copies):
-            self._arrived = tokens_B, tokens_B.to("cpu", non_blocking=True), self._copies.record_event()
+            self._arrived = answer_N, answer_N.to("cpu", non_blocking=True), self._copies.record_event()
 
     def _finish(self, slot: int) -> None:
-        """Gives the tokens of a batch that came back to the scheduler, and keeps them to be passed on."""
+        """Gives what came back of a batch to the scheduler, and keeps it to be passed on."""
         assert self._arrived is not None
-        tokens_B, on_host_B, copied = self._arrived
+        answer_N, on_host_N, copied = self._arrived
         copied.synchronize()
         self._arrived = None
-        del self._batches[slot]
-        new = self._scheduler.finish(slot, on_host_B.tolist())
+        new = self._scheduler.finish(slot, *read(self._batches.pop(slot), on_host_N))
         if self._clients is not None and new:
             self._clients.deliver(new)
         if not self._last:
-            self._held_B = tokens_B
+            self._held_N = answer_N
 
     def _empty(self, *shape: int, dtype: torch.dtype) -> Tensor:
         return torch.empty(shape, dtype=dtype, device=self._device.torch)

@@ -18,6 +18,7 @@ from torch import Tensor
 from model.orderings import ordering
 from model.serving import CONTROL, DATA
 from reference import board as phases
+from reference.batch import Batch
 from reference.board import Board
 from reference.config import EngineConfig
 from reference.device import HOST_BACKEND, select_device, select_dtype
@@ -26,7 +27,7 @@ from reference.llama import partition_layers
 from reference.pipeline import Pipeline
 from reference.processes import end_with_parent
 from reference.requests import Arrivals, Token, decode_arrivals, encode_tokens
-from reference.scheduler import Batch, Scheduler
+from reference.scheduler import Scheduler
 from reference.transport import PeerLost, Transport, join, meet_locally
 from reference.weights import Source, load_stage
 
@@ -74,7 +75,7 @@ class LogitsRecorder:
         self._batches: list[dict[str, Any]] = []
 
     def __call__(self, batch: Batch, logits_BV: Tensor) -> None:
-        self._batches.append({"requests": batch.requests, "starts": batch.starts, "logits": logits_BV.cpu()})
+        self._batches.append({"requests": batch.ids, "starts": batch.starts, "logits": logits_BV.cpu()})
 
     def save(self, path: Any) -> None:
         """Writes a list with, for each batch, the ids of its requests, their positions and logits [B, V]."""
@@ -150,7 +151,13 @@ def serve(given: Assignment, board: Board, pipe: Connection) -> None:
         dtype=dtype,
         stage=stage,
         cache=cache,
-        scheduler=Scheduler(slots=config.slots, max_batch=config.max_batch, rows=config.cache_rows),
+        scheduler=Scheduler(
+            slots=config.slots,
+            max_batch=config.max_batch,
+            rows=config.cache_rows,
+            chunk=config.chunk,
+            fill=config.fill,
+        ),
         transport=transport,
         board=board,
         clients=PipeClients(pipe) if rank == 0 else None,
