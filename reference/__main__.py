@@ -115,7 +115,7 @@ def started(engine: Engine) -> str:
     sizes = "+".join(str(len(layers)) for layers in engine.layers)
     verdict = "no preflight" if engine.prediction is None else f"the model says {engine.prediction.verdict}"
     return (
-        f"{engine.config.model}: {sizes} layers on {engine.config.pp} ranks, {engine.device.kind}; ordering "
+        f"{engine.config.model}: {sizes} layers on {engine.config.ranks} ranks, {engine.device.kind}; ordering "
         f"{engine.ordering.name}, isend as in {engine.semantics!r}: {verdict}"
     )
 

@@ -29,6 +29,7 @@ from reference.outputs import Output, State, TextOut
 from reference.params import Params, QueueFull, each
 from reference.preflight import BLOCKING_ISEND, choose, preflight
 from reference.requests import Arrivals, Request, check_request, decode_tokens
+from reference.shard import check_tp
 from reference.supervisor import Ranks
 from reference.tokenizer import TextTokenizer, load_tokenizer
 from reference.transport import listen_locally
@@ -50,6 +51,7 @@ class Engine:
         self.source = resolve_source(config.model, config.load, config.seed)
         self.shape = self.source.config()
         self.layers = partition_layers(self.shape.layers, config.pp)
+        check_tp(self.shape, config.tp)
         self.device = _last_device(config)
         select_dtype(config.dtype, self.device)
         self.config = replace(config, device=self.device.kind, max_len=min(config.max_len, self.shape.max_position))
@@ -65,6 +67,7 @@ class Engine:
                 policy=self.ordering,
                 control=HOST_BACKEND,
                 data=self.semantics,
+                tp=config.tp,
             )
         if config.record_logits is not None and not config.record_logits.absolute().parent.is_dir():
             raise ValueError(f"record_logits: there is no folder {config.record_logits.parent}; make it first")
@@ -101,7 +104,7 @@ class Engine:
                     source=self.source,
                     store_port=port,
                 )
-                for rank in range(self.config.pp)
+                for rank in range(self.config.ranks)
             ],
             watchdog=self.config.watchdog,
             start_timeout=self.config.start_timeout,
@@ -208,7 +211,7 @@ class Engine:
 
     def _listen(self) -> None:
         """Hands on what the ranks say, until they have ended."""
-        waiting = set(range(self.config.pp))
+        waiting = set(range(self.config.ranks))
         try:
             for rank, key, value in self._ranks.listen():
                 if key == worker.READY:
@@ -241,7 +244,7 @@ class Engine:
 def _last_device(config: EngineConfig) -> Device:
     """The last rank's device, so that there is one for every rank; auto takes the host where there are too few."""
     try:
-        return select_device(config.device, config.pp - 1)
+        return select_device(config.device, config.ranks - 1)
     except ValueError:
         if config.device != "auto":
             raise

@@ -1,4 +1,4 @@
-"""Drives `model.serving` with tensors: the loop decides what a rank does next, this page does it.
+"""Drives `model.grid` with tensors: the loop decides what a rank does next, this page does it.
 
 Shapes: B requests of a microbatch, T new tokens of each (padded), H hidden size, V vocabulary, N numbers of an
 output message (see `reference.answers`).
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from model.orderings import Ordering
-from model.serving import Phase, Step, serving_loop
+from model.grid import grid_loop
+from model.serving import Phase, Step
 from reference.answers import answer, last_position, read, size
 from reference.batch import Batch
 from reference.board import Board
@@ -24,6 +25,8 @@ from reference.llama import Stage, StageBatch
 from reference.requests import Arrivals, Token, decode_arrivals
 from reference.sampling import upload
 from reference.scheduler import Scheduler
+from reference.shard import WHOLE, Shard
+from reference.stage_group import StageGroup
 from reference.transport import Transport
 
 Observer = Callable[[Batch, Tensor], None]
@@ -41,7 +44,10 @@ class Clients(Protocol):
 
 
 class Pipeline:
-    """One rank: its stage and cache, its scheduler, its connections. `clients` is for rank 0 only."""
+    """One rank: its stage and cache, its scheduler, its connections. `clients` is for rank 0 only.
+
+    rank, ranks: of all. shard, group: the rank's part of its stage, and the ranks that share it, if any do.
+    """
 
     def __init__(
         self,
@@ -57,9 +63,12 @@ class Pipeline:
         board: Board,
         clients: Clients | None = None,
         observe: Observer | None = None,
+        shard: Shard = WHOLE,
+        group: StageGroup | None = None,
     ) -> None:
         assert (clients is not None) == (rank == 0), "clients talk to rank 0"
-        self._rank, self._ranks, self._last = rank, ranks, rank == ranks - 1
+        self._rank, self._stages, self._tp, self._group = rank, ranks // shard.size, shard.size, group
+        self._first, self._last = stage.first, stage.last
         self._device, self._dtype, self._stage, self._cache = device, dtype, stage, cache
         self._scheduler, self._transport, self._board = scheduler, transport, board
         self._clients, self._observe = clients, observe
@@ -78,14 +87,14 @@ class Pipeline:
     @torch.inference_mode()
     def run(self, *, depth: int, ordering: Ordering) -> None:
         """Serves until told to stop and everything in flight is finished. Raises PeerLost."""
-        loop = serving_loop(rank=self._rank, ranks=self._ranks, depth=depth, ordering=ordering)
+        loop = grid_loop(rank=self._rank, stages=self._stages, tp=self._tp, depth=depth, ordering=ordering)
         answer: bool | None = None
         while True:
             try:
                 step = loop.send(answer)
             except StopIteration:
                 return
-            if step.phase in (Phase.POLL, Phase.RECV_REQUESTS):
+            if step.phase in (Phase.POLL, Phase.RECV_REQUESTS, Phase.TAKE_REQUESTS):
                 self._iteration += 1
             peer = None if step.op is None else self._transport.waits_for(step.op)
             self._board.enter(
@@ -102,6 +111,10 @@ class Pipeline:
                 return self._take(self._clients.poll(HEARTBEAT if idle else 0.0))
             case Phase.RECV_REQUESTS:
                 return self._take(decode_arrivals(self._message(step)))
+            case Phase.SHARE_REQUESTS:
+                self._shared.share(self._arrivals.encode())
+            case Phase.TAKE_REQUESTS:
+                return self._take(decode_arrivals(self._shared.share(None)))
             case Phase.SEND_REQUESTS:
                 self._message(step, self._arrivals.encode())
             case Phase.FORM:
@@ -111,12 +124,18 @@ class Pipeline:
                 self._batches[slot] = batch
                 return True
             case Phase.RECV_PROXY:
-                shape = (*self._batches[slot].shape, self._stage.config.hidden)
+                shape = (*self._batches[slot].shape, self._stage.config.hidden // self._tp)
                 self._hidden_BTH = self._message(step, self._empty(*shape, dtype=self._dtype))
+            case Phase.GATHER_PROXY:
+                assert self._hidden_BTH is not None
+                self._hidden_BTH = self._shared.all_gather(self._hidden_BTH)
             case Phase.LAUNCH:
                 self._launch(slot, self._batches[slot])
+            case Phase.AGREE_OUTPUT:
+                self._answers_N[slot] = self._shared.agree(self._answers_N[slot])
             case Phase.SEND_PROXY:
-                self._message(step, self._hidden_BTH)
+                assert self._hidden_BTH is not None
+                self._message(step, self._hidden_BTH if self._tp == 1 else self._shared.cut(self._hidden_BTH))
             case Phase.SEND_OUTPUT:
                 self._message(step, self._answers_N.pop(slot) if self._last else self._held_N)
                 self._held_N = None
@@ -135,6 +154,11 @@ class Pipeline:
         assert step.op is not None and None not in payloads, f"{step} without its payload"
         return self._transport.perform(step.op, *payloads)
 
+    @property
+    def _shared(self) -> StageGroup:
+        assert self._group is not None, "nobody to share with"
+        return self._group
+
     def _take(self, arrivals: Arrivals) -> bool:
         """Takes in the arrivals of this iteration; whether to go on."""
         self._arrivals = arrivals
@@ -144,7 +168,7 @@ class Pipeline:
 
     def _launch(self, slot: int, batch: Batch) -> None:
         """The stage's forward. It and the sends are queued on one stream, so a send needs no event of its own."""
-        if self._rank == 0:
+        if self._first:
             inputs = upload(batch.padded(), self._device.torch)
         else:
             assert self._hidden_BTH is not None
