@@ -53,6 +53,9 @@ class EngineConfig:
     where there is one for every rank."""
     dtype: str = "auto"
     """Of weights, hidden states and cache: float32, bfloat16 or float16; auto takes the device's."""
+    decode: Literal["auto", "recorded", "plain"] = "auto"
+    """How decode steps run: recorded once and replayed, by kernels of their own, or as any other forward; auto
+    records where the device can and the kernels take the model's shape."""
     threads: int | None = None
     """Threads of each rank on a CPU; by default the cores divided by the ranks."""
     max_len: int = 1024
@@ -90,6 +93,8 @@ class EngineConfig:
             raise ValueError(f"depth is {self.depth}; give {MOST_DEPTH} or less")
         if self.fill not in ("spread", "pack"):
             raise ValueError(f"fill is {self.fill!r}; choose spread or pack")
+        if self.decode not in ("auto", "recorded", "plain"):
+            raise ValueError(f"decode is {self.decode!r}; choose auto, recorded or plain")
         for name in ("watchdog", "start_timeout"):
             if not 4 * HEARTBEAT <= getattr(self, name) <= DAY:
                 raise ValueError(f"{name} is {getattr(self, name)}; give {4 * HEARTBEAT:g} to {DAY:.0f} seconds")

@@ -12,13 +12,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from model.orderings import Ordering
 from model.grid import grid_loop
+from model.orderings import Ordering
 from model.serving import Phase, Step
 from reference.answers import answer, last_position, read, size
 from reference.batch import Batch
 from reference.board import Board
 from reference.config import HEARTBEAT
+from reference.decode import RecordedStage
 from reference.device import Device
 from reference.kv_cache import KVCache
 from reference.llama import Stage, StageBatch
@@ -56,7 +57,7 @@ class Pipeline:
         ranks: int,
         device: Device,
         dtype: torch.dtype,
-        stage: Stage,
+        stage: Stage | RecordedStage,
         cache: KVCache,
         scheduler: Scheduler,
         transport: Transport,

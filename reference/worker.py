@@ -22,6 +22,7 @@ from reference import board as phases
 from reference.batch import Batch
 from reference.board import Board
 from reference.config import EngineConfig
+from reference.decode import runner
 from reference.device import HOST_BACKEND, select_device, select_dtype
 from reference.kv_cache import KVCache
 from reference.llama import partition_layers
@@ -158,7 +159,7 @@ def serve(given: Assignment, board: Board, pipe: Connection) -> None:
         ranks=config.ranks,
         device=device,
         dtype=dtype,
-        stage=stage,
+        stage=runner(stage, cache, device, choice=config.decode, most=config.max_batch),
         cache=cache,
         scheduler=Scheduler(
             slots=config.slots,
