@@ -136,7 +136,7 @@ CLAIMS = (
     Claim(
         id="C4",
         text="Parity ordering is deadlock-free for every PP size",
-        section="Model",
+        section="Proved for every number of ranks",
         outcome="confirmed",
         finding="proved for every P (`make proofs`); no ring step, serving loop or run that was tried deadlocked",
         hardware="2 CPU cores",
