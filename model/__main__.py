@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from model.cli.check import Check
+from model.cli.conform import Conform
 from model.cli.hangs import Hangs
 from model.cli.names import Names
 from model.cli.period import PeriodOf
@@ -29,6 +30,7 @@ Command = (
     | Annotated[Schedules, tyro.conf.subcommand("schedules")]
     | Annotated[Hangs, tyro.conf.subcommand("hangs")]
     | Annotated[Suite, tyro.conf.subcommand("suite")]
+    | Annotated[Conform, tyro.conf.subcommand("conform")]
     | Annotated[Promela, tyro.conf.subcommand("promela")]
     | Annotated[Spin, tyro.conf.subcommand("spin")]
 )

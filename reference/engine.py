@@ -18,7 +18,9 @@ from queue import SimpleQueue
 from types import TracebackType
 
 from model import Result
-from reference import worker
+from model.serving import CONTROL, DATA
+from model.trace import LoopOf, Trace
+from reference import recording, worker
 from reference.config import EngineConfig
 from reference.device import HOST, HOST_BACKEND, Device, select_device, select_dtype
 from reference.llama import partition_layers
@@ -103,6 +105,8 @@ class Engine:
         return self._ranks.pids
 
     def __enter__(self) -> Engine:
+        if self.config.record is not None:
+            recording.begin(self.config.record, self._trace())
         self._store, port = listen_locally()  # kept until the end: the ranks find each other through it
         self._ranks = Ranks(
             [
@@ -220,12 +224,35 @@ class Engine:
                     self._hand_out(decode_tokens(value), time.perf_counter())
         except Exception as error:
             self._failure = error
+        self._record()
         with self._lock:
             self._closed = self._failure or RuntimeError("the engine has ended; make a new one")
             for inbox in {id(inbox): inbox for inbox in self._inboxes.values()}.values():
                 inbox.put(self._closed)
             self._inboxes.clear()
         self._ready.put(self._closed)
+
+    def _trace(self) -> Trace:
+        """What a trace of this engine begins with."""
+        return Trace(
+            ranks=self.config.pp,
+            loop=LoopOf(depth=self.config.depth, ordering=self.ordering.name),
+            semantics={CONTROL: HOST_BACKEND, DATA: self.semantics},
+            queued=frozenset() if self.device.is_host else frozenset({DATA}),
+            clocks=("",) * self.config.pp,
+            records=(),
+            complete=False,
+        )
+
+    def _record(self) -> None:
+        """Puts the trace together, once the ranks have ended."""
+        if self.config.record is None:
+            return
+        note = "" if self._failure is None else str(self._failure).splitlines()[0]
+        try:
+            recording.combine(self.config.record, note)
+        except (OSError, ValueError) as error:
+            self._failure = self._failure or error
 
     def _hand_out(self, tokens: list[Token], at: float) -> None:
         with self._lock:

@@ -25,6 +25,7 @@ from reference.kv_cache import KVCache
 from reference.llama import partition_layers
 from reference.pipeline import Pipeline
 from reference.processes import end_with_parent
+from reference.recorder import Recorder
 from reference.requests import Arrivals, Token, decode_arrivals, encode_tokens
 from reference.scheduler import Batch, Scheduler
 from reference.transport import PeerLost, Transport, join, meet_locally
@@ -143,6 +144,8 @@ def serve(given: Assignment, board: Board, pipe: Connection) -> None:
     )
     transport = Transport(groups, blocking=frozenset({DATA}) if config.blocking_isend else frozenset())
     recorder = LogitsRecorder() if config.record_logits is not None and rank == ranks - 1 else None
+    events = None if device.is_host else device.timed_event
+    trace = None if config.record is None else Recorder(config.record, rank, event=events)
     pipeline = Pipeline(
         rank=rank,
         ranks=ranks,
@@ -155,9 +158,12 @@ def serve(given: Assignment, board: Board, pipe: Connection) -> None:
         board=board,
         clients=PipeClients(pipe) if rank == 0 else None,
         observe=recorder,
+        recorder=trace,
     )
     say(pipe, READY, None)
     pipeline.run(depth=config.depth, ordering=ordering(given.ordering, ranks))
+    if trace is not None:
+        trace.close()
     if recorder is not None:
         recorder.save(config.record_logits)
     transport.close()
