@@ -56,7 +56,7 @@ def violation(record: Record, step: int, why: str) -> Violation:
 
 def span(nanoseconds: int) -> str:
     """A duration for people."""
-    return f"{nanoseconds / 1e6:.3f} ms"
+    return f"{nanoseconds / 1e3:.3f} us"
 
 
 _COMES = Compute(label="comes to its next operation")
