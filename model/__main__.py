@@ -19,6 +19,7 @@ from model.cli.space import Space
 from model.cli.spin import Spin
 from model.cli.suite import Suite
 from model.cli.synth import Synth
+from model.cli.timeline import Timeline
 
 Command = (
     Annotated[Check, tyro.conf.subcommand("check")]
@@ -31,6 +32,7 @@ Command = (
     | Annotated[Hangs, tyro.conf.subcommand("hangs")]
     | Annotated[Suite, tyro.conf.subcommand("suite")]
     | Annotated[Conform, tyro.conf.subcommand("conform")]
+    | Annotated[Timeline, tyro.conf.subcommand("timeline")]
     | Annotated[Promela, tyro.conf.subcommand("promela")]
     | Annotated[Spin, tyro.conf.subcommand("spin")]
 )
