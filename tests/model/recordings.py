@@ -64,7 +64,7 @@ def recording(
     def start(rank: int, answer: bool | None) -> None:
         me = team[rank]
         try:
-            me.step = me.loop.send(answer)  # type: ignore[attr-defined]
+            me.step = me.loop.send(answer)
         except StopIteration:
             me.step = None
 
@@ -140,5 +140,5 @@ def without(trace: Trace, place: int) -> Trace:
 def changed(trace: Trace, place: int, **changes: object) -> Trace:
     """The trace with one record changed."""
     records = list(trace.records)
-    records[place] = replace(records[place], **changes)  # type: ignore[arg-type]
+    records[place] = replace(records[place], **changes)
     return replace(trace, records=tuple(records))

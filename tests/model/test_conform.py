@@ -142,20 +142,20 @@ def test_an_isend_that_did_not_wait_contradicts_a_library_that_does() -> None:
 
 def test_completions_that_wait_for_each_other_are_named() -> None:
     ring = [[(Send(peer=1 - rank), 0, 9), (Recv(peer=1 - rank), 10, 19)] for rank in range(2)]
-    found = conform(plain(*ring)).violation  # type: ignore[arg-type]
+    found = conform(plain(*ring)).violation
     assert found is not None
     assert found.why == "it was over, and cannot be: rank 0 -> rank 1 wait for each other in a circuit"
-    assert conform(plain(*ring, semantics={"*": "eager"})).allowed  # type: ignore[arg-type]
+    assert conform(plain(*ring, semantics={"*": "eager"})).allowed
 
 
 def test_another_ordering_is_not_allowed() -> None:
-    found = conform(replace(SOUND, loop=replace(SOUND.loop, ordering="send-first"))).violation  # type: ignore[type-var]
+    found = conform(replace(SOUND, loop=replace(SOUND.loop, ordering="send-first"))).violation
     assert found is not None
     assert found.rank == 1 and "the loop does here" in found.why
 
 
 def test_another_depth_is_not_allowed() -> None:
-    assert not conform(replace(SOUND, loop=replace(SOUND.loop, depth=1))).allowed  # type: ignore[type-var]
+    assert not conform(replace(SOUND, loop=replace(SOUND.loop, depth=1))).allowed
 
 
 def test_ranks_that_form_batches_apart_are_named() -> None:
@@ -205,7 +205,7 @@ def test_a_hang_that_the_library_would_not_have_is_no_deadlock() -> None:
 
 def test_times_of_different_clocks_are_not_compared() -> None:
     ahead = tuple(
-        item if item.rank != 1 else replace(item, begin=item.begin + 10**9, end=item.end + 10**9)  # type: ignore[operator]
+        item if item.rank != 1 else replace(item, begin=item.begin + 10**9, end=item.end + 10**9)
         for item in SOUND.records
     )
     assert not conform(replace(SOUND, records=ahead)).allowed
@@ -216,7 +216,7 @@ def test_times_of_one_clock_are_compared_through_ranks_of_another() -> None:
     """Rank 0's isend reaches rank 2 through rank 1, whose clock says nothing."""
     run = replace(SOUND, clocks=("one", "two", "one"))
     ahead = tuple(
-        item if item.rank != 0 else replace(item, begin=item.begin + 10**9, end=item.end + 10**9)  # type: ignore[operator]
+        item if item.rank != 0 else replace(item, begin=item.begin + 10**9, end=item.end + 10**9)
         for item in SOUND.records
     )
     assert conform(run).allowed
@@ -238,7 +238,7 @@ def plain(*ranks: list[tuple[Operation, int, int | None]], complete: bool = True
         clocks=("one",) * len(ranks),
         records=tuple(records),
         complete=complete,
-        **given,  # type: ignore[arg-type]
+        **given,
     )
 
 
@@ -294,7 +294,7 @@ def test_calls_that_only_queue_say_nothing_of_completion() -> None:
         (plain([(Recv(peer=-1), 0, None)], complete=False), "wildcard"),
         (plain([(Recv(peer=0), 0, None)], semantics={"other": "gloo"}), "no semantics for communicator 'world'"),
         (replace(SOUND, semantics={"*": "telepathy"}), "unknown semantics"),
-        (replace(SOUND, loop=replace(SOUND.loop, ordering="clockwise")), "unknown ordering"),  # type: ignore[type-var]
+        (replace(SOUND, loop=replace(SOUND.loop, ordering="clockwise")), "unknown ordering"),
     ],
 )
 def test_a_trace_that_says_too_little_is_a_value_error(trace: Trace, said: str) -> None:
