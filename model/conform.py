@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -152,6 +153,7 @@ def _same(step: Step, iteration: int, record: Record) -> bool:
     return loops == ours and _bare(step.op) == _bare(record.op)
 
 
+@lru_cache(maxsize=4096)
 def _bare(op: Operation | None) -> list[dict[str, Any]]:
     """An operation without its bytes and seconds, which are the run's own."""
     found = [] if op is None else [{"op": op.kind}, *map(to_json, parts(op))]

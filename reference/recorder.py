@@ -34,8 +34,8 @@ NOTHING = -1
 
 CHUNK = 2**15 * ROW
 """Bytes by which the file grows."""
-MOST = 2**19 * ROW
-"""Bytes of a file at most, several minutes of a busy pipeline; then the record ends, as the beginning of the run."""
+MOST = 2**17 * ROW
+"""Bytes of a file at most, minutes of a busy pipeline; then the record ends, as the beginning of the run."""
 
 REBASE = 10.0
 """Seconds after which device times count from a new event: they come as 32-bit floats of milliseconds."""
