@@ -17,13 +17,17 @@ from itertools import chain
 from typing import Any
 
 from model.forms import text, to_json
+from model.grid import grid_loop
 from model.libraries import semantics
 from model.ops import Operation, parts, program
 from model.orderings import ordering
-from model.serving import Loop, Phase, Step, serving_loop
+from model.serving import Loop, Phase, Step
 from model.together import Found, Violation, span, together, violation
 from model.trace import Record, Trace
 from model.verdict import Result, check
+
+POLLS = (Phase.POLL, Phase.RECV_REQUESTS, Phase.TAKE_REQUESTS)
+"""Each begins an iteration, and is answered with whether to go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,8 @@ def conform(trace: Trace) -> Conformance:
     found = _first(chain(_order(records), _steps(trace, records))) or _first(together(trace, records, world))
     deadlock = None
     if found is None and not trace.complete:
-        result = check(program([item.op for item in mine if item.op] for mine in records), world)
+        made = ([op for item in mine for op in ((item.op,) if item.op else ()) + item.shared] for mine in records)
+        result = check(program(made), world)
         closed = result.circuit and result.circuit[0].rank in result.circuit[-1].waits_for
         deadlock = result if result.hangs and closed else None
     return Conformance(
@@ -107,10 +112,13 @@ def _steps(trace: Trace, records: Sequence[Sequence[Record]]) -> Found:
     """What the serving loop, told the recorded answers, would not have done; and batches that ranks formed apart."""
     if trace.loop is None:
         return
-    policy = ordering(trace.loop.ordering, trace.ranks)
+    stages, tp = trace.ranks // trace.loop.tp, trace.loop.tp
+    if stages * tp != trace.ranks:
+        raise ValueError(f"{trace.ranks} ranks are no whole number of stages of {tp}; correct tp or ranks")
+    policy = ordering(trace.loop.ordering, stages)
     decided: dict[tuple[str, int], bool] = {}
     for rank, mine in enumerate(records):
-        loop = serving_loop(rank=rank, ranks=trace.ranks, depth=trace.loop.depth, ordering=policy)
+        loop = grid_loop(rank=rank, stages=stages, tp=tp, depth=trace.loop.depth, ordering=policy)
         answer: bool | None = None
         iteration = -1
         for at, record in enumerate(mine):
@@ -118,11 +126,12 @@ def _steps(trace: Trace, records: Sequence[Sequence[Record]]) -> Found:
             if step is None:
                 yield record.begin, violation(record, at, "the loop had come to its end")
                 break
-            polls = step.phase in (Phase.POLL, Phase.RECV_REQUESTS)
+            polls = step.phase in POLLS
             iteration += polls
             if not _same(step, iteration, record):
-                op = "" if step.op is None else f", {text(step.op)}"
-                why = f"the loop does here, in iteration {iteration}: {step.phase}{op}, slot {step.slot}"
+                ops = [text(op) for op in ((step.op,) if step.op else ()) + step.shared]
+                does = ", ".join([str(step.phase), *ops])
+                why = f"the loop does here, in iteration {iteration}: {does}, slot {step.slot}"
                 yield record.begin, violation(record, at, why)
                 break
             answer = record.answer
@@ -150,7 +159,7 @@ def _told(loop: Loop, answer: bool | None) -> Step | None:
 
 def _same(step: Step, iteration: int, record: Record) -> bool:
     loops, ours = (step.phase, step.slot, iteration), (record.phase, record.slot, record.iteration)
-    return loops == ours and _bare(step.op) == _bare(record.op)
+    return loops == ours and _bare(step.op) == _bare(record.op) and step.shared == record.shared
 
 
 @lru_cache(maxsize=4096)

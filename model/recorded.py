@@ -131,7 +131,8 @@ def _of_rank(mine: Sequence[Record], partners: Mapping[int, int], loop: bool) ->
             yield _span(record, "compute", busy[0], busy[1], lane)
             free = None if busy[1] is None else max(free or 0, busy[1])
         if lane == DEVICE or not computes:
-            kind: Kind = "idle" if loop and not held and not forms else _kind(record.op)
+            collective = record.shared and record.op is None
+            kind: Kind = "idle" if loop and not held and not forms else "transfer" if collective else _kind(record.op)
             yield from _split(record, kind, partners.get(id(record)))
         if record.phase == Phase.FINISH:
             held -= 1

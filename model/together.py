@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from model.forms import text
 from model.lowering import lower
-from model.ops import Batch, Compute, Irecv, Isend, Operation, Program, Recv, Request, Wait, parts, program
+from model.ops import Batch, Compute, Irecv, Isend, Operation, Program, Recv, Request, Send, Wait, parts, program
 from model.semantics import World
 from model.trace import LATEST, Record, Trace
 
@@ -172,9 +172,13 @@ def _program(trace: Trace, records: Sequence[Sequence[Record]]) -> tuple[Program
     for mine in records:
         ops, owner, queued = list[Operation](), list[int](), set[Request]()
         for step, record in enumerate(mine):
-            if record.op is None:
+            if record.op is None and not record.shared:
                 continue
-            new = [_COMES, *_posted(record.op, trace.queued, queued, step)]
+            new: list[Operation] = [_COMES]
+            if record.op is not None:
+                new += _posted(record.op, trace.queued, queued, f"step {step}")
+            for number, op in enumerate(_loosely(record.shared)):
+                new += _posted(op, trace.queued, queued, f"step {step}, shared {number}")
             ops += new
             owner += [step] * len(new)
         lists.append(ops)
@@ -182,7 +186,14 @@ def _program(trace: Trace, records: Sequence[Sequence[Record]]) -> tuple[Program
     return program(lists), owners
 
 
-def _posted(op: Operation, comms: frozenset[str], queued: set[Request], step: int) -> Iterator[Operation]:
+def _loosely(shared: Sequence[Operation]) -> Sequence[Operation]:
+    """A collective by what every library promises: whoever only gives may return before the others take."""
+    if all(isinstance(op, Send) for op in shared):
+        return [replace(op, mode="buffered") for op in shared if isinstance(op, Send)]
+    return shared
+
+
+def _posted(op: Operation, comms: frozenset[str], queued: set[Request], step: str) -> Iterator[Operation]:
     """What a call does before it returns: where it only queues its work, it posts and waits for nothing.
 
     queued: the open requests of such communicators; kept up to date.
@@ -192,12 +203,14 @@ def _posted(op: Operation, comms: frozenset[str], queued: set[Request], step: in
         queued.difference_update(op.requests)
         return
     found = parts(op)
-    if not any(isinstance(part, Recv | Isend | Irecv) and part.comm in comms for part in found):
+    if not any(isinstance(part, Send | Recv | Isend | Irecv) and part.comm in comms for part in found):
         yield op
         return
     for number, part in enumerate(found):
-        fresh = f"step {step}, {number}"
-        if isinstance(part, Recv):
+        fresh = f"{step}, {number}"
+        if isinstance(part, Send):
+            yield Isend(peer=part.peer, tag=part.tag, comm=part.comm, request=fresh, nbytes=part.nbytes, mode=part.mode)
+        elif isinstance(part, Recv):
             yield Irecv(peer=part.peer, tag=part.tag, comm=part.comm, request=fresh)
         elif isinstance(part, Isend | Irecv):
             if not isinstance(op, Batch):

@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 FORMAT, VERSION = "ringproof trace", 1
 
+LOOP = ("depth", "ordering", "tp")
+
 FILE = "trace.jsonl"
 """What the trace of a folder is called."""
 
@@ -29,10 +31,11 @@ LATEST = 2**62
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopOf:
-    """The serving loop that the ranks ran: its async depth, and its ordering by name or vector."""
+    """The serving loop that the ranks ran: its async depth, its ordering by name or vector, the ranks of a stage."""
 
     depth: int
     ordering: str
+    tp: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +43,9 @@ class Record:
     """One step of a rank, in whole nanoseconds of the clock of its rank.
 
     end: None where the step was not over when the record ends; only the last of a rank. phase, slot: of the loop's
-    step; without a loop they say nothing. op: None where the step is the rank's own affair. answer: what the loop was
-    told. device: when the accelerator began and ended the work that the step queued.
+    step; without a loop they say nothing. op: None where the step is the rank's own affair. shared: a collective that
+    the step is, or ends in (`model.grid`). answer: what the loop was told. device: when the accelerator began and ended
+    the work that the step queued.
     """
 
     rank: int
@@ -51,6 +55,7 @@ class Record:
     phase: str = ""
     slot: int = 0
     op: Operation | None = None
+    shared: tuple[Operation, ...] = ()
     answer: bool | None = None
     device: tuple[int, int] | None = None
 
@@ -92,7 +97,7 @@ class Trace:
 
 def to_lines(trace: Trace) -> Iterator[str]:
     """The lines of a trace's file, without their ends."""
-    loop = None if trace.loop is None else {"depth": trace.loop.depth, "ordering": trace.loop.ordering}
+    loop = None if trace.loop is None else {name: getattr(trace.loop, name) for name in LOOP}
     yield json.dumps(
         {
             "format": FORMAT,
@@ -111,7 +116,11 @@ def to_lines(trace: Trace) -> Iterator[str]:
     for record in trace.records:
         data = {"rank": record.rank, "iteration": record.iteration, "phase": record.phase, "slot": record.slot}
         given = {"op": None if record.op is None else to_json(record.op), "begin": record.begin, "end": record.end}
-        more = {"answer": record.answer, "device": None if record.device is None else list(record.device)}
+        more = {
+            "shared": [to_json(op) for op in record.shared] or None,
+            "answer": record.answer,
+            "device": None if record.device is None else list(record.device),
+        }
         yield json.dumps({**data, **{key: value for key, value in {**given, **more}.items() if value is not None}})
 
 
@@ -202,18 +211,21 @@ def _header(line: str) -> tuple[Trace, int]:
 
 
 def _loop(data: Any) -> LoopOf:
-    if not isinstance(data, dict) or set(data) != {"depth", "ordering"} or not isinstance(data["ordering"], str):
-        raise ValueError(f"loop is {_short(data)}; give null, or its depth and ordering")
-    return LoopOf(depth=_whole(data, "depth"), ordering=data["ordering"])
+    if not isinstance(data, dict) or set(data) != set(LOOP) or not isinstance(data["ordering"], str):
+        raise ValueError(f"loop is {_short(data)}; give null, or its {', '.join(LOOP)}")
+    return LoopOf(depth=_whole(data, "depth"), ordering=data["ordering"], tp=_whole(data, "tp", least=1))
 
 
 def _record(line: str, ranks: int) -> Record:
     data = _object(line)
-    _known(data, "rank iteration phase slot op begin end answer device")
+    _known(data, "rank iteration phase slot op shared begin end answer device")
     rank = _whole(data, "rank")
     if rank >= ranks:
         raise ValueError(f"there is no rank {rank}; ranks are 0 to {ranks - 1}")
     phase, answer, device = data.get("phase", ""), data.get("answer"), data.get("device")
+    shared = data.get("shared", [])
+    if not isinstance(shared, list):
+        raise ValueError(f"shared is {_short(shared)}; give a list of operations")
     if not isinstance(phase, str):
         raise ValueError(f"phase is {_short(phase)}; give a text")
     if not (answer is None or isinstance(answer, bool)):
@@ -231,6 +243,7 @@ def _record(line: str, ranks: int) -> Record:
         phase=phase,
         slot=_whole({"slot": 0, **data}, "slot"),
         op=None if data.get("op") is None else from_json(data["op"]),
+        shared=tuple(map(from_json, shared)),
         answer=answer,
         device=device,
     )

@@ -73,6 +73,7 @@ def _rows(path: Path, rank: int, kinds: list[Mapping[str, Any]]) -> list[Record]
     except FileNotFoundError:  # its process never came so far
         return []
     ops = [None if kind["op"] is None else from_json(kind["op"]) for kind in kinds]
+    shared = [tuple(map(from_json, kind["shared"])) for kind in kinds]
     records: list[Record] = []
     for at in range(0, len(data) - ROW + 1, ROW):
         began, iteration, number, _ = BEGIN.unpack_from(data, at)
@@ -90,6 +91,7 @@ def _rows(path: Path, rank: int, kinds: list[Mapping[str, Any]]) -> list[Record]
                 phase=kind["phase"],
                 slot=kind["slot"],
                 op=_sized(ops[number - 1], nbytes),
+                shared=shared[number - 1],
                 answer=None if answer == NOTHING or not ended else bool(answer),
                 device=device if device[1] else None,
             )

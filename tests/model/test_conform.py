@@ -294,6 +294,7 @@ def test_calls_that_only_queue_say_nothing_of_completion() -> None:
         (plain([(Recv(peer=-1), 0, None)], complete=False), "wildcard"),
         (plain([(Recv(peer=0), 0, None)], semantics={"other": "gloo"}), "no semantics for communicator 'world'"),
         (replace(SOUND, semantics={"*": "telepathy"}), "unknown semantics"),
+        (replace(SOUND, loop=replace(SOUND.loop, tp=2)), "3 ranks are no whole number of stages of 2"),
         (replace(SOUND, loop=replace(SOUND.loop, ordering="clockwise")), "unknown ordering"),
     ],
 )

@@ -229,7 +229,14 @@ def tokens(engine: Engine, new: int) -> int:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"depth": 2}, {"blocking_isend": True}, {"blocking_isend": True, "depth": 1, "pp": 2}, {"pp": 1}],
+    [
+        {},
+        {"depth": 2},
+        {"blocking_isend": True},
+        {"blocking_isend": True, "depth": 1, "pp": 2},
+        {"pp": 1},
+        {"pp": 2, "tp": 2},
+    ],
     ids=str,
 )
 def test_a_real_run_is_one_that_the_model_allows(checkpoint: Path, tmp_path: Path, options: dict[str, Any]) -> None:
@@ -240,10 +247,10 @@ def test_a_real_run_is_one_that_the_model_allows(checkpoint: Path, tmp_path: Pat
     assert found.allowed, str(found.violation)
     assert found.complete and found.unobserved == ()
     assert len(set(trace.clocks)) == 1
-    assert {item.rank for item in trace.records} == set(range(engine.config.pp))
+    assert {item.rank for item in trace.records} == set(range(engine.config.ranks))
     assert all(0.0 < item.part("compute") < 1.0 for item in shares(spans(trace)))
     sizes = {part.op.nbytes for part in trace.records if isinstance(part.op, Isend) and part.phase == "send proxy"}
-    assert engine.config.pp == 1 or (sizes and all(size % (32 * 4) == 0 for size in sizes))
+    assert engine.config.pp == 1 or (sizes and all(size % (32 * 4 // engine.config.tp) == 0 for size in sizes))
 
 
 def test_a_hang_is_recorded_to_its_end_and_its_circuit_named(checkpoint: Path, tmp_path: Path) -> None:
