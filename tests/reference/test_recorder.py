@@ -1,5 +1,6 @@
 """Recording: rows and what they cost, and real pipelines whose traces the model allows, hangs and deaths included."""
 
+import inspect
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from model.conform import conform
 from model.ops import Batch, Compute, Irecv, Isend, Recv
@@ -20,6 +22,7 @@ from model.serving import CONTROL, DATA, Phase, Step, serving_loop
 from model.trace import FILE, LoopOf, Trace, read
 from reference import recording
 from reference.config import EngineConfig
+from reference.device import ACCELERATORS
 from reference.engine import Engine
 from reference.recorder import CHUNK, KINDS, ROW, ROWS, Recorder
 from reference.transport import sent
@@ -171,6 +174,13 @@ def test_times_on_a_device_are_looked_up_later(folder: Path) -> None:
     recorder.close()
     found = [item.device for item in read(recording.combine(folder)).records]
     assert found == [(began + 1 + 2 * number, began + 2 + 2 * number) for number in range(3)]
+
+
+@pytest.mark.parametrize("kind", ACCELERATORS)
+def test_events_of_every_accelerator_keep_the_time(kind: str) -> None:
+    event = torch.get_device_module(kind).Event
+    assert "enable_timing" in inspect.signature(event.__new__).parameters
+    assert all(callable(getattr(event, name)) for name in ("record", "synchronize", "query", "elapsed_time"))
 
 
 def test_a_folder_that_cannot_be_made_is_a_value_error(tmp_path: Path) -> None:
