@@ -73,6 +73,10 @@ class EngineConfig:
     record_logits: Path | None = None
     """For debugging: the last rank writes the logits of every batch to this file (see `reference.pipeline`)."""
 
+    record: Path | None = None
+    """Record what every rank does, and write it to this folder as one trace (see `python -m model conform` and
+    `python -m model timeline`); an older one there is replaced."""
+
     def __post_init__(self) -> None:
         least = {
             "pp": 1,

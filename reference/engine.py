@@ -20,7 +20,10 @@ from random import Random
 from types import TracebackType
 
 from model import Result
-from reference import worker
+from model.grid import BESIDE, SHARED_DATA
+from model.serving import CONTROL, DATA
+from model.trace import LoopOf, Trace
+from reference import recording, worker
 from reference.config import EngineConfig
 from reference.desk import Desk, Sink, Stream, Ticket
 from reference.device import HOST, HOST_BACKEND, Device, select_device, select_dtype
@@ -94,6 +97,8 @@ class Engine:
         return self._ranks.pids
 
     def __enter__(self) -> Engine:
+        if self.config.record is not None:
+            recording.begin(self.config.record, self._trace())
         self._store, port = listen_locally()  # kept until the end: the ranks find each other through it
         self._ranks = Ranks(
             [
@@ -222,10 +227,34 @@ class Engine:
                     self._desk.hand_out(decode_tokens(value), time.perf_counter())
         except Exception as error:
             self._failure = error
+        self._record()
         ended = self._failure or RuntimeError("the engine has ended; make a new one")
         self._desk.close(ended)
         self._outbox.put(None)
         self._ready.put(ended)
+
+    def _trace(self) -> Trace:
+        """What a trace of this engine begins with."""
+        declared = {CONTROL: HOST_BACKEND, DATA: self.semantics}
+        return Trace(
+            ranks=self.config.ranks,
+            loop=LoopOf(depth=self.config.depth, ordering=self.ordering.name, tp=self.config.tp),
+            semantics=declared | {beside: declared[comm] for beside, comm in BESIDE.items()},
+            queued=frozenset() if self.device.is_host else frozenset({DATA, SHARED_DATA}),
+            clocks=("",) * self.config.ranks,
+            records=(),
+            complete=False,
+        )
+
+    def _record(self) -> None:
+        """Puts the trace together, once the ranks have ended."""
+        if self.config.record is None:
+            return
+        note = "" if self._failure is None else str(self._failure).splitlines()[0]
+        try:
+            recording.combine(self.config.record, note)
+        except (OSError, ValueError) as error:
+            self._failure = self._failure or error
 
     def _end(self, *, at_once: bool) -> None:
         """Ends the ranks: lets them finish what is in flight, or not."""

@@ -28,6 +28,7 @@ from reference.kv_cache import KVCache
 from reference.llama import partition_layers
 from reference.pipeline import Pipeline
 from reference.processes import end_with_parent
+from reference.recorder import Recorder
 from reference.requests import Arrivals, Token, decode_arrivals, encode_tokens
 from reference.scheduler import Scheduler
 from reference.shard import ALONE, Shard
@@ -154,6 +155,8 @@ def serve(given: Assignment, board: Board, pipe: Connection) -> None:
     transport = Transport(groups, blocking=frozenset({DATA}) if config.blocking_isend else frozenset())
     recorded = config.record_logits is not None and stage.last and shard.rank == 0
     recorder = LogitsRecorder() if recorded else None
+    events = None if device.is_host else device.timed_event
+    trace = None if config.record is None else Recorder(config.record, rank, event=events)
     pipeline = Pipeline(
         rank=rank,
         ranks=config.ranks,
@@ -172,11 +175,14 @@ def serve(given: Assignment, board: Board, pipe: Connection) -> None:
         board=board,
         clients=PipeClients(pipe) if rank == 0 else None,
         observe=recorder,
+        recorder=trace,
         shard=shard,
         group=shared,
     )
     say(pipe, READY, None)
     pipeline.run(depth=config.depth, ordering=ordering(given.ordering, config.pp))
+    if trace is not None:
+        trace.close()
     if recorder is not None:
         recorder.save(config.record_logits)
     transport.close()
