@@ -161,6 +161,8 @@ def acted(made: Program, *, stored: bool, timing: Timing, limit_s: float = 60.0)
     """
     if timing.gap:
         raise ValueError(f"gap is {timing.gap}; the actors of SimGrid have none")
+    if not 0 < timing.per_byte <= timing.latency:
+        raise ValueError(f"per_byte is {timing.per_byte}; give more than 0, and no more than the latency")
     given = {
         "latency": timing.latency,
         "per_byte": timing.per_byte,

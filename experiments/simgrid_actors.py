@@ -11,7 +11,8 @@ request]`, `["wait", request, ...]` or `["compute", ticks]`; durations are in ti
 whether every message is stored at once; else every one is a rendezvous. finished: ranks that come to their end.
 
 Each channel has a link of its own, which its messages do not share, so that a message takes
-latency + (bytes - 1) * per_byte, as in LogGP without a gap.
+latency + (bytes - 1) * per_byte, as in LogGP without a gap; latency is at least per_byte. The first byte is on the link
+too, because SimGrid takes a message of no bytes to be there as soon as its receive is posted, latency or not.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Rank:
 
     def isend(self, peer: int, nbytes: int, request: str) -> None:
         this_actor.sleep_for(self.given["overhead"])
-        message = _channel(self.number, peer).put_init("", max(nbytes - 1, 0))
+        message = _channel(self.number, peer).put_init("", max(nbytes, 1))
         stored = self.given["stored"]
         (message.detach if stored else message.start)()
 
@@ -102,7 +103,7 @@ def _platform(ranks: int, latency: float, per_byte: float) -> list[Any]:
         for target in range(ranks):
             if source != target:
                 link = zone.create_link(f"{source}>{target}", 1 / per_byte)
-                link.set_latency(latency).set_sharing_policy(Link.FATPIPE, None).seal()
+                link.set_latency(latency - per_byte).set_sharing_policy(Link.FATPIPE, None).seal()
                 ends = hosts[source].netpoint, hosts[target].netpoint
                 zone.add_route(*ends, None, None, [LinkInRoute(link)], False)
     zone.seal()

@@ -96,7 +96,9 @@ def _large(op: object) -> object:
 
 
 @pytest.mark.parametrize(("nbytes", "stored", "library"), [(1, True, "bsend"), (9, False, "gloo"), (9, True, "bsend")])
-@pytest.mark.parametrize("timing", [TIMING, Timing(latency=7, per_byte=3.0), Timing(overhead=5, per_byte=1.0)])
+@pytest.mark.parametrize(
+    "timing", [TIMING, Timing(latency=7, per_byte=3.0), Timing(latency=1, overhead=5, per_byte=1.0)]
+)
 def test_a_chain_with_late_waits(actors: None, nbytes: int, stored: bool, library: str, timing: Timing) -> None:
     size = f"nbytes={nbytes}"
     made = parse_program(
@@ -126,6 +128,14 @@ def test_what_the_actors_do_not_have_is_refused(op: object) -> None:
     assert text(op) in str(error.value)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="gap is 3"):
         acted(program([[]]), stored=True, timing=Timing(gap=3))
+    with pytest.raises(ValueError, match=r"per_byte is 2\.0; give more than 0"):
+        acted(program([[]]), stored=True, timing=Timing(latency=1, per_byte=2.0))
+
+
+def test_a_message_of_one_byte_takes_its_latency(actors: None) -> None:
+    """SimGrid has one of no bytes arrive when a receive is posted while it is on its way."""
+    made = parse_program("0: send(1)\n1: compute(seconds=700); recv(0)")
+    assert acted(made, stored=True, timing=Timing(latency=1000, per_byte=2.0)) == 1000
 
 
 def test_the_search_for_the_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
