@@ -10,49 +10,33 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
+from operator import index
 from queue import SimpleQueue
+from random import Random
 from types import TracebackType
 
 from model import Result
 from reference import worker
 from reference.config import EngineConfig
+from reference.desk import Desk, Sink, Stream, Ticket
 from reference.device import HOST, HOST_BACKEND, Device, select_device, select_dtype
 from reference.llama import partition_layers
+from reference.outputs import Output, State, TextOut
+from reference.params import Params, QueueFull, each
 from reference.preflight import BLOCKING_ISEND, choose, preflight
-from reference.requests import Arrivals, Reason, Request, Token, check_request, decode_tokens
+from reference.requests import Arrivals, Request, check_request, decode_tokens
+from reference.shard import check_tp
 from reference.supervisor import Ranks
 from reference.tokenizer import TextTokenizer, load_tokenizer
 from reference.transport import listen_locally
 from reference.weights import resolve_source
 from reference.worker import Assignment
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
-    """One new token of prompt number `index`.
-
-    text: what it adds to the text, often nothing until a character is whole. seconds: from the call of
-    `generate` to the token's arrival at the engine. reason: None until the prompt's last token.
-    """
-
-    index: int
-    token: int
-    text: str
-    seconds: float
-    reason: Reason | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Arrival:
-    token: Token
-    at: float
-
-
-_Inbox = SimpleQueue[_Arrival | Exception]
+__all__ = ["Engine", "Output", "Params", "QueueFull", "State", "Ticket"]
 
 
 class Engine:
@@ -67,6 +51,7 @@ class Engine:
         self.source = resolve_source(config.model, config.load, config.seed)
         self.shape = self.source.config()
         self.layers = partition_layers(self.shape.layers, config.pp)
+        check_tp(self.shape, config.tp)
         self.device = _last_device(config)
         select_dtype(config.dtype, self.device)
         self.config = replace(config, device=self.device.kind, max_len=min(config.max_len, self.shape.max_position))
@@ -82,14 +67,20 @@ class Engine:
                 policy=self.ordering,
                 control=HOST_BACKEND,
                 data=self.semantics,
+                tp=config.tp,
             )
         if config.record_logits is not None and not config.record_logits.absolute().parent.is_dir():
             raise ValueError(f"record_logits: there is no folder {config.record_logits.parent}; make it first")
         self._ids = itertools.count()
-        self._inboxes: dict[int, _Inbox] = {}
-        self._lock = threading.Lock()  # of the inboxes, of what is sent to rank 0, of `_closed`
+        self._seeds = Random(config.seed)  # for requests that bring none
+        self._outbox: SimpleQueue[Arrivals | Ticket | None] = SimpleQueue()
+        self._desk = Desk(
+            send=self._outbox.put,
+            capacity=min(config.cache_rows, config.slots * config.max_batch),
+            max_queue=config.max_queue,
+            closed=RuntimeError("the engine has not started; use it in a with block"),
+        )
         self._failure: Exception | None = None
-        self._closed: Exception | None = RuntimeError("the engine has not started; use it in a with block")
         self._ready: SimpleQueue[Exception | None] = SimpleQueue()
 
     @cached_property
@@ -113,14 +104,15 @@ class Engine:
                     source=self.source,
                     store_port=port,
                 )
-                for rank in range(self.config.pp)
+                for rank in range(self.config.ranks)
             ],
             watchdog=self.config.watchdog,
             start_timeout=self.config.start_timeout,
         )
-        self._closed = None
+        self._desk.refuse(None)
         self._listener = threading.Thread(target=self._listen, name="engine", daemon=True)
         self._listener.start()
+        threading.Thread(target=self._speak, name="engine's voice", daemon=True).start()
         try:
             failure = self._ready.get()
         except BaseException:
@@ -140,76 +132,86 @@ class Engine:
             raise self._failure
 
     def generate(
-        self, prompts: Sequence[str | Sequence[int]], max_new_tokens: int = 16, *, ignore_eos: bool = False
-    ) -> Iterator[Output]:
+        self,
+        prompts: Sequence[str | Sequence[int]],
+        max_new_tokens: int = 16,
+        *,
+        ignore_eos: bool = False,
+        params: Params | Sequence[Params] | None = None,
+    ) -> Stream:
         """Continues prompts (texts or token ids), all at once; tokens come as they are made.
 
-        Raises ValueError, before any request enters, where one of them cannot be served. Without a tokenizer
-        the prompts must be token ids, and the outputs have no text. A generator that is closed early aborts
-        its requests.
+        params, where given, say all, and the two arguments before count no more. Raises as `submit` does. When
+        what it returns is closed early its requests are aborted.
         """
-        stop = () if ignore_eos else self.shape.eos
-        requests = [
-            Request(id=next(self._ids), prompt=self._encode(prompt), max_new_tokens=max_new_tokens, stop=stop)
-            for prompt in prompts
-        ]
-        for request in requests:
+        if params is None:
+            params = Params(max_new_tokens=max_new_tokens, ignore_eos=ignore_eos)
+        return Stream(len(prompts), partial(self.submit, prompts, params), self._outbox.put)
+
+    def submit(self, prompts: Sequence[str | Sequence[int]], params: Params | Sequence[Params], sink: Sink) -> Ticket:
+        """Begins to continue prompts (texts or token ids), and returns at once. Any thread may call it.
+
+        params: for all prompts, or one for each. `sink` is told every token on a thread of the engine's, perhaps
+        before this returns, and must not block; an exception that it is told is the last thing it hears, and
+        where it raises one the requests are aborted. Without a tokenizer the prompts must be token ids, and the
+        outputs have no text.
+
+        Raises, before any request enters: ValueError where one cannot be served, QueueFull where too many
+        wait, and why the engine is down where it is.
+        """
+        requests, texts = [], []
+        for prompt, wanted in zip(prompts, each(params, len(prompts)), strict=True):
+            request = self._request(prompt, wanted)
             check_request(request, max_len=self.config.max_len, vocabulary=self.shape.vocab_size)
-        inbox: _Inbox = SimpleQueue()
-        began = time.perf_counter()
-        with self._lock:
-            if self._closed is not None:
-                raise self._closed
-            self._inboxes.update((request.id, inbox) for request in requests)
-            self._send(Arrivals(requests=tuple(requests)))
-        return self._outputs({request.id: index for index, request in enumerate(requests)}, inbox, began)
+            requests.append(request)
+            texts.append(self._text_out(wanted))
+        return self._desk.take(requests, texts, sink)
 
-    def _outputs(self, unfinished: dict[int, int], inbox: _Inbox, began: float) -> Iterator[Output]:
-        tokenizer = self._tokenizer_if_any()
-        streams = {} if tokenizer is None else {request: tokenizer.stream() for request in unfinished}
+    def state(self) -> State:
+        """Whether the engine is well, and how busy."""
+        return self._desk.state()
+
+    def flush(self) -> bool:
+        """Whether nothing is under way. Nothing is cached between requests, so there is nothing to drop."""
+        now = self._desk.state()
+        return now.running + now.waiting == 0
+
+    def _request(self, prompt: str | Sequence[int], params: Params) -> Request:
         try:
-            while unfinished:
-                arrival = inbox.get()
-                if isinstance(arrival, Exception):
-                    unfinished.clear()
-                    raise arrival
-                token = arrival.token
-                index, text = unfinished[token.request], ""
-                if token.request in streams:
-                    text = streams[token.request].push(token.token)
-                if token.reason is not None:
-                    text += streams[token.request].finish() if token.request in streams else ""
-                    del unfinished[token.request]
-                yield Output(
-                    index=index,
-                    token=token.token,
-                    text=text,
-                    seconds=arrival.at - began,
-                    reason=token.reason,
-                )
-        finally:
-            if unfinished:
-                with self._lock:
-                    for request in unfinished:
-                        self._inboxes.pop(request, None)
-                    self._send(Arrivals(aborts=tuple(unfinished)))
+            tokens = tuple(self.tokenizer.encode(prompt) if isinstance(prompt, str) else map(index, prompt))
+        except TypeError:
+            raise ValueError(f"the prompt {prompt!r:.60} is neither a text nor token ids; give one of them") from None
+        return Request(
+            id=next(self._ids),
+            prompt=tokens,
+            max_new_tokens=params.max_new_tokens,
+            stop=(*(() if params.ignore_eos else self.shape.eos), *params.stop_token_ids),
+            sampling=params.sampling(self._seeds.getrandbits(62)),
+            logprobs=params.logprobs,
+            top_logprobs=params.top_logprobs,
+            prompt_logprobs_from=params.prompt_logprobs_from,
+        )
 
-    def _encode(self, prompt: str | Sequence[int]) -> tuple[int, ...]:
-        return tuple(self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt)
-
-    def _tokenizer_if_any(self) -> TextTokenizer | None:
+    def _text_out(self, params: Params) -> TextOut:
         try:
-            return self.tokenizer
-        except ValueError:
-            return None
+            return TextOut(self.tokenizer.stream(), params.stop)
+        except ValueError as missing:
+            if params.stop:
+                raise ValueError(f"stop strings need a tokenizer: {missing}") from None
+            return TextOut(None)
 
-    def _send(self, arrivals: Arrivals) -> None:
-        with suppress(OSError):  # rank 0 is gone: the listener says why
-            self._ranks.send(arrivals.encode())
+    def _speak(self) -> None:
+        """Passes arrivals to rank 0, which may be slow to take them: nobody else waits for it."""
+        while (item := self._outbox.get()) is not None:
+            if isinstance(item, Ticket):
+                item.cancel()
+                continue
+            with suppress(OSError):  # rank 0 is gone: the listener says why
+                self._ranks.send(item.encode())
 
     def _listen(self) -> None:
         """Hands on what the ranks say, until they have ended."""
-        waiting = set(range(self.config.pp))
+        waiting = set(range(self.config.ranks))
         try:
             for rank, key, value in self._ranks.listen():
                 if key == worker.READY:
@@ -217,24 +219,13 @@ class Engine:
                     if not waiting:
                         self._ready.put(None)
                 elif key == worker.TOKENS:
-                    self._hand_out(decode_tokens(value), time.perf_counter())
+                    self._desk.hand_out(decode_tokens(value), time.perf_counter())
         except Exception as error:
             self._failure = error
-        with self._lock:
-            self._closed = self._failure or RuntimeError("the engine has ended; make a new one")
-            for inbox in {id(inbox): inbox for inbox in self._inboxes.values()}.values():
-                inbox.put(self._closed)
-            self._inboxes.clear()
-        self._ready.put(self._closed)
-
-    def _hand_out(self, tokens: list[Token], at: float) -> None:
-        with self._lock:
-            for token in tokens:
-                inbox = self._inboxes.get(token.request)
-                if inbox is not None:  # else nobody waits for it any more
-                    inbox.put(_Arrival(token=token, at=at))
-                    if token.reason is not None:
-                        del self._inboxes[token.request]
+        ended = self._failure or RuntimeError("the engine has ended; make a new one")
+        self._desk.close(ended)
+        self._outbox.put(None)
+        self._ready.put(ended)
 
     def _end(self, *, at_once: bool) -> None:
         """Ends the ranks: lets them finish what is in flight, or not."""
@@ -242,8 +233,8 @@ class Engine:
             if at_once:
                 self._ranks.quit()
             else:
-                with self._lock:
-                    self._send(Arrivals(stop=True))
+                self._desk.refuse(RuntimeError("the engine is ending; make a new one"))
+                self._outbox.put(Arrivals(stop=True))
             self._listener.join()
         except BaseException:  # a second Ctrl-C
             self._ranks.quit()
@@ -253,7 +244,7 @@ class Engine:
 def _last_device(config: EngineConfig) -> Device:
     """The last rank's device, so that there is one for every rank; auto takes the host where there are too few."""
     try:
-        return select_device(config.device, config.pp - 1)
+        return select_device(config.device, config.ranks - 1)
     except ValueError:
         if config.device != "auto":
             raise
