@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,14 +68,15 @@ def speed(shelf: Shelf) -> Table:
 
 
 def hangs() -> Table:
-    """Every reported hang as the model explains it."""
+    """Every reported hang as the model explains it; sizes of messages are left out."""
     return Table(
-        header=("report", "library", "verdict", "what decides", "cure"),
+        header=("report", "library", "verdict", "libraries that hang", "what decides", "cure"),
         rows=[_explained(explain(report)) for report in reports()],
     )
 
 
 def _explained(found: Explanation) -> tuple[str, ...]:
-    decides = ", ".join(found.parameters) or "nothing: it hangs under every library"
-    cure = found.proposal.what if found.proposal else found.incurable
-    return found.report.name, found.report.library, found.result.verdict, decides, cure
+    decides = ", ".join(found.parameters) or "nothing: every library hangs"
+    cure = re.sub(r", nbytes=\d+", "", found.proposal.what if found.proposal else found.incurable)
+    under = f"{len(found.hangs)} of {len(found.hangs) + len(found.finishes)}"
+    return found.report.name, found.report.library, found.result.verdict, under, decides, cure
