@@ -11,6 +11,7 @@ import tyro
 
 from reference import processes
 from reference.config import EngineConfig
+from reference.params import Params
 
 if TYPE_CHECKING:
     from reference.engine import Engine, Output
@@ -30,14 +31,29 @@ class Generate(EngineConfig):
     """One more prompt, as token ids. With it the output is token ids too: a model may have no tokenizer."""
     max_new_tokens: int = 16
     """At most so many tokens for each prompt."""
+    temperature: float = 0.0
+    """0 takes the likeliest token; else tokens are drawn, as --seed says, and the more freely the higher this is."""
+    top_k: int = 0
+    """Draw only from so many likeliest tokens; 0: from all."""
+    top_p: float = 1.0
+    """Draw only from the fewest likeliest tokens that have this much of the probability together."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the continuation; they are cut off."""
+    stop_token_ids: tuple[int, ...] = ()
+    """Tokens that end it, beside those of the model."""
     ignore_eos: bool = False
     """Go on after the token that ends a text."""
+    logprobs: bool = False
+    """Say the log-probability of every new token, and of its rivals, on standard error."""
+    top_logprobs: int = 0
+    """How many of the likeliest tokens these are."""
 
     def __post_init__(self) -> None:
         """Checks nothing: `run` does, outside tyro, which would frame the one line of an error in four others."""
 
     def run(self) -> int:
         config = EngineConfig(**{field.name: getattr(self, field.name) for field in fields(EngineConfig)})
+        params = Params(**{name: getattr(self, name) for name in ASKED})
         prompts: list[str | Sequence[int]] = [*self.prompt, *([self.prompt_tokens] if self.prompt_tokens else [])]
         if not prompts:
             raise ValueError("there is no prompt; give texts after --prompt, or token ids after --prompt-tokens")
@@ -48,11 +64,17 @@ class Generate(EngineConfig):
             say(started(engine))
             printer = Printer(len(prompts), show=number if self.prompt_tokens else text)
             outputs = []
-            for output in engine.generate(prompts, self.max_new_tokens, ignore_eos=self.ignore_eos):
+            for output in engine.generate(prompts, params=params):
                 printer.show(output)
                 outputs.append(output)
+                if self.logprobs:
+                    say(likelihoods(output))
         say(speed(outputs))
         return 0
+
+
+ASKED = tuple(field.name for field in fields(Params) if field.name not in ("seed", "prompt_logprobs_from"))
+"""What of `Params` the command line asks for. `EngineConfig.seed` is where its draws begin."""
 
 
 class Printer:
@@ -93,7 +115,7 @@ def started(engine: Engine) -> str:
     sizes = "+".join(str(len(layers)) for layers in engine.layers)
     verdict = "no preflight" if engine.prediction is None else f"the model says {engine.prediction.verdict}"
     return (
-        f"{engine.config.model}: {sizes} layers on {engine.config.pp} ranks, {engine.device.kind}; ordering "
+        f"{engine.config.model}: {sizes} layers on {engine.config.ranks} ranks, {engine.device.kind}; ordering "
         f"{engine.ordering.name}, isend as in {engine.semantics!r}: {verdict}"
     )
 
@@ -104,6 +126,13 @@ def speed(outputs: list[Output]) -> str:
     first = min(output.seconds for output in outputs)
     rate = f", then {(len(outputs) - 1) / (total - first):.1f} tokens/s" if total > first else ""
     return f"{len(outputs)} tokens in {total:.2f} s: the first after {first:.2f} s{rate}"
+
+
+def likelihoods(output: Output) -> str:
+    """One line: a new token with its log-probability, and the likeliest ones."""
+    rivals = ", ".join(f"{token} {logprob:.4f}" for token, logprob in output.top)
+    found = f"prompt {output.index}, token {output.made}: {output.token} {output.logprob:.4f}"
+    return f"{found} of {rivals}" if rivals else found
 
 
 def say(line: str) -> None:

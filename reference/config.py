@@ -30,6 +30,8 @@ class EngineConfig:
     """Of random weights, and of sampling where a request brings none of its own."""
     pp: int = 1
     """P, the number of pipeline stages; one process each."""
+    tp: int = 1
+    """Ranks that share each stage (tensor parallelism): pp times tp processes in all."""
     depth: int = 0
     """d, the async depth: how many microbatches more than stages are in flight."""
     ordering: str = "auto"
@@ -69,16 +71,33 @@ class EngineConfig:
     """For debugging: the last rank writes the logits of every batch to this file (see `reference.pipeline`)."""
 
     def __post_init__(self) -> None:
-        least = {"pp": 1, "depth": 0, "max_len": 2, "max_batch": 1, "rows": 1, "threads": 1, "chunk": 1, "max_queue": 1}
+        least = {
+            "pp": 1,
+            "tp": 1,
+            "depth": 0,
+            "max_len": 2,
+            "max_batch": 1,
+            "rows": 1,
+            "threads": 1,
+            "chunk": 1,
+            "max_queue": 1,
+        }
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and value < bound:
                 raise ValueError(f"{name} is {value}; give {bound} or more")
         if self.depth > MOST_DEPTH:
             raise ValueError(f"depth is {self.depth}; give {MOST_DEPTH} or less")
+        if self.fill not in ("spread", "pack"):
+            raise ValueError(f"fill is {self.fill!r}; choose spread or pack")
         for name in ("watchdog", "start_timeout"):
             if not 4 * HEARTBEAT <= getattr(self, name) <= DAY:
                 raise ValueError(f"{name} is {getattr(self, name)}; give {4 * HEARTBEAT:g} to {DAY:.0f} seconds")
+
+    @property
+    def ranks(self) -> int:
+        """Processes in all; rank = stage * tp + its number in the stage."""
+        return self.pp * self.tp
 
     @property
     def slots(self) -> int:
@@ -96,4 +115,4 @@ class EngineConfig:
         if self.threads is not None:
             return self.threads
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, cores // self.pp)
+        return max(1, cores // self.ranks)

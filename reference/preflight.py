@@ -1,16 +1,18 @@
 """Before the first message: would the loop that is about to run hang on the libraries that it will run on?
 
-The engine's own loop is unrolled with every slot full, which is when its ring closes, and the model decides.
+The engine's own loop, of every rank of the grid and with its stages' collectives, is unrolled with every slot full,
+which is when its rings close, and the model decides.
 Three rounds of all slots are enough: a circuit closes within P iterations that carry a batch (statement 8).
 """
 
 from __future__ import annotations
 
 from model import Result, check
+from model.grid import BESIDE, unroll_grid
 from model.libraries import semantics
 from model.orderings import NAMED, Ordering, ordering
 from model.semantics import Semantics
-from model.serving import CONTROL, DATA, unroll
+from model.serving import CONTROL, DATA
 
 BLOCKING_ISEND = "rendezvous"
 """The declared semantics of a backend whose isend is made to block until its receive is posted."""
@@ -34,16 +36,20 @@ def choose(name: str, *, ranks: int, data: str) -> Ordering:
     return ordering(name, ranks)
 
 
-def predict(*, ranks: int, depth: int, policy: Ordering, control: str, data: str) -> Result:
-    """The model's verdict on the serving loop with every slot full. `control`, `data`: declared semantics."""
-    program = unroll(ranks=ranks, depth=depth, ordering=policy, present=[True] * (3 * (ranks + depth)))
+def predict(*, ranks: int, depth: int, policy: Ordering, control: str, data: str, tp: int = 1) -> Result:
+    """The model's verdict on `ranks` stages of `tp` ranks with every slot full. `control`, `data`: declared semantics.
+
+    A stage's collectives are judged by the library of the same kind of message.
+    """
+    present = [True] * (3 * (ranks + depth))
+    program = unroll_grid(stages=ranks, tp=tp, depth=depth, ordering=policy, present=present)
     world: dict[str, Semantics] = {CONTROL: semantics(control), DATA: semantics(data)}
-    return check(program, world)
+    return check(program, world | {shared: world[comm] for shared, comm in BESIDE.items()})
 
 
-def preflight(*, ranks: int, depth: int, policy: Ordering, control: str, data: str) -> Result:
+def preflight(*, ranks: int, depth: int, policy: Ordering, control: str, data: str, tp: int = 1) -> Result:
     """The model's verdict, which is `ok`; raises DeadlockAhead, with circuit and cure, on any other."""
-    result = predict(ranks=ranks, depth=depth, policy=policy, control=control, data=data)
+    result = predict(ranks=ranks, depth=depth, policy=policy, control=control, data=data, tp=tp)
     if result.verdict == "ok":
         return result
     circuit = ", ".join(
@@ -52,11 +58,11 @@ def preflight(*, ranks: int, depth: int, policy: Ordering, control: str, data: s
     cures = [
         name
         for name, other in sorted(NAMED.items(), key=lambda item: item[0] != "parity")
-        if predict(ranks=ranks, depth=depth, policy=other, control=control, data=data).verdict == "ok"
+        if predict(ranks=ranks, depth=depth, policy=other, control=control, data=data, tp=tp).verdict == "ok"
     ]
     cure = f"use --ordering {cures[0]}" if cures else "use a backend whose isend returns at once"
     raise DeadlockAhead(
-        f"ordering {policy.name} with {ranks} ranks would end in a {result.verdict} where data messages are sent "
+        f"ordering {policy.name} with {ranks} {'ranks' if tp == 1 else f'stages of {tp} ranks'} would end in a {result.verdict} where data messages are sent "
         f"as in {data!r}: {circuit}; {cure} (or run it all the same with --no-preflight)",
         result,
     )

@@ -5,6 +5,7 @@ The watchdog looks at the board only, so it needs nothing from the ranks that it
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Sequence
 
 from tabulate import tabulate
@@ -45,7 +46,7 @@ class PipelineStuck(RuntimeError):
             return f"deadlock, rank {' -> rank '.join(map(str, (*self.circuit, self.circuit[0])))} wait for each other"
         if self.stopped:
             return f"the process of rank {_listed(self.stopped)} is suspended"
-        busy = [item for item in self.positions if item.peer is None]
+        busy = [item for item in self.positions if not item.waits_for]
         if busy:
             return f"rank {_listed(item.rank for item in busy)} is slow, not stuck, in: {busy[0].phase}"
         return "the ranks wait for each other's messages, but in no circuit"
@@ -116,16 +117,19 @@ class Watchdog:
 
 
 def find_circuit(positions: Sequence[Position], leave_out: Collection[int] = ()) -> tuple[int, ...]:
-    """The ranks of a wait-for circuit, from the lowest; empty if there is none. A rank waits for one at most."""
-    waits = {item.rank: item.peer for item in positions if item.peer is not None and item.rank not in leave_out}
+    """The ranks of a shortest wait-for circuit through the lowest rank that is in one; empty if there is none."""
+    waits = {item.rank: item.waits_for for item in positions if item.rank not in leave_out}
     for start in sorted(waits):
-        path: list[int] = []
-        rank: int | None = start
-        while rank in waits and rank not in path:
-            path.append(rank)
-            rank = waits[rank]
-        if rank == start:
-            return tuple(path)
+        paths: deque[tuple[int, ...]] = deque([(start,)])
+        seen: set[int] = set()
+        while paths:
+            path = paths.popleft()
+            for rank in waits.get(path[-1], ()):
+                if rank == start:
+                    return path
+                if rank not in seen:
+                    seen.add(rank)
+                    paths.append((*path, rank))
     return ()
 
 
@@ -137,7 +141,7 @@ def table(positions: Sequence[Position], now: float) -> str:
             item.rank,
             item.phase,
             item.op or "-",
-            "clients" if item.phase == Phase.POLL else "-" if item.peer is None else f"rank {item.peer}",
+            "clients" if item.phase == Phase.POLL else f"rank {_listed(item.waits_for)}" if item.waits_for else "-",
             item.iteration,
             item.slot,
             f"{now - item.since:.1f} s",

@@ -15,9 +15,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from model.grid import SHARED_CONTROL, SHARED_DATA
 from model.orderings import ordering
 from model.serving import CONTROL, DATA
 from reference import board as phases
+from reference.batch import Batch
 from reference.board import Board
 from reference.config import EngineConfig
 from reference.device import HOST_BACKEND, select_device, select_dtype
@@ -26,7 +28,9 @@ from reference.llama import partition_layers
 from reference.pipeline import Pipeline
 from reference.processes import end_with_parent
 from reference.requests import Arrivals, Token, decode_arrivals, encode_tokens
-from reference.scheduler import Batch, Scheduler
+from reference.scheduler import Scheduler
+from reference.shard import ALONE, Shard
+from reference.stage_group import GroupLost, StageGroup, join_stage
 from reference.transport import PeerLost, Transport, join, meet_locally
 from reference.weights import Source, load_stage
 
@@ -74,7 +78,7 @@ class LogitsRecorder:
         self._batches: list[dict[str, Any]] = []
 
     def __call__(self, batch: Batch, logits_BV: Tensor) -> None:
-        self._batches.append({"requests": batch.requests, "starts": batch.starts, "logits": logits_BV.cpu()})
+        self._batches.append({"requests": batch.ids, "starts": batch.starts, "logits": logits_BV.cpu()})
 
     def save(self, path: Any) -> None:
         """Writes a list with, for each batch, the ids of its requests, their positions and logits [B, V]."""
@@ -100,7 +104,7 @@ def main(given: Assignment, board: Board, pipe: Connection) -> None:
         serve(given, board, pipe)
     except ValueError as error:
         fail(pipe, USAGE, str(error))
-    except (PeerLost, dist.DistError) as error:
+    except (PeerLost, GroupLost, dist.DistError) as error:
         fail(pipe, LOST, str(error))
     except Exception:
         fail(pipe, CRASH, traceback.format_exc())
@@ -115,49 +119,63 @@ def fail(pipe: Connection, kind: str, text: str) -> None:
 
 
 def serve(given: Assignment, board: Board, pipe: Connection) -> None:
-    """Loads the stage, joins the others, and runs the loop to its end."""
-    config, rank, ranks = given.config, given.rank, given.config.pp
+    """Joins the others, loads the stage, and runs the loop to its end."""
+    config, rank = given.config, given.rank
+    number, shard = rank // config.tp, Shard(rank=rank % config.tp, size=config.tp)
     torch.set_num_threads(config.threads_per_rank)
     device = select_device(config.device, rank)
     dtype = select_dtype(config.dtype, device)
 
+    board.enter(rank, phases.JOIN)
+    # longer than whatever the watchdog allows: it is the one that reports, and it knows more
+    timeout = timedelta(seconds=60 + config.start_timeout + config.watchdog)
+    store = meet_locally(given.store_port, timeout)
+    backends = {CONTROL: HOST_BACKEND, DATA: device.backend}
+    groups = join(store=store, rank=rank, ranks=config.ranks, backends=backends, timeout=timeout)
+    shared = None
+    if shard.size > 1:
+        backends = {SHARED_CONTROL: HOST_BACKEND, SHARED_DATA: device.backend}
+        beside = join_stage(rank=rank, stages=config.pp, tp=config.tp, backends=backends, timeout=timeout)
+        via_host = backends[SHARED_DATA] == HOST_BACKEND and not device.is_host
+        shared = StageGroup(rank=rank, shard=shard, groups=beside, board=board, via_host=via_host)
+
     board.enter(rank, phases.LOAD)
     shape = given.source.config()
-    layers = partition_layers(shape.layers, ranks)[rank]
-    stage = load_stage(given.source, shape, layers, rank == 0, rank == ranks - 1, dtype, device.torch)
+    layers = partition_layers(shape.layers, config.pp)[number]
+    ends = number == 0, number == config.pp - 1
+    stage = load_stage(given.source, shape, layers, *ends, dtype, device.torch, shard, shared or ALONE)
     try:
-        cache = KVCache(shape, len(layers), config.cache_rows, config.max_len, dtype, device.torch)
+        cache = KVCache(shard.of(shape), len(layers), config.cache_rows, config.max_len, dtype, device.torch)
     except RuntimeError as error:  # out of memory, under several names
         size = f"a cache of {config.cache_rows} requests of {config.max_len} tokens"
         raise ValueError(f"{size} does not fit ({error}); lower rows, max_batch, depth or max_len") from None
 
-    board.enter(rank, phases.JOIN)
-    # longer than whatever the watchdog allows: it is the one that reports, and it knows more
-    timeout = timedelta(seconds=60 + config.start_timeout + config.watchdog)
-    groups = join(
-        store=meet_locally(given.store_port, timeout),
-        rank=rank,
-        ranks=ranks,
-        backends={CONTROL: HOST_BACKEND, DATA: device.backend},
-        timeout=timeout,
-    )
     transport = Transport(groups, blocking=frozenset({DATA}) if config.blocking_isend else frozenset())
-    recorder = LogitsRecorder() if config.record_logits is not None and rank == ranks - 1 else None
+    recorded = config.record_logits is not None and stage.last and shard.rank == 0
+    recorder = LogitsRecorder() if recorded else None
     pipeline = Pipeline(
         rank=rank,
-        ranks=ranks,
+        ranks=config.ranks,
         device=device,
         dtype=dtype,
         stage=stage,
         cache=cache,
-        scheduler=Scheduler(slots=config.slots, max_batch=config.max_batch, rows=config.cache_rows),
+        scheduler=Scheduler(
+            slots=config.slots,
+            max_batch=config.max_batch,
+            rows=config.cache_rows,
+            chunk=config.chunk,
+            fill=config.fill,
+        ),
         transport=transport,
         board=board,
         clients=PipeClients(pipe) if rank == 0 else None,
         observe=recorder,
+        shard=shard,
+        group=shared,
     )
     say(pipe, READY, None)
-    pipeline.run(depth=config.depth, ordering=ordering(given.ordering, ranks))
+    pipeline.run(depth=config.depth, ordering=ordering(given.ordering, config.pp))
     if recorder is not None:
         recorder.save(config.record_logits)
     transport.close()
