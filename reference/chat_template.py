@@ -49,7 +49,7 @@ class ChatTemplate:
         except TemplateError as wrong:
             raise ValueError(f"the model's chat template refuses these messages: {wrong}") from None
         except (TypeError, LookupError, ArithmeticError, RecursionError) as wrong:
-            raise ValueError(f"the model's chat template fails on these messages ({wrong!r}); try simpler ones") from None
+            raise ValueError(f"the model's chat template fails on these messages ({wrong!r})") from None
 
 
 def load_chat_template(source: Source) -> ChatTemplate:

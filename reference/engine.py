@@ -89,6 +89,11 @@ class Engine:
         return load_tokenizer(self.source)
 
     @property
+    def failure(self) -> Exception | None:
+        """What broke the pipeline, if anything did."""
+        return self._failure
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """The process of each rank."""
         return self._ranks.pids

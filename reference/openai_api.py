@@ -162,7 +162,12 @@ def router(engine: Engine, clients: Clients, name: str, template: ChatTemplate |
             engine.tokenizer  # noqa: B018 (raises where there is none)
         params = body.params(max_new_tokens=body.max_tokens or 16, logprobs=wanted, top_logprobs=body.logprobs or 0)
         answer = await clients.ask(request, prompts, params)
-        head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": "text_completion", "created": int(time.time()), "model": name}
+        head = {
+            "id": f"cmpl-{uuid.uuid4().hex}",
+            "object": "text_completion",
+            "created": int(time.time()),
+            "model": name,
+        }
         choices = [Choice() for _ in prompts]
 
         def show(output: Output) -> Iterator[dict[str, Any]]:

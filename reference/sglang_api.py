@@ -124,7 +124,9 @@ class Progress:
 
     def show(self, last: Output) -> dict[str, Any]:
         """The answer up to now."""
-        shown = self._logprobs if self._params.top_logprobs else {k: v for k, v in self._logprobs.items() if "top" not in k}
+        shown = (
+            self._logprobs if self._params.top_logprobs else {k: v for k, v in self._logprobs.items() if "top" not in k}
+        )
         return {
             "text": "".join(self._text),
             "output_ids": self._tokens,
