@@ -120,7 +120,7 @@ class UrlTarget:
 
 
 def _events(response: Any) -> Iterator[dict[str, Any]]:
-    """The events of a stream up to its end mark. Raises RuntimeError on one that tells of an error, and at a torn end."""
+    """The events of a stream up to its end mark. Raises RuntimeError on one that tells of an error, or a torn end."""
     for line in response:
         if not line.startswith(b"data:"):
             continue

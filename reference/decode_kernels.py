@@ -10,6 +10,7 @@ size, E half of it, G query heads that share a KV head, S positions.
 
 from __future__ import annotations
 
+
 import torch
 import triton
 import triton.language as tl

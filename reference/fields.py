@@ -1,5 +1,5 @@
 """Types of request fields, shared by both APIs. Nothing is dropped in silence: an unknown field is an error, and one
-that asks for what is not implemented may only say that it does not."""
+that asks for what is not implemented may only hold null, or the number that changes nothing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ Zero = Annotated[float, Field(ge=0, le=0)]
 
 One = Annotated[float, Field(ge=1, le=1)]
 """A factor or count that is not implemented: only 1 is taken."""
-
-Nothing = None
-"""A field for what is not implemented: only null is taken."""
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Probability = Annotated[float, Field(gt=0, le=1)]

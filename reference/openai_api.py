@@ -13,7 +13,7 @@ from pydantic import Field
 from reference.chat_template import ChatTemplate
 from reference.clients import Clients
 from reference.engine import Engine
-from reference.fields import Body, Count, Nothing, One, Probability, Seed, Stop, Temperature, TokenId, Tokens, Zero
+from reference.fields import Body, Count, One, Probability, Seed, Stop, Temperature, TokenId, Tokens, Zero
 from reference.fields import stops as stop_texts
 from reference.http_errors import DOCUMENTED, NoSuchModel
 from reference.openai_words import Choice, chat_logprobs, completion_logprobs, usage
@@ -79,7 +79,7 @@ class CompletionBody(Common):
     logprobs: int | None = Field(None, ge=0, le=MOST_TOP)
     best_of: One | None = 1
     echo: Literal[False] | None = False
-    suffix: Nothing = None
+    suffix: None = None
 
     def prompts(self) -> list[Any]:
         """The prompts one by one."""

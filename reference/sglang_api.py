@@ -12,7 +12,7 @@ from pydantic import Field
 
 from reference.clients import Clients
 from reference.engine import Engine
-from reference.fields import Body, Count, Nothing, One, Probability, Seed, Stop, Temperature, TokenId, Tokens, Top, Zero
+from reference.fields import Body, Count, One, Probability, Seed, Stop, Temperature, TokenId, Tokens, Top, Zero
 from reference.fields import stops as stop_texts
 from reference.http_errors import DOCUMENTED
 from reference.openai_words import LEAST
@@ -39,9 +39,9 @@ class SamplingParams(Body):
     frequency_penalty: Zero = 0
     presence_penalty: Zero = 0
     repetition_penalty: One = 1
-    json_schema: Nothing = None
-    regex: Nothing = None
-    ebnf: Nothing = None
+    json_schema: None = None
+    regex: None = None
+    ebnf: None = None
 
     def params(self, **logprobs: Any) -> Params:
         """The same for the engine."""
@@ -63,7 +63,7 @@ class GenerateBody(Body):
 
     text: str | list[str] | None = None
     input_ids: Tokens | list[Tokens] | None = None
-    sampling_params: SamplingParams | list[SamplingParams] = Field(default_factory=SamplingParams)
+    sampling_params: SamplingParams | list[SamplingParams] = SamplingParams()
     return_logprob: bool = False
     logprob_start_len: int = Field(-1, ge=-1, lt=2**31, description="-1: of new tokens only")
     top_logprobs_num: Top = Field(0, description=f"With return_logprob; at most {MOST_LOGPROBS}")
