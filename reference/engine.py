@@ -92,6 +92,11 @@ class Engine:
         return load_tokenizer(self.source)
 
     @property
+    def failure(self) -> Exception | None:
+        """What broke the pipeline, if anything did."""
+        return self._failure
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """The process of each rank."""
         return self._ranks.pids
@@ -174,7 +179,8 @@ class Engine:
 
     def state(self) -> State:
         """Whether the engine is well, and how busy."""
-        return self._desk.state()
+        quiet = self._ranks.quiet if hasattr(self, "_ranks") else 0.0  # there are none before the with block
+        return replace(self._desk.state(), quiet=quiet)
 
     def flush(self) -> bool:
         """Whether nothing is under way. Nothing is cached between requests, so there is nothing to drop."""

@@ -54,6 +54,11 @@ class Ranks:
         """The process of each rank."""
         return tuple(process.pid or 0 for process in self._processes)
 
+    @property
+    def quiet(self) -> float:
+        """Seconds since a rank was last seen to make progress."""
+        return self._watchdog.quiet
+
     def send(self, data: bytes) -> None:
         """Sends to rank 0; OSError once it is gone. One thread at a time."""
         self._front.send_bytes(data)
