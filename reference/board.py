@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from typing import Any
 
-from model.ops import Isend, Operation, Recv, Wait
+from model.ops import Batch, Isend, Operation, Recv, Wait
 from model.serving import Phase
 
 START = "start"
@@ -26,7 +26,7 @@ PREPARING = frozenset({START, LOAD, JOIN})
 """Phases before the loop: their time is bounded by `start_timeout`, not by `watchdog`."""
 
 _INDEX = {name: index for index, name in enumerate(PHASES)}
-_KINDS: tuple[str, ...] = ("", Isend.kind, Recv.kind, Wait.kind)
+_KINDS: tuple[str, ...] = ("", Isend.kind, Recv.kind, Wait.kind, Batch.kind)
 _NOBODY = -1
 
 
@@ -96,6 +96,8 @@ class Board:
             row.kind, row.peer, row.tag = 3, _NOBODY if waits_for is None else waits_for, int(op.requests[0])
         elif isinstance(op, Isend | Recv):
             row.kind, row.peer, row.tag = 1 if isinstance(op, Isend) else 2, op.peer, op.tag
+        elif isinstance(op, Batch):
+            row.kind, row.peer, row.tag = 4, op.ops[0].peer, op.ops[0].tag
         row.since = clock()
         row.progress += 1
 

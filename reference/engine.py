@@ -18,12 +18,13 @@ from queue import SimpleQueue
 from types import TracebackType
 
 from model import Result
-from reference import worker
+from reference import intel, worker
 from reference.config import EngineConfig
-from reference.device import HOST, HOST_BACKEND, Device, select_device, select_dtype
+from reference.device import HOST_BACKEND, select_dtype
 from reference.llama import partition_layers
 from reference.preflight import BLOCKING_ISEND, choose, preflight
 from reference.requests import Arrivals, Reason, Request, Token, check_request, decode_tokens
+from reference.route import choose_route
 from reference.supervisor import Ranks
 from reference.tokenizer import TextTokenizer, load_tokenizer
 from reference.transport import listen_locally
@@ -67,13 +68,26 @@ class Engine:
         self.source = resolve_source(config.model, config.load, config.seed)
         self.shape = self.source.config()
         self.layers = partition_layers(self.shape.layers, config.pp)
-        self.device = _last_device(config)
-        select_dtype(config.dtype, self.device)
-        self.config = replace(config, device=self.device.kind, max_len=min(config.max_len, self.shape.max_position))
+        self.route = choose_route(
+            device=config.device, transport=config.transport, backend=config.backend, ranks=config.pp
+        )
+        self.device = self.route.device
+        dtype = select_dtype(config.dtype, self.device)
+        self.ipex = intel.decide(config.ipex, self.device.kind, dtype)
+        self.config = replace(
+            config,
+            device=self.device.kind,
+            transport=self.route.way,
+            backend=self.route.backend,
+            ipex="on" if self.ipex else "off",
+            max_len=min(config.max_len, self.shape.max_position),
+        )
         self.semantics = config.semantics
         if self.semantics == "auto":
-            self.semantics = BLOCKING_ISEND if config.blocking_isend else self.device.backend
-        self.ordering = choose(config.ordering, ranks=config.pp, data=self.semantics)
+            self.semantics = BLOCKING_ISEND if config.blocking_isend else self.route.semantics
+        self.ordering = choose(
+            config.ordering, ranks=config.pp, depth=config.depth, control=HOST_BACKEND, data=self.semantics
+        )
         self.prediction: Result | None = None
         if config.preflight:
             self.prediction = preflight(
@@ -248,13 +262,3 @@ class Engine:
         except BaseException:  # a second Ctrl-C
             self._ranks.quit()
             raise
-
-
-def _last_device(config: EngineConfig) -> Device:
-    """The last rank's device, so that there is one for every rank; auto takes the host where there are too few."""
-    try:
-        return select_device(config.device, config.pp - 1)
-    except ValueError:
-        if config.device != "auto":
-            raise
-        return select_device(HOST)

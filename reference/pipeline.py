@@ -11,11 +11,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from model.ops import Batch as Group
+from model.ops import Isend
 from model.orderings import Ordering
 from model.serving import Phase, Step, serving_loop
 from reference.board import Board
 from reference.config import HEARTBEAT
-from reference.device import Device
+from reference.device import Device, HostEvent
+from reference.host_staged import HostStaged
 from reference.kv_cache import KVCache
 from reference.llama import Stage, StageBatch
 from reference.requests import Arrivals, Token, decode_arrivals
@@ -49,7 +52,7 @@ class Pipeline:
         stage: Stage,
         cache: KVCache,
         scheduler: Scheduler,
-        transport: Transport,
+        transport: Transport | HostStaged,
         board: Board,
         clients: Clients | None = None,
         observe: Observer | None = None,
@@ -114,11 +117,11 @@ class Pipeline:
             case Phase.SEND_PROXY:
                 self._message(step, self._hidden_BTH)
             case Phase.SEND_OUTPUT:
-                self._message(step, self._sampled_B.pop(slot) if self._last else self._held_B)
-                self._held_B = None
+                self._message(step, self._outgoing(slot))
             case Phase.RECV_OUTPUT:
-                requests = len(self._batches[slot].rows)
-                self._arrive(self._message(step, self._empty(requests, dtype=torch.int64)))
+                self._arrive(self._message(step, self._incoming(slot)))
+            case Phase.EXCHANGE_OUTPUT:
+                self._exchange(step)
             case Phase.KEEP_OUTPUT:
                 self._arrive(self._sampled_B.pop(slot))
             case Phase.FINISH:
@@ -155,8 +158,32 @@ class Pipeline:
         else:
             self._hidden_BTH = out
 
+    def _outgoing(self, slot: int) -> Tensor:
+        """The output to send: the last rank's own, or the one that is passed on."""
+        tokens_B, self._held_B = (self._sampled_B.pop(slot), None) if self._last else (self._held_B, None)
+        assert tokens_B is not None
+        return tokens_B
+
+    def _incoming(self, slot: int) -> Tensor:
+        """Room for the output of a slot's batch. Where the host reads it, if the transport can put it there."""
+        where = self._transport.lands or self._device.torch
+        return torch.empty(len(self._batches[slot].rows), dtype=torch.int64, device=where)
+
+    def _exchange(self, step: Step) -> None:
+        """Both halves of the output phase, or one, as a group."""
+        assert isinstance(step.op, Group)
+        arriving = None if step.into is None else self._incoming(step.into)
+        self._message(
+            step, *(self._outgoing(step.slot) if isinstance(part, Isend) else arriving for part in step.op.ops)
+        )
+        if arriving is not None:
+            self._arrive(arriving)
+
     def _arrive(self, tokens_B: Tensor) -> None:
         """Starts to copy tokens to the host, beside whatever the device computes next."""
+        if tokens_B.is_cpu:
+            self._arrived = tokens_B, tokens_B, HostEvent()
+            return
         self._copies.wait_stream(self._device.current_stream())
         with self._device.on_stream(self._copies):
             self._arrived = tokens_B, tokens_B.to("cpu", non_blocking=True), self._copies.record_event()

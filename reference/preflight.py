@@ -6,14 +6,20 @@ Three rounds of all slots are enough: a circuit closes within P iterations that 
 
 from __future__ import annotations
 
+from functools import cache
+
 from model import Result, check
 from model.libraries import semantics
-from model.orderings import NAMED, Ordering, ordering
+from model.orderings import BATCHED, Ordering, output_policy
 from model.semantics import Semantics
 from model.serving import CONTROL, DATA, unroll
 
 BLOCKING_ISEND = "rendezvous"
 """The declared semantics of a backend whose isend is made to block until its receive is posted."""
+
+PREFERRED = ("send-first", "parity", BATCHED.name)
+"""Policies from the best to the last resort. Sending first keeps nobody waiting; parity lets half of the ranks wait
+for a message before they send; a group lets every rank wait for both."""
 
 
 class DeadlockAhead(ValueError):
@@ -24,18 +30,26 @@ class DeadlockAhead(ValueError):
         super().__init__(message)
 
 
-def choose(name: str, *, ranks: int, data: str) -> Ordering:
-    """The ordering of a name; `auto` is parity where an isend waits for its receive, and send-first elsewhere.
+def choose(name: str, *, ranks: int, depth: int, control: str, data: str) -> Ordering:
+    """The output phase's policy of a name; `auto` asks the model.
 
-    data: the declared semantics of the data communicator. Raises ValueError on an unknown name of either.
+    It is the first of `PREFERRED` under which the serving loop finishes, and would without any buffering too;
+    where there is none the first of them, which `preflight` refuses. control, data: the declared semantics.
+    Raises ValueError on an unknown name of a policy or of semantics.
     """
-    if name == "auto":
-        name = "parity" if semantics(data).isend_returns == "match" else "send-first"
-    return ordering(name, ranks)
+    if name != "auto":
+        return output_policy(name, ranks)
+    policies = [output_policy(candidate, ranks) for candidate in PREFERRED]
+    sound = (policy for policy in policies if _sound(policy, ranks, depth, control, data))
+    return next(sound, policies[0])
 
 
+@cache
 def predict(*, ranks: int, depth: int, policy: Ordering, control: str, data: str) -> Result:
-    """The model's verdict on the serving loop with every slot full. `control`, `data`: declared semantics."""
+    """The model's verdict on the serving loop with every slot full. `control`, `data`: declared semantics.
+
+    The loop begins with the first message of each connection, so libraries that make them then are asked for that.
+    """
     program = unroll(ranks=ranks, depth=depth, ordering=policy, present=[True] * (3 * (ranks + depth)))
     world: dict[str, Semantics] = {CONTROL: semantics(control), DATA: semantics(data)}
     return check(program, world)
@@ -49,14 +63,15 @@ def preflight(*, ranks: int, depth: int, policy: Ordering, control: str, data: s
     circuit = ", ".join(
         f"rank {item.rank} in {item.op} waits for rank {', '.join(map(str, item.waits_for))}" for item in result.circuit
     )
-    cures = [
-        name
-        for name, other in sorted(NAMED.items(), key=lambda item: item[0] != "parity")
-        if predict(ranks=ranks, depth=depth, policy=other, control=control, data=data).verdict == "ok"
-    ]
+    cures = [name for name in PREFERRED if _sound(output_policy(name, ranks), ranks, depth, control, data)]
     cure = f"use --ordering {cures[0]}" if cures else "use a backend whose isend returns at once"
     raise DeadlockAhead(
         f"ordering {policy.name} with {ranks} ranks would end in a {result.verdict} where data messages are sent "
         f"as in {data!r}: {circuit}; {cure} (or run it all the same with --no-preflight)",
         result,
     )
+
+
+def _sound(policy: Ordering, ranks: int, depth: int, control: str, data: str) -> bool:
+    result = predict(ranks=ranks, depth=depth, policy=policy, control=control, data=data)
+    return result.verdict == "ok" and not result.depends_on_buffering

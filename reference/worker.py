@@ -15,12 +15,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from model.orderings import ordering
+from model.orderings import output_policy
 from model.serving import CONTROL, DATA
 from reference import board as phases
+from reference import intel
 from reference.board import Board
 from reference.config import EngineConfig
 from reference.device import HOST_BACKEND, select_device, select_dtype
+from reference.host_staged import HostStaged
 from reference.kv_cache import KVCache
 from reference.llama import partition_layers
 from reference.pipeline import Pipeline
@@ -118,13 +120,15 @@ def serve(given: Assignment, board: Board, pipe: Connection) -> None:
     """Loads the stage, joins the others, and runs the loop to its end."""
     config, rank, ranks = given.config, given.rank, given.config.pp
     torch.set_num_threads(config.threads_per_rank)
-    device = select_device(config.device, rank)
+    device = select_device(config.device, rank, shared=config.transport == "host")
     dtype = select_dtype(config.dtype, device)
 
     board.enter(rank, phases.LOAD)
     shape = given.source.config()
     layers = partition_layers(shape.layers, ranks)[rank]
     stage = load_stage(given.source, shape, layers, rank == 0, rank == ranks - 1, dtype, device.torch)
+    if config.ipex == "on":
+        intel.optimize(stage, dtype)
     try:
         cache = KVCache(shape, len(layers), config.cache_rows, config.max_len, dtype, device.torch)
     except RuntimeError as error:  # out of memory, under several names
@@ -138,10 +142,12 @@ def serve(given: Assignment, board: Board, pipe: Connection) -> None:
         store=meet_locally(given.store_port, timeout),
         rank=rank,
         ranks=ranks,
-        backends={CONTROL: HOST_BACKEND, DATA: device.backend},
+        backends={CONTROL: HOST_BACKEND, DATA: config.backend},
         timeout=timeout,
     )
-    transport = Transport(groups, blocking=frozenset({DATA}) if config.blocking_isend else frozenset())
+    blocking = frozenset({DATA}) if config.blocking_isend else frozenset()
+    staged = config.transport == "host"
+    transport = HostStaged(groups, device, staged={DATA}, blocking=blocking) if staged else Transport(groups, blocking)
     recorder = LogitsRecorder() if config.record_logits is not None and rank == ranks - 1 else None
     pipeline = Pipeline(
         rank=rank,
@@ -157,7 +163,7 @@ def serve(given: Assignment, board: Board, pipe: Connection) -> None:
         observe=recorder,
     )
     say(pipe, READY, None)
-    pipeline.run(depth=config.depth, ordering=ordering(given.ordering, ranks))
+    pipeline.run(depth=config.depth, ordering=output_policy(given.ordering, ranks))
     if recorder is not None:
         recorder.save(config.record_logits)
     transport.close()
