@@ -21,8 +21,6 @@ from torch import dtype as TorchDtype  # inside `Device`, `torch` is where its t
 HOST = "cpu"
 ACCELERATORS = ("cuda", "xpu")
 CHOICES = ("auto", HOST, *ACCELERATORS)
-EXTENDED = (HOST, "xpu")
-"""Kinds of device for which Intel's extension of torch does anything."""
 
 CARRIERS: Mapping[str, tuple[str, ...]] = {HOST: ("gloo", "mpi"), "cuda": ("nccl", "mpi"), "xpu": ("xccl", "mpi")}
 """The backends of torch.distributed that carry tensors of a device, the usual one first."""
@@ -119,6 +117,11 @@ class Device:
     def backend(self) -> str:
         """The usual backend of messages between devices of this kind."""
         return BACKENDS[self.kind]
+
+    @property
+    def extended(self) -> bool:
+        """Whether Intel's extension of torch does anything for such devices."""
+        return self.kind in (HOST, "xpu")
 
     @property
     def default_dtype(self) -> TorchDtype:

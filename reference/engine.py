@@ -73,7 +73,7 @@ class Engine:
         )
         self.device = self.route.device
         dtype = select_dtype(config.dtype, self.device)
-        self.ipex = intel.decide(config.ipex, self.device.kind, dtype)
+        self.ipex = intel.decide(config.ipex, self.device, dtype)
         self.config = replace(
             config,
             device=self.device.kind,

@@ -18,7 +18,7 @@ from torch import Tensor
 from model.orderings import output_policy
 from model.serving import CONTROL, DATA
 from reference import board as phases
-from reference import intel
+from reference import packed
 from reference.board import Board
 from reference.config import EngineConfig
 from reference.device import HOST_BACKEND, select_device, select_dtype
@@ -128,7 +128,7 @@ def serve(given: Assignment, board: Board, pipe: Connection) -> None:
     layers = partition_layers(shape.layers, ranks)[rank]
     stage = load_stage(given.source, shape, layers, rank == 0, rank == ranks - 1, dtype, device.torch)
     if config.ipex == "on":
-        intel.optimize(stage, dtype)
+        packed.optimize(stage, dtype)
     try:
         cache = KVCache(shape, len(layers), config.cache_rows, config.max_len, dtype, device.torch)
     except RuntimeError as error:  # out of memory, under several names
