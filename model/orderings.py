@@ -104,4 +104,4 @@ def output_policy(name: str, ranks: int) -> Ordering:
     try:
         return ordering(name, ranks)
     except ValueError as error:
-        raise ValueError(str(error).replace("choose one of ", f"choose one of {BATCHED.name}, ")) from None
+        raise ValueError(str(error).replace(", or a vector", f", {BATCHED.name}, or a vector")) from None

@@ -33,8 +33,9 @@ class EngineConfig:
     depth: int = 0
     """d, the async depth: how many microbatches more than stages are in flight."""
     ordering: str = "auto"
-    """Order of the output phase: auto, a policy of `python -m model names`, or a vector such as SRS. auto is the first
-    of send-first, parity and batched that the model finds free of deadlock, and of any need of buffering."""
+    """Order of the output phase: auto, an ordering of `python -m model names`, a vector such as SRS, or batched (both
+    halves as one group). auto is the first of send-first, parity and batched that the model finds free of deadlock,
+    and of any need of buffering."""
     semantics: str = "auto"
     """What is declared of the library that carries tensors: a name of `python -m model names`, or bounded(k).
     auto is what is known of the backend, or rendezvous with blocking_isend."""

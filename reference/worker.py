@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
@@ -98,6 +100,7 @@ def hear(pipe: Connection) -> tuple[str, Any]:
 def main(given: Assignment, board: Board, pipe: Connection) -> None:
     """The process of a rank. It returns after a stop, and exits with 1 after a failure, of which it tells first."""
     end_with_parent()
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the user reads is for the engine alone: gloo talks, too
     try:
         serve(given, board, pipe)
     except ValueError as error:
