@@ -18,6 +18,8 @@ from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
+from reference import intel
+
 PRELOAD = "reference.worker"
 _PR_SET_PDEATHSIG = 1
 
@@ -27,7 +29,7 @@ def context() -> ForkServerContext | SpawnContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload([PRELOAD])
+    found.set_forkserver_preload([PRELOAD, *intel.preload()])
     return found
 
 

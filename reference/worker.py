@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,14 +18,16 @@ import torch.distributed as dist
 from torch import Tensor
 
 from model.grid import SHARED_CONTROL, SHARED_DATA
-from model.orderings import ordering
+from model.orderings import output_policy
 from model.serving import CONTROL, DATA
 from reference import board as phases
+from reference import packed
 from reference.batch import Batch
 from reference.board import Board
 from reference.config import EngineConfig
 from reference.decode import runner
 from reference.device import HOST_BACKEND, select_device, select_dtype
+from reference.host_staged import HostStaged
 from reference.kv_cache import KVCache
 from reference.llama import partition_layers
 from reference.pipeline import Pipeline
@@ -102,6 +106,7 @@ def hear(pipe: Connection) -> tuple[str, Any]:
 def main(given: Assignment, board: Board, pipe: Connection) -> None:
     """The process of a rank. It returns after a stop, and exits with 1 after a failure, of which it tells first."""
     end_with_parent()
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the user reads is for the engine alone: gloo talks, too
     try:
         serve(given, board, pipe)
     except ValueError as error:
@@ -125,18 +130,18 @@ def serve(given: Assignment, board: Board, pipe: Connection) -> None:
     config, rank = given.config, given.rank
     number, shard = rank // config.tp, Shard(rank=rank % config.tp, size=config.tp)
     torch.set_num_threads(config.threads_per_rank)
-    device = select_device(config.device, rank)
+    device = select_device(config.device, rank, shared=config.transport == "host")
     dtype = select_dtype(config.dtype, device)
 
     board.enter(rank, phases.JOIN)
     # longer than whatever the watchdog allows: it is the one that reports, and it knows more
     timeout = timedelta(seconds=60 + config.start_timeout + config.watchdog)
     store = meet_locally(given.store_port, timeout)
-    backends = {CONTROL: HOST_BACKEND, DATA: device.backend}
+    backends = {CONTROL: HOST_BACKEND, DATA: config.backend}
     groups = join(store=store, rank=rank, ranks=config.ranks, backends=backends, timeout=timeout)
     shared = None
     if shard.size > 1:
-        backends = {SHARED_CONTROL: HOST_BACKEND, SHARED_DATA: device.backend}
+        backends = {SHARED_CONTROL: HOST_BACKEND, SHARED_DATA: config.backend}
         beside = join_stage(rank=rank, stages=config.pp, tp=config.tp, backends=backends, timeout=timeout)
         via_host = backends[SHARED_DATA] == HOST_BACKEND and not device.is_host
         shared = StageGroup(rank=rank, shard=shard, groups=beside, board=board, via_host=via_host)
@@ -146,13 +151,17 @@ def serve(given: Assignment, board: Board, pipe: Connection) -> None:
     layers = partition_layers(shape.layers, config.pp)[number]
     ends = number == 0, number == config.pp - 1
     stage = load_stage(given.source, shape, layers, *ends, dtype, device.torch, shard, shared or ALONE)
+    if config.ipex == "on":
+        packed.optimize(stage, dtype)
     try:
         cache = KVCache(shard.of(shape), len(layers), config.cache_rows, config.max_len, dtype, device.torch)
     except RuntimeError as error:  # out of memory, under several names
         size = f"a cache of {config.cache_rows} requests of {config.max_len} tokens"
         raise ValueError(f"{size} does not fit ({error}); lower rows, max_batch, depth or max_len") from None
 
-    transport = Transport(groups, blocking=frozenset({DATA}) if config.blocking_isend else frozenset())
+    blocking = frozenset({DATA}) if config.blocking_isend else frozenset()
+    staged = config.transport == "host"
+    transport = HostStaged(groups, device, staged={DATA}, blocking=blocking) if staged else Transport(groups, blocking)
     recorded = config.record_logits is not None and stage.last and shard.rank == 0
     recorder = LogitsRecorder() if recorded else None
     events = None if device.is_host else device.timed_event
@@ -180,7 +189,7 @@ def serve(given: Assignment, board: Board, pipe: Connection) -> None:
         group=shared,
     )
     say(pipe, READY, None)
-    pipeline.run(depth=config.depth, ordering=ordering(given.ordering, config.pp))
+    pipeline.run(depth=config.depth, ordering=output_policy(given.ordering, config.pp))
     if trace is not None:
         trace.close()
     if recorder is not None:
