@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from reference import processes
+from reference import processes, torchrun
 from reference.config import EngineConfig
 from reference.params import Params
 
@@ -57,7 +57,8 @@ class Generate(EngineConfig):
         prompts: list[str | Sequence[int]] = [*self.prompt, *([self.prompt_tokens] if self.prompt_tokens else [])]
         if not prompts:
             raise ValueError("there is no prompt; give texts after --prompt, or token ids after --prompt-tokens")
-        processes.warm_up()
+        if not torchrun.follows():  # no processes of its own
+            processes.warm_up()
         from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
 
         with Engine(config) as engine:

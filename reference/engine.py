@@ -25,13 +25,16 @@ from reference.config import EngineConfig
 from reference.desk import Desk, Sink, Ticket
 from reference.device import HOST, HOST_BACKEND, Device, select_device, select_dtype
 from reference.llama import partition_layers
+from reference.nodes import follow
 from reference.outputs import Output, State, TextOut
 from reference.params import Params, QueueFull, each
 from reference.preflight import BLOCKING_ISEND, choose, preflight
+from reference.processes import end_with_launcher
 from reference.requests import Arrivals, Request, check_request, decode_tokens
 from reference.shard import check_tp
 from reference.supervisor import Ranks
 from reference.tokenizer import TextTokenizer, load_tokenizer
+from reference.torchrun import Place, alone, place
 from reference.transport import listen_locally
 from reference.weights import resolve_source
 from reference.worker import Assignment
@@ -45,16 +48,28 @@ class Engine:
     Making one raises ValueError for what cannot work: unknown names, more stages than layers, a deadlock that
     the model sees ahead (`DeadlockAhead`). Entering it, and taking tokens from it, raise ValueError for a
     checkpoint that a rank could not read, `PipelineStuck`, and `RankDied`; then every process has ended.
+
+    In a job of torchrun's (see `reference.torchrun`) every process makes the same engine. On rank 0 it is as ever; a
+    process of another rank serves when it enters the block, and exits there, when the engine on rank 0 ends.
     """
 
     def __init__(self, config: EngineConfig) -> None:
+        self.job = place()
+        if self.job is not None:
+            self.job.check(config.pp, config.tp)
         self.source = resolve_source(config.model, config.load, config.seed)
         self.shape = self.source.config()
         self.layers = partition_layers(self.shape.layers, config.pp)
         check_tp(self.shape, config.tp)
-        self.device = _last_device(config)
+        neighbours = config.ranks if self.job is None else self.job.local_ranks
+        self.device = _last_device(config, neighbours)
         select_dtype(config.dtype, self.device)
-        self.config = replace(config, device=self.device.kind, max_len=min(config.max_len, self.shape.max_position))
+        self.config = replace(
+            config,
+            device=self.device.kind,
+            max_len=min(config.max_len, self.shape.max_position),
+            threads=config.threads_of(neighbours),
+        )
         self.semantics = config.semantics
         if self.semantics == "auto":
             self.semantics = BLOCKING_ISEND if config.blocking_isend else self.device.backend
@@ -94,21 +109,16 @@ class Engine:
         return self._ranks.pids
 
     def __enter__(self) -> Engine:
-        self._store, port = listen_locally()  # kept until the end: the ranks find each other through it
-        self._ranks = Ranks(
-            [
-                Assignment(
-                    rank=rank,
-                    config=self.config,
-                    ordering=self.ordering.name,
-                    source=self.source,
-                    store_port=port,
-                )
-                for rank in range(self.config.ranks)
-            ],
-            watchdog=self.config.watchdog,
-            start_timeout=self.config.start_timeout,
-        )
+        if self.job is None:
+            self._store, port = listen_locally()  # kept until the end: the ranks find each other through it
+            self._ranks = Ranks(
+                [self._assignment(alone(rank, self.config.ranks), port) for rank in range(self.config.ranks)]
+            )
+        elif self.job.rank > 0:
+            follow(self._assignment(self.job), self.job)
+        else:
+            end_with_launcher()
+            self._ranks = Ranks([self._assignment(self.job)], place=self.job)
         self._desk.closed = None
         self._listener = threading.Thread(target=self._listen, name="engine", daemon=True)
         self._listener.start()
@@ -122,6 +132,16 @@ class Engine:
             self._listener.join()
             raise failure
         return self
+
+    def _assignment(self, place: Place, port: int | None = None) -> Assignment:
+        return Assignment(
+            rank=place.rank,
+            config=self.config,
+            ordering=self.ordering.name,
+            source=self.source,
+            place=place,
+            store_port=port,
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -250,10 +270,10 @@ def _outputs(unfinished: int, ticket: Ticket, news: SimpleQueue[Output | Excepti
         ticket.cancel()
 
 
-def _last_device(config: EngineConfig) -> Device:
-    """The last rank's device, so that there is one for every rank; auto takes the host where there are too few."""
+def _last_device(config: EngineConfig, neighbours: int) -> Device:
+    """The device of this host's last rank, so that there is one for each; auto takes the host where they are too few."""
     try:
-        return select_device(config.device, config.ranks - 1)
+        return select_device(config.device, neighbours - 1)
     except ValueError:
         if config.device != "auto":
             raise

@@ -61,8 +61,9 @@ def preflight(*, ranks: int, depth: int, policy: Ordering, control: str, data: s
         if predict(ranks=ranks, depth=depth, policy=other, control=control, data=data, tp=tp).verdict == "ok"
     ]
     cure = f"use --ordering {cures[0]}" if cures else "use a backend whose isend returns at once"
+    size = f"{ranks} ranks" if tp == 1 else f"{ranks} stages of {tp} ranks"
     raise DeadlockAhead(
-        f"ordering {policy.name} with {ranks} {'ranks' if tp == 1 else f'stages of {tp} ranks'} would end in a {result.verdict} where data messages are sent "
+        f"ordering {policy.name} with {size} would end in a {result.verdict} where data messages are sent "
         f"as in {data!r}: {circuit}; {cure} (or run it all the same with --no-preflight)",
         result,
     )

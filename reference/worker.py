@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
@@ -25,13 +25,14 @@ from reference.config import EngineConfig
 from reference.device import HOST_BACKEND, select_device, select_dtype
 from reference.kv_cache import KVCache
 from reference.llama import partition_layers
-from reference.pipeline import Pipeline
+from reference.pipeline import Clients, Pipeline
 from reference.processes import end_with_parent
 from reference.requests import Arrivals, Token, decode_arrivals, encode_tokens
 from reference.scheduler import Scheduler
 from reference.shard import ALONE, Shard
 from reference.stage_group import GroupLost, StageGroup, join_stage
-from reference.transport import PeerLost, Transport, join, meet_locally
+from reference.torchrun import Place
+from reference.transport import PeerLost, Transport, join, meet_locally, use_interface
 from reference.weights import Source, load_stage
 
 READY, TOKENS, FAILED = "ready", "tokens", "failed"
@@ -43,13 +44,15 @@ USAGE, LOST, CRASH = "usage", "lost", "crash"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """All that a rank is told when its process starts. `ordering` is the policy's name, already chosen."""
+    """All that a rank is told when its process starts. `ordering` is the policy's name, already chosen; `place`
+    says which of its host's processes it is."""
 
     rank: int
     config: EngineConfig
     ordering: str
     source: Source
-    store_port: int
+    place: Place
+    store_port: int | None = None  # on this host; None where a launcher has a store
 
 
 class PipeClients:
@@ -85,7 +88,14 @@ class LogitsRecorder:
         torch.save(self._batches, path)
 
 
-def say(pipe: Connection, key: str, value: Any) -> None:
+class Voice(Protocol):
+    """A way to the engine: a pipe, or where that is elsewhere a `reference.nodes.Beacon`."""
+
+    def send_bytes(self, data: bytes) -> None:
+        """Sends one message. Raises OSError where the engine is gone."""
+
+
+def say(pipe: Voice, key: str, value: Any) -> None:
     """One message to the engine."""
     pipe.send_bytes(json.dumps({key: value}).encode())
 
@@ -98,10 +108,15 @@ def hear(pipe: Connection) -> tuple[str, Any]:
 
 
 def main(given: Assignment, board: Board, pipe: Connection) -> None:
-    """The process of a rank. It returns after a stop, and exits with 1 after a failure, of which it tells first."""
+    """The process of a rank that the engine started."""
     end_with_parent()
+    run(given, board, pipe, PipeClients(pipe) if given.rank == 0 else None)
+
+
+def run(given: Assignment, board: Board, pipe: Voice, clients: Clients | None = None) -> None:
+    """A rank's work. It returns after a stop, and exits with 1 after a failure, of which it tells first."""
     try:
-        serve(given, board, pipe)
+        serve(given, board, pipe, clients)
     except ValueError as error:
         fail(pipe, USAGE, str(error))
     except (PeerLost, GroupLost, dist.DistError) as error:
@@ -111,25 +126,29 @@ def main(given: Assignment, board: Board, pipe: Connection) -> None:
     board.enter(given.rank, phases.END)
 
 
-def fail(pipe: Connection, kind: str, text: str) -> None:
+def fail(pipe: Voice, kind: str, text: str) -> None:
     """Tells the engine why this rank ends, and ends it."""
     with suppress(OSError):  # the engine is gone too
         say(pipe, FAILED, {"kind": kind, "text": text})
     raise SystemExit(1)
 
 
-def serve(given: Assignment, board: Board, pipe: Connection) -> None:
+def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None) -> None:
     """Joins the others, loads the stage, and runs the loop to its end."""
     config, rank = given.config, given.rank
     number, shard = rank // config.tp, Shard(rank=rank % config.tp, size=config.tp)
-    torch.set_num_threads(config.threads_per_rank)
-    device = select_device(config.device, rank)
+    torch.set_num_threads(config.threads_of(given.place.local_ranks))
+    device = select_device(config.device, given.place.local_rank)
     dtype = select_dtype(config.dtype, device)
 
     board.enter(rank, phases.JOIN)
     # longer than whatever the watchdog allows: it is the one that reports, and it knows more
     timeout = timedelta(seconds=60 + config.start_timeout + config.watchdog)
-    store = meet_locally(given.store_port, timeout)
+    if given.store_port is not None:
+        store: dist.Store = meet_locally(given.store_port, timeout)
+    else:
+        use_interface(given.place.interface())
+        store = given.place.meet(timeout)
     backends = {CONTROL: HOST_BACKEND, DATA: device.backend}
     groups = join(store=store, rank=rank, ranks=config.ranks, backends=backends, timeout=timeout)
     shared = None
@@ -169,7 +188,7 @@ def serve(given: Assignment, board: Board, pipe: Connection) -> None:
         ),
         transport=transport,
         board=board,
-        clients=PipeClients(pipe) if rank == 0 else None,
+        clients=clients,
         observe=recorder,
         shard=shard,
         group=shared,
