@@ -19,9 +19,10 @@ from model.serving import Phase
 START = "start"
 LOAD = "load weights"
 JOIN = "join group"
+READY = "ready"
 END = "end"
 
-PHASES: tuple[str, ...] = (START, LOAD, JOIN, *(str(phase) for phase in Phase), END)
+PHASES: tuple[str, ...] = (START, LOAD, JOIN, READY, *(str(phase) for phase in Phase), END)
 PREPARING = frozenset({START, LOAD, JOIN})
 """Phases before the loop: their time is bounded by `start_timeout`, not by `watchdog`."""
 

@@ -271,7 +271,7 @@ def _outputs(unfinished: int, ticket: Ticket, news: SimpleQueue[Output | Excepti
 
 
 def _last_device(config: EngineConfig, neighbours: int) -> Device:
-    """The device of this host's last rank, so that there is one for each; auto takes the host where they are too few."""
+    """The device of this host's last rank, so that each has one; auto takes the host where they are too few."""
     try:
         return select_device(config.device, neighbours - 1)
     except ValueError:

@@ -130,6 +130,8 @@ def follow(given: Assignment, place: Place) -> NoReturn:
         _leave(1, f"rank {place.rank}: no meeting point at {place.address}:{place.port} ({error})")
     threading.Thread(target=_watch, args=(place, given.config, beacon), name="beacon", daemon=True).start()
     try:
+        if differs := _differs(place, given.config):
+            worker.fail(beacon, worker.USAGE, differs)
         worker.run(given, board, beacon)
     except SystemExit:
         time.sleep(BEAT)  # the engine, which knows more, says why; it also ends the job
@@ -142,14 +144,7 @@ def follow(given: Assignment, place: Place) -> NoReturn:
 def _watch(place: Place, config: EngineConfig, beacon: Beacon) -> None:
     """Publishes, and ends the process when the engine does."""
     try:
-        store = place.meet(timedelta(seconds=config.start_timeout))
-        told = json.loads(store.get(CONFIG))
-        own = json.loads(_told(config))
-        differs = [name for name in own if own[name] != told.get(name)]
-        if differs:
-            name = differs[0]
-            text = f"rank {place.rank} was started with {name} {own[name]!r}, rank 0 with {told.get(name)!r}; "
-            worker.say(beacon, worker.FAILED, {"kind": worker.USAGE, "text": text + "give all nodes the same"})
+        store = place.meet(PATIENCE)
         last, seen = b"", time.monotonic()
         while not store.check([END]):
             beacon.beat()
@@ -164,6 +159,17 @@ def _watch(place: Place, config: EngineConfig, beacon: Beacon) -> None:
             _leave(1, f"rank {place.rank}: the meeting point is gone ({str(error).splitlines()[0]})")
     if not beacon.over:
         _leave(1)
+
+
+def _differs(place: Place, config: EngineConfig) -> str:
+    """What this process was told otherwise than rank 0, if anything. Waits for rank 0."""
+    theirs = json.loads(place.meet(timedelta(seconds=config.start_timeout)).get(CONFIG))
+    ours = json.loads(_told(config))
+    for name, value in ours.items():
+        if value != theirs.get(name):
+            told = f"rank {place.rank} was started with {name} {value!r}, rank 0 with {theirs.get(name)!r}"
+            return f"{told}; give all nodes the same"
+    return ""
 
 
 def _told(config: EngineConfig) -> str:

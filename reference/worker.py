@@ -193,6 +193,7 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
         shard=shard,
         group=shared,
     )
+    board.enter(rank, phases.READY)  # first: to ranks of other nodes, who may hear of it late, another bound applies
     say(pipe, READY, None)
     pipeline.run(depth=config.depth, ordering=ordering(given.ordering, config.pp))
     if recorder is not None:
