@@ -88,6 +88,8 @@ class EngineConfig:
                 raise ValueError(f"{name} is {value}; give {bound} or more")
         if self.depth > MOST_DEPTH:
             raise ValueError(f"depth is {self.depth}; give {MOST_DEPTH} or less")
+        if self.fill not in ("spread", "pack"):
+            raise ValueError(f"fill is {self.fill!r}; choose spread or pack")
         for name in ("watchdog", "start_timeout"):
             if not 4 * HEARTBEAT <= getattr(self, name) <= DAY:
                 raise ValueError(f"{name} is {getattr(self, name)}; give {4 * HEARTBEAT:g} to {DAY:.0f} seconds")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
 
 from reference.outputs import Output, State, TextOut
 from reference.params import QueueFull
@@ -79,6 +80,42 @@ class Ticket:
             self.cancel()
 
 
+class Stream(Iterator[Output]):
+    """A ticket's outputs for a `for` loop. Closing it cancels the ticket.
+
+    One that is left to be collected gives its ticket to `abandon` to be cancelled on another thread: collection
+    may come at any moment, while this one holds any lock.
+    """
+
+    def __init__(self, prompts: int, take: Callable[[Sink], Ticket], abandon: Callable[[Ticket], None]) -> None:
+        self._unfinished, self._abandon = prompts, abandon
+        self._news: SimpleQueue[Output | Exception] = SimpleQueue()
+        self._ticket = take(self._news.put)
+
+    def __next__(self) -> Output:
+        if not self._unfinished:
+            raise StopIteration
+        try:
+            item = self._news.get()
+        except BaseException:  # Ctrl-C
+            self.close()
+            raise
+        if isinstance(item, Exception):
+            self._unfinished = 0
+            raise item
+        self._unfinished -= item.reason is not None
+        return item
+
+    def close(self) -> None:
+        """Cancels what is unfinished; there is nothing more."""
+        self._unfinished = 0
+        self._ticket.cancel()
+
+    def __del__(self) -> None:
+        if self._unfinished and hasattr(self, "_ticket"):  # else none was taken
+            self._abandon(self._ticket)
+
+
 @dataclass(slots=True, kw_only=True)
 class _Counts:
     requests: int = 0
@@ -140,10 +177,15 @@ class Desk:
             if gone and running:
                 self.send(Arrivals(aborts=gone))
 
-    def close(self, error: Exception) -> None:
-        """Takes no more requests, and tells all who wait for one why."""
+    def refuse(self, error: Exception | None) -> None:
+        """Takes no more requests, and says why; None: takes them again."""
         with self._lock:
             self.closed = error
+
+    def close(self, error: Exception) -> None:
+        """Takes no more requests, and tells all who wait for one why."""
+        self.refuse(error)
+        with self._lock:
             tickets = {id(live.ticket): live.ticket for live in self._live.values()}
             self._live.clear()
         for ticket in tickets.values():

@@ -10,10 +10,10 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from operator import index
 from queue import SimpleQueue
 from random import Random
@@ -22,7 +22,7 @@ from types import TracebackType
 from model import Result
 from reference import worker
 from reference.config import EngineConfig
-from reference.desk import Desk, Sink, Ticket
+from reference.desk import Desk, Sink, Stream, Ticket
 from reference.device import HOST, HOST_BACKEND, Device, select_device, select_dtype
 from reference.llama import partition_layers
 from reference.nodes import follow
@@ -88,7 +88,7 @@ class Engine:
             raise ValueError(f"record_logits: there is no folder {config.record_logits.parent}; make it first")
         self._ids = itertools.count()
         self._seeds = Random(config.seed)  # for requests that bring none
-        self._outbox: SimpleQueue[Arrivals | None] = SimpleQueue()
+        self._outbox: SimpleQueue[Arrivals | Ticket | None] = SimpleQueue()
         self._desk = Desk(
             send=self._outbox.put,
             capacity=min(config.cache_rows, config.slots * config.max_batch),
@@ -119,7 +119,7 @@ class Engine:
         else:
             end_with_launcher()
             self._ranks = Ranks([self._assignment(self.job)], place=self.job)
-        self._desk.closed = None
+        self._desk.refuse(None)
         self._listener = threading.Thread(target=self._listen, name="engine", daemon=True)
         self._listener.start()
         threading.Thread(target=self._speak, name="engine's voice", daemon=True).start()
@@ -158,23 +158,23 @@ class Engine:
         *,
         ignore_eos: bool = False,
         params: Params | Sequence[Params] | None = None,
-    ) -> Iterator[Output]:
+    ) -> Stream:
         """Continues prompts (texts or token ids), all at once; tokens come as they are made.
 
-        params, where given, say all, and the two arguments before count no more. Raises as `submit` does. A
-        generator that is closed early aborts its requests.
+        params, where given, say all, and the two arguments before count no more. Raises as `submit` does. When
+        what it returns is closed early its requests are aborted.
         """
-        news: SimpleQueue[Output | Exception] = SimpleQueue()
         if params is None:
             params = Params(max_new_tokens=max_new_tokens, ignore_eos=ignore_eos)
-        return _outputs(len(prompts), self.submit(prompts, params, news.put), news)
+        return Stream(len(prompts), partial(self.submit, prompts, params), self._outbox.put)
 
     def submit(self, prompts: Sequence[str | Sequence[int]], params: Params | Sequence[Params], sink: Sink) -> Ticket:
         """Begins to continue prompts (texts or token ids), and returns at once. Any thread may call it.
 
-        params: for all prompts, or one for each. `sink` is told every token on a thread of the engine's, so it
-        must not block; an exception that it is told is the last thing it hears, and where it raises one the
-        requests are aborted. Without a tokenizer the prompts must be token ids, and the outputs have no text.
+        params: for all prompts, or one for each. `sink` is told every token on a thread of the engine's, perhaps
+        before this returns, and must not block; an exception that it is told is the last thing it hears, and
+        where it raises one the requests are aborted. Without a tokenizer the prompts must be token ids, and the
+        outputs have no text.
 
         Raises, before any request enters: ValueError where one cannot be served, QueueFull where too many
         wait, and why the engine is down where it is.
@@ -222,9 +222,12 @@ class Engine:
 
     def _speak(self) -> None:
         """Passes arrivals to rank 0, which may be slow to take them: nobody else waits for it."""
-        while (arrivals := self._outbox.get()) is not None:
+        while (item := self._outbox.get()) is not None:
+            if isinstance(item, Ticket):
+                item.cancel()
+                continue
             with suppress(OSError):  # rank 0 is gone: the listener says why
-                self._ranks.send(arrivals.encode())
+                self._ranks.send(item.encode())
 
     def _listen(self) -> None:
         """Hands on what the ranks say, until they have ended."""
@@ -250,24 +253,12 @@ class Engine:
             if at_once:
                 self._ranks.quit()
             else:
-                self._desk.closed = RuntimeError("the engine is ending; make a new one")
+                self._desk.refuse(RuntimeError("the engine is ending; make a new one"))
                 self._outbox.put(Arrivals(stop=True))
             self._listener.join()
         except BaseException:  # a second Ctrl-C
             self._ranks.quit()
             raise
-
-
-def _outputs(unfinished: int, ticket: Ticket, news: SimpleQueue[Output | Exception]) -> Iterator[Output]:
-    try:
-        while unfinished:
-            item = news.get()
-            if isinstance(item, Exception):
-                raise item
-            unfinished -= item.reason is not None
-            yield item
-    finally:
-        ticket.cancel()
 
 
 def _last_device(config: EngineConfig, neighbours: int) -> Device:
