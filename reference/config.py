@@ -53,6 +53,9 @@ class EngineConfig:
     where there is one for every rank."""
     dtype: str = "auto"
     """Of weights, hidden states and cache: float32, bfloat16 or float16; auto takes the device's."""
+    decode: Literal["auto", "recorded", "plain"] = "auto"
+    """How decode steps run: recorded once and replayed, by kernels of their own, or as any other forward; auto
+    records where the device can and the kernels take the model's shape."""
     threads: int | None = None
     """Threads of each rank on a CPU; by default the cores divided by the ranks."""
     max_len: int = 1024
@@ -69,6 +72,10 @@ class EngineConfig:
     """Requests that may wait; more are refused."""
     record_logits: Path | None = None
     """For debugging: the last rank writes the logits of every batch to this file (see `reference.pipeline`)."""
+
+    record: Path | None = None
+    """Record what every rank does, and write it to this folder as one trace (see `python -m model conform` and
+    `python -m model timeline`); an older one there is replaced."""
 
     def __post_init__(self) -> None:
         least = {
@@ -90,6 +97,8 @@ class EngineConfig:
             raise ValueError(f"depth is {self.depth}; give {MOST_DEPTH} or less")
         if self.fill not in ("spread", "pack"):
             raise ValueError(f"fill is {self.fill!r}; choose spread or pack")
+        if self.decode not in ("auto", "recorded", "plain"):
+            raise ValueError(f"decode is {self.decode!r}; choose auto, recorded or plain")
         for name in ("watchdog", "start_timeout"):
             if not 4 * HEARTBEAT <= getattr(self, name) <= DAY:
                 raise ValueError(f"{name} is {getattr(self, name)}; give {4 * HEARTBEAT:g} to {DAY:.0f} seconds")

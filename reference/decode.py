@@ -1,4 +1,4 @@
-"""Decode steps of a stage, recorded once for each batch size and replayed.
+"""What runs a stage where its device can do better: decode steps recorded once for each batch size, and kernels.
 
 A decode step of a large model on an accelerator is a few hundred short kernels. Recorded as a graph they follow
 each other without the host; and the kernels of `reference.decode_kernels` read nothing twice. Whatever is not a
@@ -20,6 +20,7 @@ from torch import Tensor
 from reference.device import Device
 from reference.kv_cache import KVCache
 from reference.llama import Layer, Stage, StageBatch
+from reference.shard import WHOLE
 
 Decode = Literal["auto", "recorded", "plain"]
 
@@ -44,7 +45,7 @@ class RecordedStage:
     def __init__(self, stage: Stage, cache: KVCache, device: Device, *, most: int) -> None:
         from reference.decode_kernels import MOST_ROWS, Attention
 
-        self.config = stage.config
+        self.config, self.first, self.last = stage.config, stage.first, stage.last
         self._stage, self._cache, self._device = stage, cache, device
         self._attention = Attention(
             batch=min(most, MOST_ROWS),
@@ -136,6 +137,11 @@ def runner(stage: Stage, cache: KVCache, device: Device, *, choice: Decode, most
         raise ValueError(f"decode 'recorded': {reason}; choose --decode auto or plain")
     if choice == "plain" or (choice == "auto" and (reason or not device.records)):
         return stage
+    from reference import prefill_kernels
+
+    for layer in stage.layers:
+        assert isinstance(layer, Layer)
+        layer.rotate, layer.gate = prefill_kernels.rotate, prefill_kernels.gate
     return RecordedStage(stage, cache, device, most=most)
 
 
@@ -146,6 +152,8 @@ def _hindrance(stage: Stage, device: Device) -> str:
     except ImportError:
         return "the package triton is not installed"
     c = stage.config
+    if stage.shard != WHOLE:
+        return "a stage that ranks share is not recorded"
     if device.is_host and not device.interprets:
         return f"kernels do not run on device {device.kind!r}"
     if c.head_dim & (c.head_dim - 1) or c.head_dim < 32:

@@ -10,7 +10,6 @@ size, E half of it, G query heads that share a KV head, S positions.
 
 from __future__ import annotations
 
-
 import torch
 import triton
 import triton.language as tl
@@ -285,5 +284,3 @@ def largest_tile(size: int, most: int) -> int:
 def tiles(*sizes: int) -> bool:
     """Whether the kernels can cut every one of these dimensions."""
     return all(largest_tile(size, _LEAST_TILE) == _LEAST_TILE for size in sizes)
-
-

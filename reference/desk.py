@@ -10,6 +10,7 @@ from queue import SimpleQueue
 
 from reference.outputs import Output, State, TextOut
 from reference.params import QueueFull
+from reference.rates import DecodeRate
 from reference.requests import Arrivals, Request, Token
 
 Sink = Callable[[Output | Exception], None]
@@ -138,6 +139,7 @@ class Desk:
     closed: Exception | None
     _live: dict[int, _Live] = field(default_factory=dict)
     _counts: _Counts = field(default_factory=_Counts)
+    _rate: DecodeRate = field(default_factory=DecodeRate)
     _lock: threading.Lock = field(default_factory=threading.Lock)  # of the fields; taken after a ticket's, never before
 
     def take(self, requests: Sequence[Request], texts: Sequence[TextOut], sink: Sink) -> Ticket:
@@ -166,6 +168,7 @@ class Desk:
         with self._lock:
             found = [(self._live[token.request], token) for token in tokens if token.request in self._live]
             self._counts.generated_tokens += len(found)
+            self._rate.add(sum(live.made > 0 for live, _ in found), at)
         for live, token in found:
             live.ticket._hand_out(live, token, at)
 
@@ -199,6 +202,7 @@ class Desk:
             return State(
                 alive=self.closed is None,
                 failure="" if self.closed is None else str(self.closed),
+                decode_rate=self._rate.last,
                 running=open_ - waiting,
                 waiting=waiting,
                 requests=counts.requests,

@@ -130,6 +130,10 @@ class Device:
         """A new event, without timing."""
         return HostEvent() if self.is_host else self._module.Event()
 
+    def timed_event(self) -> Any:
+        """A new event that keeps its time; only of an accelerator."""
+        return self._module.Event(enable_timing=True)
+
     def stream(self) -> Any:
         """A new stream."""
         return HostStream() if self.is_host else self._module.Stream(self.torch)

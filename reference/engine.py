@@ -20,24 +20,23 @@ from random import Random
 from types import TracebackType
 
 from model import Result
-from reference import worker
+from model.grid import BESIDE, SHARED_DATA
+from model.serving import CONTROL, DATA
+from model.trace import LoopOf, Trace
+from reference import recording, worker
 from reference.config import EngineConfig
 from reference.desk import Desk, Sink, Stream, Ticket
 from reference.device import HOST, HOST_BACKEND, Device, select_device, select_dtype
 from reference.llama import partition_layers
-from reference.nodes import follow
 from reference.outputs import Output, State, TextOut
 from reference.params import Params, QueueFull, each
 from reference.preflight import BLOCKING_ISEND, choose, preflight
-from reference.processes import end_with_launcher
 from reference.requests import Arrivals, Request, check_request, decode_tokens
 from reference.shard import check_tp
-from reference.supervisor import Ranks
+from reference.supervisor import start
 from reference.tokenizer import TextTokenizer, load_tokenizer
-from reference.torchrun import Place, alone, place
-from reference.transport import listen_locally
+from reference.torchrun import place
 from reference.weights import resolve_source
-from reference.worker import Assignment
 
 __all__ = ["Engine", "Output", "Params", "QueueFull", "State", "Ticket"]
 
@@ -104,21 +103,19 @@ class Engine:
         return load_tokenizer(self.source)
 
     @property
+    def failure(self) -> Exception | None:
+        """What broke the pipeline, if anything did."""
+        return self._failure
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """The process of each rank."""
         return self._ranks.pids
 
     def __enter__(self) -> Engine:
-        if self.job is None:
-            self._store, port = listen_locally()  # kept until the end: the ranks find each other through it
-            self._ranks = Ranks(
-                [self._assignment(alone(rank, self.config.ranks), port) for rank in range(self.config.ranks)]
-            )
-        elif self.job.rank > 0:
-            follow(self._assignment(self.job), self.job)
-        else:
-            end_with_launcher()
-            self._ranks = Ranks([self._assignment(self.job)], place=self.job)
+        if self.config.record is not None and (self.job is None or self.job.rank == 0):
+            recording.begin(self.config.record, self._trace())
+        self._ranks = start(self.job, config=self.config, ordering=self.ordering.name, source=self.source)
         self._desk.refuse(None)
         self._listener = threading.Thread(target=self._listen, name="engine", daemon=True)
         self._listener.start()
@@ -132,16 +129,6 @@ class Engine:
             self._listener.join()
             raise failure
         return self
-
-    def _assignment(self, place: Place, port: int | None = None) -> Assignment:
-        return Assignment(
-            rank=place.rank,
-            config=self.config,
-            ordering=self.ordering.name,
-            source=self.source,
-            place=place,
-            store_port=port,
-        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -189,7 +176,8 @@ class Engine:
 
     def state(self) -> State:
         """Whether the engine is well, and how busy."""
-        return self._desk.state()
+        quiet = self._ranks.quiet if hasattr(self, "_ranks") else 0.0  # there are none before the with block
+        return replace(self._desk.state(), quiet=quiet)
 
     def flush(self) -> bool:
         """Whether nothing is under way. Nothing is cached between requests, so there is nothing to drop."""
@@ -242,10 +230,34 @@ class Engine:
                     self._desk.hand_out(decode_tokens(value), time.perf_counter())
         except Exception as error:
             self._failure = error
+        self._record()
         ended = self._failure or RuntimeError("the engine has ended; make a new one")
         self._desk.close(ended)
         self._outbox.put(None)
         self._ready.put(ended)
+
+    def _trace(self) -> Trace:
+        """What a trace of this engine begins with."""
+        declared = {CONTROL: HOST_BACKEND, DATA: self.semantics}
+        return Trace(
+            ranks=self.config.ranks,
+            loop=LoopOf(depth=self.config.depth, ordering=self.ordering.name, tp=self.config.tp),
+            semantics=declared | {beside: declared[comm] for beside, comm in BESIDE.items()},
+            queued=frozenset() if self.device.is_host else frozenset({DATA, SHARED_DATA}),
+            clocks=("",) * self.config.ranks,
+            records=(),
+            complete=False,
+        )
+
+    def _record(self) -> None:
+        """Puts the trace together, once the ranks have ended."""
+        if self.config.record is None:
+            return
+        note = "" if self._failure is None else str(self._failure).splitlines()[0]
+        try:
+            recording.combine(self.config.record, note)
+        except (OSError, ValueError) as error:
+            self._failure = self._failure or error
 
     def _end(self, *, at_once: bool) -> None:
         """Ends the ranks: lets them finish what is in flight, or not."""

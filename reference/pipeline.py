@@ -19,15 +19,17 @@ from reference.answers import answer, last_position, read, size
 from reference.batch import Batch
 from reference.board import Board
 from reference.config import HEARTBEAT
+from reference.decode import RecordedStage
 from reference.device import Device
 from reference.kv_cache import KVCache
 from reference.llama import Stage, StageBatch
+from reference.recorder import Recorder
 from reference.requests import Arrivals, Token, decode_arrivals
 from reference.sampling import upload
 from reference.scheduler import Scheduler
 from reference.shard import WHOLE, Shard
 from reference.stage_group import StageGroup
-from reference.transport import Transport
+from reference.transport import Transport, sent
 
 Observer = Callable[[Batch, Tensor], None]
 """Is shown every batch and its logits [B, V] on the last rank."""
@@ -56,7 +58,7 @@ class Pipeline:
         ranks: int,
         device: Device,
         dtype: torch.dtype,
-        stage: Stage,
+        stage: Stage | RecordedStage,
         cache: KVCache,
         scheduler: Scheduler,
         transport: Transport,
@@ -65,13 +67,14 @@ class Pipeline:
         observe: Observer | None = None,
         shard: Shard = WHOLE,
         group: StageGroup | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         assert (clients is not None) == (rank == 0), "clients talk to rank 0"
         self._rank, self._stages, self._tp, self._group = rank, ranks // shard.size, shard.size, group
         self._first, self._last = stage.first, stage.last
         self._device, self._dtype, self._stage, self._cache = device, dtype, stage, cache
         self._scheduler, self._transport, self._board = scheduler, transport, board
-        self._clients, self._observe = clients, observe
+        self._clients, self._observe, self._recorder = clients, observe, recorder
         self._copies = device.stream()
 
         self._iteration = -1
@@ -100,7 +103,11 @@ class Pipeline:
             self._board.enter(
                 self._rank, step.phase, step.op, waits_for=peer, slot=step.slot, iteration=self._iteration
             )
+            if self._recorder is not None:
+                self._recorder.begin(step, self._iteration)
             answer = self._do(step)
+            if self._recorder is not None:
+                self._recorder.end(answer)
 
     def _do(self, step: Step) -> bool | None:
         slot = step.slot
@@ -152,6 +159,8 @@ class Pipeline:
     def _message(self, step: Step, *payloads: Any) -> Any:
         """Performs the step's operation; what a receive brought."""
         assert step.op is not None and None not in payloads, f"{step} without its payload"
+        if self._recorder is not None:
+            self._recorder.sends(sent(step.op, payloads))
         return self._transport.perform(step.op, *payloads)
 
     @property

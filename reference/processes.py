@@ -18,6 +18,8 @@ from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
+from reference import torchrun
+
 PRELOAD = "reference.worker"
 _PR_SET_PDEATHSIG = 1
 
@@ -33,7 +35,8 @@ def context() -> ForkServerContext | SpawnContext:
 
 def warm_up() -> None:
     """Starts the fork server, which imports torch, while the caller goes on with something else."""
-    if context().get_start_method() == "forkserver":
+    # a process of a job that has not the engine starts no others
+    if context().get_start_method() == "forkserver" and not torchrun.follows():
         with interrupts_held():
             forkserver.ensure_running()
 

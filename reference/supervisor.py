@@ -16,9 +16,12 @@ import psutil
 
 from reference import processes, worker
 from reference.board import Board
-from reference.nodes import SILENCE, Remote
-from reference.torchrun import Place
+from reference.config import EngineConfig
+from reference.nodes import SILENCE, Remote, follow
+from reference.torchrun import Place, alone
+from reference.transport import listen_locally
 from reference.watchdog import PipelineStuck, RankDied, Watchdog
+from reference.weights import Source
 from reference.worker import Assignment
 
 GLANCE = 0.25
@@ -28,13 +31,35 @@ AFTERMATH = 1.0
 """Seconds in which the others may still say what they saw when a rank fails: the first to speak may be a victim."""
 
 
+def start(job: Place | None, *, config: EngineConfig, ordering: str, source: Source) -> Ranks:
+    """The ranks of a pipeline: all of them, on this host, or in a job of a launcher's the one of this process.
+
+    Returns on rank 0 only: in a job's other processes it serves, and exits.
+    """
+
+    def assignment(place: Place, port: int | None = None) -> Assignment:
+        return Assignment(
+            rank=place.rank, config=config, ordering=ordering, source=source, place=place, store_port=port
+        )
+
+    if job is None:
+        store, port = listen_locally()
+        places = [alone(rank, config.ranks) for rank in range(config.ranks)]
+        return Ranks([assignment(place, port) for place in places], store=store)
+    if job.rank > 0:
+        follow(assignment(job), job)
+    processes.end_with_launcher()
+    return Ranks([assignment(job)], place=job)
+
+
 class Ranks:
     """The processes of the ranks, started by `__init__`, gone when `listen` ends.
 
     place: in a job of a launcher, whose other processes are the other ranks, this process's; it starts rank 0 only.
     """
 
-    def __init__(self, assignments: Sequence[Assignment], *, place: Place | None = None) -> None:
+    def __init__(self, assignments: Sequence[Assignment], *, place: Place | None = None, store: Any = None) -> None:
+        self._store = store  # kept until the end: the ranks find each other through it
         config, context = assignments[0].config, processes.context()
         self._board = Board(context, config.ranks)
         self._remote = Remote(place, config, self._board) if place is not None else None
@@ -61,6 +86,11 @@ class Ranks:
     def pids(self) -> tuple[int, ...]:
         """The process of each rank."""
         return tuple(process.pid or 0 for process in self._processes)
+
+    @property
+    def quiet(self) -> float:
+        """Seconds since a rank was last seen to make progress."""
+        return self._watchdog.quiet
 
     def send(self, data: bytes) -> None:
         """Sends to rank 0; OSError once it is gone. One thread at a time."""

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from model.ops import Barrier, Batch, Compute, Irecv, Isend, Operation, Recv, Request, Send, Wait
+from model.ops import Barrier, Batch, Compute, Irecv, Isend, Operation, Recv, Request, Send, Wait, parts
 from reference.device import HOST_BACKEND
 
 Payload = torch.Tensor | bytes
@@ -158,6 +158,15 @@ class Transport:
         while not over.done():
             time.sleep(0)  # a busy poll, as the real one; it only lets the waiting thread have the interpreter
         over.result()
+
+
+def sent(op: Operation, payloads: Sequence[Payload]) -> int:
+    """The bytes that an operation sends, of the payloads that `Transport.perform` is given with it."""
+    return sum(
+        payload.nbytes if isinstance(payload, torch.Tensor) else len(payload)
+        for part, payload in zip(parts(op), payloads, strict=False)
+        if isinstance(part, Send | Isend)
+    )
 
 
 def join(

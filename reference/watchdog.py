@@ -116,6 +116,11 @@ class Watchdog:
         return self._quiet >= self.limit
 
     @property
+    def quiet(self) -> float:
+        """Seconds since a rank was last seen to make progress."""
+        return self._quiet
+
+    @property
     def limit(self) -> float:
         """The bound that holds now."""
         preparing = any(item.phase in PREPARING for item in self._board.positions())

@@ -22,11 +22,13 @@ from reference import board as phases
 from reference.batch import Batch
 from reference.board import Board
 from reference.config import EngineConfig
+from reference.decode import runner
 from reference.device import HOST_BACKEND, select_device, select_dtype
 from reference.kv_cache import KVCache
 from reference.llama import partition_layers
 from reference.pipeline import Clients, Pipeline
 from reference.processes import end_with_parent
+from reference.recorder import Recorder
 from reference.requests import Arrivals, Token, decode_arrivals, encode_tokens
 from reference.scheduler import Scheduler
 from reference.shard import ALONE, Shard
@@ -172,12 +174,16 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
     transport = Transport(groups, blocking=frozenset({DATA}) if config.blocking_isend else frozenset())
     recorded = config.record_logits is not None and stage.last and shard.rank == 0
     recorder = LogitsRecorder() if recorded else None
+    events = None if device.is_host else device.timed_event
+    if config.record is not None:  # on another node than the engine's, unless the nodes share it
+        config.record.mkdir(parents=True, exist_ok=True)
+    trace = None if config.record is None else Recorder(config.record, rank, event=events)
     pipeline = Pipeline(
         rank=rank,
         ranks=config.ranks,
         device=device,
         dtype=dtype,
-        stage=stage,
+        stage=runner(stage, cache, device, choice=config.decode, most=config.max_batch),
         cache=cache,
         scheduler=Scheduler(
             slots=config.slots,
@@ -190,12 +196,15 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
         board=board,
         clients=clients,
         observe=recorder,
+        recorder=trace,
         shard=shard,
         group=shared,
     )
     board.enter(rank, phases.READY)  # first: to ranks of other nodes, who may hear of it late, another bound applies
     say(pipe, READY, None)
     pipeline.run(depth=config.depth, ordering=ordering(given.ordering, config.pp))
+    if trace is not None:
+        trace.close()
     if recorder is not None:
         recorder.save(config.record_logits)
     transport.close()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from reference.__main__ import ASKED, Generate
+from reference.cli.generate import ASKED, Generate
 from reference.params import Params, each
 from reference.requests import Sampling
 
