@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from typing import Any
@@ -19,9 +19,10 @@ from model.serving import Phase
 START = "start"
 LOAD = "load weights"
 JOIN = "join group"
+READY = "ready"
 END = "end"
 
-PHASES: tuple[str, ...] = (START, LOAD, JOIN, *(str(phase) for phase in Phase), END)
+PHASES: tuple[str, ...] = (START, LOAD, JOIN, READY, *(str(phase) for phase in Phase), END)
 PREPARING = frozenset({START, LOAD, JOIN})
 """Phases before the loop: their time is bounded by `start_timeout`, not by `watchdog`."""
 
@@ -129,6 +130,16 @@ class Board:
         row = self._rows[rank]
         row.kind, row.peer, row.members = 0, _NOBODY, 0
         row.progress += 1
+
+    def copy_row(self, rank: int, *, clock: Callable[[], float] = time.monotonic) -> dict[str, float]:
+        """The rank's row as plain numbers, for another host: `since` becomes the age of the step."""
+        row = self._rows[rank]
+        return {name: getattr(row, name) for name, _ in _Row._fields_} | {"since": clock() - row.since}
+
+    def paste_row(self, rank: int, row: Mapping[str, float], now: float) -> None:
+        """The inverse of `copy_row`, on a board of another host."""
+        for name, _ in _Row._fields_:
+            setattr(self._rows[rank], name, now - row[name] if name == "since" else row[name])
 
     def progress(self) -> tuple[int, ...]:
         """How many steps each rank has begun."""

@@ -127,10 +127,9 @@ class EngineConfig:
         """Rows of the KV cache."""
         return self.rows if self.rows is not None else self.slots * self.max_batch
 
-    @property
-    def threads_per_rank(self) -> int:
-        """Threads of one rank on a CPU."""
+    def threads_of(self, neighbours: int) -> int:
+        """Threads of one rank on a CPU, where the host has so many."""
         if self.threads is not None:
             return self.threads
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, cores // self.ranks)
+        return max(1, cores // neighbours)

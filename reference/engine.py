@@ -34,11 +34,10 @@ from reference.preflight import BLOCKING_ISEND, choose, preflight
 from reference.requests import Arrivals, Request, check_request, decode_tokens
 from reference.route import choose_route
 from reference.shard import check_tp
-from reference.supervisor import Ranks
+from reference.supervisor import start
 from reference.tokenizer import TextTokenizer, load_tokenizer
-from reference.transport import listen_locally
+from reference.torchrun import place
 from reference.weights import resolve_source
-from reference.worker import Assignment
 
 __all__ = ["Engine", "Output", "Params", "QueueFull", "State", "Ticket"]
 
@@ -49,15 +48,22 @@ class Engine:
     Making one raises ValueError for what cannot work: unknown names, more stages than layers, a deadlock that
     the model sees ahead (`DeadlockAhead`). Entering it, and taking tokens from it, raise ValueError for a
     checkpoint that a rank could not read, `PipelineStuck`, and `RankDied`; then every process has ended.
+
+    In a job of torchrun's (see `reference.torchrun`) every process makes the same engine. On rank 0 it is as ever; a
+    process of another rank serves when it enters the block, and exits there, when the engine on rank 0 ends.
     """
 
     def __init__(self, config: EngineConfig) -> None:
+        self.job = place()
+        if self.job is not None:
+            self.job.check(config.pp, config.tp)
         self.source = resolve_source(config.model, config.load, config.seed)
         self.shape = self.source.config()
         self.layers = partition_layers(self.shape.layers, config.pp)
         check_tp(self.shape, config.tp)
+        neighbours = config.ranks if self.job is None else self.job.local_ranks
         self.route = choose_route(
-            device=config.device, transport=config.transport, backend=config.backend, ranks=config.ranks
+            device=config.device, transport=config.transport, backend=config.backend, ranks=neighbours
         )
         self.device = self.route.device
         dtype = select_dtype(config.dtype, self.device)
@@ -69,6 +75,7 @@ class Engine:
             backend=self.route.backend,
             ipex="on" if self.ipex else "off",
             max_len=min(config.max_len, self.shape.max_position),
+            threads=config.threads_of(neighbours),
         )
         self.semantics = config.semantics
         if self.semantics == "auto":
@@ -121,23 +128,9 @@ class Engine:
         return self._ranks.pids
 
     def __enter__(self) -> Engine:
-        if self.config.record is not None:
+        if self.config.record is not None and (self.job is None or self.job.rank == 0):
             recording.begin(self.config.record, self._trace())
-        self._store, port = listen_locally()  # kept until the end: the ranks find each other through it
-        self._ranks = Ranks(
-            [
-                Assignment(
-                    rank=rank,
-                    config=self.config,
-                    ordering=self.ordering.name,
-                    source=self.source,
-                    store_port=port,
-                )
-                for rank in range(self.config.ranks)
-            ],
-            watchdog=self.config.watchdog,
-            start_timeout=self.config.start_timeout,
-        )
+        self._ranks = start(self.job, config=self.config, ordering=self.ordering.name, source=self.source)
         self._desk.refuse(None)
         self._listener = threading.Thread(target=self._listen, name="engine", daemon=True)
         self._listener.start()

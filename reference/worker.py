@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
@@ -30,14 +30,15 @@ from reference.device import HOST_BACKEND, select_device, select_dtype
 from reference.host_staged import HostStaged
 from reference.kv_cache import KVCache
 from reference.llama import partition_layers
-from reference.pipeline import Pipeline
+from reference.pipeline import Clients, Pipeline
 from reference.processes import end_with_parent
 from reference.recorder import Recorder
 from reference.requests import Arrivals, Token, decode_arrivals, encode_tokens
 from reference.scheduler import Scheduler
 from reference.shard import ALONE, Shard
 from reference.stage_group import GroupLost, StageGroup, join_stage
-from reference.transport import PeerLost, Transport, join, meet_locally
+from reference.torchrun import Place
+from reference.transport import PeerLost, Transport, join, meet_locally, use_interface
 from reference.weights import Source, load_stage
 
 READY, TOKENS, FAILED = "ready", "tokens", "failed"
@@ -49,13 +50,15 @@ USAGE, LOST, CRASH = "usage", "lost", "crash"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """All that a rank is told when its process starts. `ordering` is the policy's name, already chosen."""
+    """All that a rank is told when its process starts. `ordering` is the policy's name, already chosen; `place`
+    says which of its host's processes it is."""
 
     rank: int
     config: EngineConfig
     ordering: str
     source: Source
-    store_port: int
+    place: Place
+    store_port: int | None = None  # on this host; None where a launcher has a store
 
 
 class PipeClients:
@@ -91,7 +94,14 @@ class LogitsRecorder:
         torch.save(self._batches, path)
 
 
-def say(pipe: Connection, key: str, value: Any) -> None:
+class Voice(Protocol):
+    """A way to the engine: a pipe, or where that is elsewhere a `reference.nodes.Beacon`."""
+
+    def send_bytes(self, data: bytes) -> None:
+        """Sends one message. Raises OSError where the engine is gone."""
+
+
+def say(pipe: Voice, key: str, value: Any) -> None:
     """One message to the engine."""
     pipe.send_bytes(json.dumps({key: value}).encode())
 
@@ -104,11 +114,16 @@ def hear(pipe: Connection) -> tuple[str, Any]:
 
 
 def main(given: Assignment, board: Board, pipe: Connection) -> None:
-    """The process of a rank. It returns after a stop, and exits with 1 after a failure, of which it tells first."""
+    """The process of a rank that the engine started."""
     end_with_parent()
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the user reads is for the engine alone: gloo talks, too
+    run(given, board, pipe, PipeClients(pipe) if given.rank == 0 else None)
+
+
+def run(given: Assignment, board: Board, pipe: Voice, clients: Clients | None = None) -> None:
+    """A rank's work. It returns after a stop, and exits with 1 after a failure, of which it tells first."""
     try:
-        serve(given, board, pipe)
+        serve(given, board, pipe, clients)
     except ValueError as error:
         fail(pipe, USAGE, str(error))
     except (PeerLost, GroupLost, dist.DistError) as error:
@@ -118,25 +133,29 @@ def main(given: Assignment, board: Board, pipe: Connection) -> None:
     board.enter(given.rank, phases.END)
 
 
-def fail(pipe: Connection, kind: str, text: str) -> None:
+def fail(pipe: Voice, kind: str, text: str) -> None:
     """Tells the engine why this rank ends, and ends it."""
     with suppress(OSError):  # the engine is gone too
         say(pipe, FAILED, {"kind": kind, "text": text})
     raise SystemExit(1)
 
 
-def serve(given: Assignment, board: Board, pipe: Connection) -> None:
+def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None) -> None:
     """Joins the others, loads the stage, and runs the loop to its end."""
     config, rank = given.config, given.rank
     number, shard = rank // config.tp, Shard(rank=rank % config.tp, size=config.tp)
-    torch.set_num_threads(config.threads_per_rank)
-    device = select_device(config.device, rank, shared=config.transport == "host")
+    torch.set_num_threads(config.threads_of(given.place.local_ranks))
+    device = select_device(config.device, given.place.local_rank, shared=config.transport == "host")
     dtype = select_dtype(config.dtype, device)
 
     board.enter(rank, phases.JOIN)
     # longer than whatever the watchdog allows: it is the one that reports, and it knows more
     timeout = timedelta(seconds=60 + config.start_timeout + config.watchdog)
-    store = meet_locally(given.store_port, timeout)
+    if given.store_port is not None:
+        store: dist.Store = meet_locally(given.store_port, timeout)
+    else:
+        use_interface(given.place.interface())
+        store = given.place.meet(timeout)
     backends = {CONTROL: HOST_BACKEND, DATA: config.backend}
     groups = join(store=store, rank=rank, ranks=config.ranks, backends=backends, timeout=timeout)
     shared = None
@@ -165,6 +184,8 @@ def serve(given: Assignment, board: Board, pipe: Connection) -> None:
     recorded = config.record_logits is not None and stage.last and shard.rank == 0
     recorder = LogitsRecorder() if recorded else None
     events = None if device.is_host else device.timed_event
+    if config.record is not None:  # on another node than the engine's, unless the nodes share it
+        config.record.mkdir(parents=True, exist_ok=True)
     trace = None if config.record is None else Recorder(config.record, rank, event=events)
     pipeline = Pipeline(
         rank=rank,
@@ -182,12 +203,13 @@ def serve(given: Assignment, board: Board, pipe: Connection) -> None:
         ),
         transport=transport,
         board=board,
-        clients=PipeClients(pipe) if rank == 0 else None,
+        clients=clients,
         observe=recorder,
         recorder=trace,
         shard=shard,
         group=shared,
     )
+    board.enter(rank, phases.READY)  # first: to ranks of other nodes, who may hear of it late, another bound applies
     say(pipe, READY, None)
     pipeline.run(depth=config.depth, ordering=output_policy(given.ordering, config.pp))
     if trace is not None:
