@@ -28,7 +28,6 @@ from reference.kv_cache import KVCache
 from reference.llama import Stage, StageBatch
 from reference.recorder import Recorder
 from reference.requests import Arrivals, Token, decode_arrivals
-from reference.sampling import upload
 from reference.scheduler import Scheduler
 from reference.shard import WHOLE, Shard
 from reference.stage_group import StageGroup
@@ -182,7 +181,7 @@ class Pipeline:
     def _launch(self, slot: int, batch: Batch) -> None:
         """The stage's forward. It and the sends are queued on one stream, so a send needs no event of its own."""
         if self._first:
-            inputs = upload(batch.padded(), self._device.torch)
+            inputs = torch.tensor(batch.padded())
         else:
             assert self._hidden_BTH is not None
             inputs = self._hidden_BTH
