@@ -10,7 +10,6 @@ size, E half of it, G query heads that share a KV head, S positions.
 
 from __future__ import annotations
 
-
 import torch
 import triton
 import triton.language as tl

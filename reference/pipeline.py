@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from model.orderings import Ordering
 from model.grid import grid_loop
+from model.orderings import Ordering
 from model.serving import Phase, Step
 from reference.answers import answer, last_position, read, size
 from reference.batch import Batch

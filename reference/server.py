@@ -189,22 +189,6 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def bind(options: ServerOptions) -> socket.socket:
-    """A socket at the address, which does not listen yet. Raises ValueError where that is taken or is none."""
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((options.host, options.port))
-    except OSError as wrong:
-        made.close()
-        reason = wrong.strerror or str(wrong)
-        raise ValueError(
-            f"cannot listen on {options.host} port {options.port} ({reason}); give another --host or --port"
-        ) from None
-    return made
-
-
 def _template(engine: Engine) -> ChatTemplate | ValueError:
     try:
         return load_chat_template(engine.source)

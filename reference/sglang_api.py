@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import Field
 
 from reference.clients import Clients
-from reference.engine import Engine
 from reference.fields import Body, Count, One, Probability, Seed, Stop, Temperature, TokenId, Tokens, Top, Zero
 from reference.fields import stops as stop_texts
 from reference.http_errors import DOCUMENTED
@@ -19,6 +18,9 @@ from reference.openai_words import LEAST
 from reference.outputs import Output
 from reference.params import MOST_STOPS, Params
 from reference.sse import stream
+
+if TYPE_CHECKING:
+    from reference.engine import Engine
 
 
 class SamplingParams(Body):

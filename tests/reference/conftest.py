@@ -13,7 +13,7 @@ import uvicorn
 
 from reference.config import EngineConfig
 from reference.engine import Engine
-from reference.server import bind, make_app
+from reference.server import make_app
 from reference.server_options import ServerOptions
 from tests.reference.checkpoints import save_chatty
 
@@ -57,12 +57,9 @@ def web(chatty: Path) -> Iterator[Web]:
         model=str(chatty), device="cpu", threads=1, pp=2, max_len=512, max_batch=16, max_queue=512, watchdog=60
     )
     options = ServerOptions(port=0, served_model_name="letters", max_body=200_000, max_clients=300)
-    with bind(options) as listener, Engine(config) as engine:
-        server = uvicorn.Server(
-            uvicorn.Config(
-                make_app(engine, options), log_config=None, log_level="warning", http="h11", ws="none", lifespan="off"
-            )
-        )
+    with options.bind() as listener, Engine(config) as engine:
+        app = make_app(engine, options)
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, http="h11", ws="none", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
