@@ -67,7 +67,7 @@ def make_app(engine: Engine, options: ServerOptions) -> FastAPI:
         """Prometheus metrics."""
         return Response(metrics.exposition(registry), media_type=metrics.FORMAT)
 
-    _describe_errors(app)
+    _describe(app, name)
     return app
 
 
@@ -196,9 +196,11 @@ def _template(engine: Engine) -> ChatTemplate | ValueError:
         return missing
 
 
-def _describe_errors(app: FastAPI) -> None:
-    """The framework documents status 422 for a body that is not valid; here that is 400 like the rest."""
+def _describe(app: FastAPI, name: str) -> None:
+    """Makes /openapi.json true: only one model is served, and a body that is not valid gives 400, not 422."""
     described = app.openapi()
+    for body in ("CompletionBody", "ChatBody"):
+        described["components"]["schemas"][body]["properties"]["model"]["enum"] = [name]
     for path in described["paths"].values():
         for operation in path.values():
             operation["responses"].pop("422", None)
