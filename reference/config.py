@@ -35,11 +35,17 @@ class EngineConfig:
     depth: int = 0
     """d, the async depth: how many microbatches more than stages are in flight."""
     ordering: str = "auto"
-    """Order of the output phase: auto, a policy of `python -m model names`, or a vector such as SRS. auto is
-    parity where an isend waits for its receive, and send-first elsewhere."""
+    """Order of the output phase: auto, an ordering of `python -m model names`, a vector such as SRS, or batched (both
+    halves as one group). auto is the first of send-first, parity and batched that the model finds free of deadlock,
+    and of any need of buffering."""
     semantics: str = "auto"
     """What is declared of the library that carries tensors: a name of `python -m model names`, or bounded(k).
-    auto is what is known of the device's backend, or rendezvous with blocking_isend."""
+    auto is what is known of the backend, or rendezvous with blocking_isend."""
+    backend: str = "auto"
+    """Library that carries tensors: one of torch.distributed's by name; auto is the usual one of the device."""
+    transport: Literal["auto", "device", "host"] = "auto"
+    """device: tensors go to the library where they are. host: through the host's memory, so that ranks can share an
+    accelerator. auto is device where each rank has an accelerator of its own or computes on a CPU, else host."""
     blocking_isend: bool = False
     """Let no isend of a tensor return before its receive is posted, polling meanwhile, as reported for XCCL."""
     preflight: bool = True
@@ -50,9 +56,15 @@ class EngineConfig:
     """The same while ranks start and load their weights."""
     device: str = "auto"
     """Where the stages compute: an accelerator by the name that torch has for it, or cpu; auto takes an accelerator
-    where there is one for every rank."""
+    where there is one."""
+    ipex: Literal["auto", "on", "off"] = "auto"
+    """Whether stages on a CPU or an xpu go through intel-extension-for-pytorch; auto: where it is installed and made
+    for this torch."""
     dtype: str = "auto"
     """Of weights, hidden states and cache: float32, bfloat16 or float16; auto takes the device's."""
+    decode: Literal["auto", "recorded", "plain"] = "auto"
+    """How decode steps run: recorded once and replayed, by kernels of their own, or as any other forward; auto
+    records where the device can and the kernels take the model's shape."""
     threads: int | None = None
     """Threads of each rank on a CPU; by default the cores divided by the ranks."""
     max_len: int = 1024
@@ -69,6 +81,10 @@ class EngineConfig:
     """Requests that may wait; more are refused."""
     record_logits: Path | None = None
     """For debugging: the last rank writes the logits of every batch to this file (see `reference.pipeline`)."""
+
+    record: Path | None = None
+    """Record what every rank does, and write it to this folder as one trace (see `python -m model conform` and
+    `python -m model timeline`); an older one there is replaced."""
 
     def __post_init__(self) -> None:
         least = {
@@ -90,6 +106,8 @@ class EngineConfig:
             raise ValueError(f"depth is {self.depth}; give {MOST_DEPTH} or less")
         if self.fill not in ("spread", "pack"):
             raise ValueError(f"fill is {self.fill!r}; choose spread or pack")
+        if self.decode not in ("auto", "recorded", "plain"):
+            raise ValueError(f"decode is {self.decode!r}; choose auto, recorded or plain")
         for name in ("watchdog", "start_timeout"):
             if not 4 * HEARTBEAT <= getattr(self, name) <= DAY:
                 raise ValueError(f"{name} is {getattr(self, name)}; give {4 * HEARTBEAT:g} to {DAY:.0f} seconds")
@@ -109,10 +127,9 @@ class EngineConfig:
         """Rows of the KV cache."""
         return self.rows if self.rows is not None else self.slots * self.max_batch
 
-    @property
-    def threads_per_rank(self) -> int:
-        """Threads of one rank on a CPU."""
+    def threads_of(self, neighbours: int) -> int:
+        """Threads of one rank on a CPU, where the host has so many."""
         if self.threads is not None:
             return self.threads
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, cores // self.ranks)
+        return max(1, cores // neighbours)

@@ -108,6 +108,12 @@ def rotate(x_BTXD: Tensor, cos_BT1E: Tensor, sin_BT1E: Tensor) -> Tensor:
     return torch.cat((a_BTXE * cos_BT1E - b_BTXE * sin_BT1E, b_BTXE * cos_BT1E + a_BTXE * sin_BT1E), dim=-1)
 
 
+def gate(both_BTF: Tensor) -> Tensor:
+    """The activation of the feed-forward: silu of the first half of the last dimension, times the second."""
+    gate_BTF, up_BTF = both_BTF.chunk(2, dim=-1)
+    return F.silu(gate_BTF, inplace=True).mul_(up_BTF)
+
+
 def empty(*shape: int, dtype: torch.dtype, device: torch.device) -> nn.Parameter:
     """A weight that a checkpoint fills."""
     return nn.Parameter(torch.empty(shape, dtype=dtype, device=device), requires_grad=False)
@@ -124,6 +130,7 @@ class Layer(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.shard, self.group = config, shard, group
+        self.rotate, self.gate = rotate, gate  # a device may have better ones (`reference.decode`)
         q, kv = config.heads * config.head_dim, config.kv_heads * config.head_dim
         self.qkv = empty(q + 2 * kv, config.hidden, dtype=dtype, device=device)
         self.out = empty(config.hidden, q, dtype=dtype, device=device)
@@ -162,7 +169,7 @@ class Layer(nn.Module):
         c = self.config
         normed_BTH = F.rms_norm(x_BTH, (c.hidden,), self.attention_norm, c.rms_eps)
         qkv_BTXD = F.linear(normed_BTH, self.qkv).unflatten(-1, (-1, c.head_dim))
-        qk_BTXD = rotate(qkv_BTXD[:, :, : c.heads + c.kv_heads], cos_BT1E, sin_BT1E)
+        qk_BTXD = self.rotate(qkv_BTXD[:, :, : c.heads + c.kv_heads], cos_BT1E, sin_BT1E)
         q_BTND, k_BTKD = qk_BTXD.split((c.heads, c.kv_heads), dim=2)
         cache.write(layer, place.index, k_BTKD, qkv_BTXD[:, :, c.heads + c.kv_heads :])
         k_BKSD, v_BKSD = cache.read(layer, place.rows, place.span)
@@ -177,8 +184,8 @@ class Layer(nn.Module):
         # In place from here on, but never in x_BTH, which belongs to the caller.
         x_BTH = self.group.all_reduce(F.linear(attended_BNTD.transpose(1, 2).flatten(2), self.out)).add_(x_BTH)
         normed_BTH = F.rms_norm(x_BTH, (c.hidden,), self.mlp_norm, c.rms_eps)
-        gate_BTF, up_BTF = F.linear(normed_BTH, self.gate_up).chunk(2, dim=-1)
-        return self.group.all_reduce(F.linear(F.silu(gate_BTF, inplace=True).mul_(up_BTF), self.down)).add_(x_BTH)
+        gated_BTF = self.gate(F.linear(normed_BTH, self.gate_up))
+        return self.group.all_reduce(F.linear(gated_BTF, self.down)).add_(x_BTH)
 
 
 class Stage(nn.Module):
@@ -242,10 +249,11 @@ class Stage(nn.Module):
     def forward(self, inputs: Tensor, batch: StageBatch, cache: KVCache, every_position: bool = False) -> Tensor:
         """Runs the stage on the new tokens of `batch`, and adds them to `cache`.
 
-        inputs: token ids [B, T] int64 on the first stage, hidden states [B, T, H] on the others.
+        inputs: token ids [B, T] int64, also of the host, on the first stage, hidden states [B, T, H] on the others.
         Returns hidden states [B, T, H]; on the last stage logits in float32, [B, V] at each sequence's last
         new token or, with `every_position`, [B, T, V]. What stands at padding is meaningless.
         """
+        inputs = inputs.to(self.frequencies_E.device, non_blocking=True)
         x_BTH = F.embedding(inputs, self.embedding) if self.first else inputs
         placement = place(batch, x_BTH.shape[1], cache, x_BTH)
         angles_BT1E = (placement.positions_BT[..., None] * self.frequencies_E)[:, :, None]

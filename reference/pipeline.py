@@ -13,21 +13,25 @@ import torch
 from torch import Tensor
 
 from model.grid import grid_loop
+from model.ops import Batch as Group
+from model.ops import Isend
 from model.orderings import Ordering
 from model.serving import Phase, Step
 from reference.answers import answer, last_position, read, size
 from reference.batch import Batch
 from reference.board import Board
 from reference.config import HEARTBEAT
-from reference.device import Device
+from reference.decode import RecordedStage
+from reference.device import Device, HostEvent
+from reference.host_staged import HostStaged
 from reference.kv_cache import KVCache
 from reference.llama import Stage, StageBatch
+from reference.recorder import Recorder
 from reference.requests import Arrivals, Token, decode_arrivals
-from reference.sampling import upload
 from reference.scheduler import Scheduler
 from reference.shard import WHOLE, Shard
 from reference.stage_group import StageGroup
-from reference.transport import Transport
+from reference.transport import Transport, sent
 
 Observer = Callable[[Batch, Tensor], None]
 """Is shown every batch and its logits [B, V] on the last rank."""
@@ -56,22 +60,23 @@ class Pipeline:
         ranks: int,
         device: Device,
         dtype: torch.dtype,
-        stage: Stage,
+        stage: Stage | RecordedStage,
         cache: KVCache,
         scheduler: Scheduler,
-        transport: Transport,
+        transport: Transport | HostStaged,
         board: Board,
         clients: Clients | None = None,
         observe: Observer | None = None,
         shard: Shard = WHOLE,
         group: StageGroup | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         assert (clients is not None) == (rank == 0), "clients talk to rank 0"
         self._rank, self._stages, self._tp, self._group = rank, ranks // shard.size, shard.size, group
         self._first, self._last = stage.first, stage.last
         self._device, self._dtype, self._stage, self._cache = device, dtype, stage, cache
         self._scheduler, self._transport, self._board = scheduler, transport, board
-        self._clients, self._observe = clients, observe
+        self._clients, self._observe, self._recorder = clients, observe, recorder
         self._copies = device.stream()
 
         self._iteration = -1
@@ -100,7 +105,11 @@ class Pipeline:
             self._board.enter(
                 self._rank, step.phase, step.op, waits_for=peer, slot=step.slot, iteration=self._iteration
             )
+            if self._recorder is not None:
+                self._recorder.begin(step, self._iteration)
             answer = self._do(step)
+            if self._recorder is not None:
+                self._recorder.end(answer)
 
     def _do(self, step: Step) -> bool | None:
         slot = step.slot
@@ -137,10 +146,11 @@ class Pipeline:
                 assert self._hidden_BTH is not None
                 self._message(step, self._hidden_BTH if self._tp == 1 else self._shared.cut(self._hidden_BTH))
             case Phase.SEND_OUTPUT:
-                self._message(step, self._answers_N.pop(slot) if self._last else self._held_N)
-                self._held_N = None
+                self._message(step, self._outgoing(slot))
             case Phase.RECV_OUTPUT:
-                self._arrive(self._message(step, self._empty(size(self._batches[slot]), dtype=torch.int64)))
+                self._arrive(self._message(step, self._incoming(slot)))
+            case Phase.EXCHANGE_OUTPUT:
+                self._exchange(step)
             case Phase.KEEP_OUTPUT:
                 self._arrive(self._answers_N.pop(slot))
             case Phase.FINISH:
@@ -152,6 +162,8 @@ class Pipeline:
     def _message(self, step: Step, *payloads: Any) -> Any:
         """Performs the step's operation; what a receive brought."""
         assert step.op is not None and None not in payloads, f"{step} without its payload"
+        if self._recorder is not None:
+            self._recorder.sends(sent(step.op, payloads))
         return self._transport.perform(step.op, *payloads)
 
     @property
@@ -169,7 +181,7 @@ class Pipeline:
     def _launch(self, slot: int, batch: Batch) -> None:
         """The stage's forward. It and the sends are queued on one stream, so a send needs no event of its own."""
         if self._first:
-            inputs = upload(batch.padded(), self._device.torch)
+            inputs = torch.tensor(batch.padded())
         else:
             assert self._hidden_BTH is not None
             inputs = self._hidden_BTH
@@ -182,8 +194,32 @@ class Pipeline:
         else:
             self._hidden_BTH = out
 
+    def _outgoing(self, slot: int) -> Tensor:
+        """The output to send: the last rank's own, or the one that is passed on."""
+        answer_N, self._held_N = (self._answers_N.pop(slot), None) if self._last else (self._held_N, None)
+        assert answer_N is not None
+        return answer_N
+
+    def _incoming(self, slot: int) -> Tensor:
+        """Room for the output of a slot's batch. Where the host reads it, if the transport can put it there."""
+        where = self._transport.lands or self._device.torch
+        return torch.empty(size(self._batches[slot]), dtype=torch.int64, device=where)
+
+    def _exchange(self, step: Step) -> None:
+        """Both halves of the output phase, or one, as a group."""
+        assert isinstance(step.op, Group)
+        arriving = None if step.into is None else self._incoming(step.into)
+        self._message(
+            step, *(self._outgoing(step.slot) if isinstance(part, Isend) else arriving for part in step.op.ops)
+        )
+        if arriving is not None:
+            self._arrive(arriving)
+
     def _arrive(self, answer_N: Tensor) -> None:
         """Starts to copy an answer to the host, beside whatever the device computes next."""
+        if answer_N.is_cpu:
+            self._arrived = answer_N, answer_N, HostEvent()
+            return
         self._copies.wait_stream(self._device.current_stream())
         with self._device.on_stream(self._copies):
             self._arrived = answer_N, answer_N.to("cpu", non_blocking=True), self._copies.record_event()

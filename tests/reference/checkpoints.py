@@ -73,8 +73,9 @@ def oracle_of(source: Source) -> Any:
         max_position_embeddings=shape.max_position,
     )
     model = LlamaForCausalLM(config).eval()
-    views = load_stage(source, shape, range(shape.layers), True, True, torch.float32, CPU).checkpoint_views()
-    missing, unexpected = model.load_state_dict(views, strict=False)
+    stage = load_stage(source, shape, range(shape.layers), True, True, torch.float32, CPU)
+    weights = {name: piece.memory for name, piece in stage.checkpoint_pieces().items()}
+    missing, unexpected = model.load_state_dict(weights, strict=False)
     assert not unexpected and set(missing) <= ({"lm_head.weight"} if shape.tied else set())
     return model
 
