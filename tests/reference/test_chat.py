@@ -14,7 +14,7 @@ import pytest
 from reference.chat_template import ChatTemplate
 from reference.cli.chat import Conversation
 from reference.params import Params
-from tests.reference.checkpoints import TURNS
+from tests.reference.checkpoints import TURNS, save_letters
 from tests.reference.conftest import Web
 
 pytestmark = pytest.mark.xdist_group("web")
@@ -83,13 +83,15 @@ def test_an_interrupt_ends_the_answer_and_keeps_what_was_said(web: Web, capsys: 
     list(outputs)
 
 
-def test_the_command_from_its_first_line_to_an_interrupt(chatty: Path) -> None:
-    """One Ctrl-C ends an endless answer, a second one the program; no process is left."""
+@pytest.mark.parametrize("end", ["interrupt", "end of input"])
+def test_the_command_from_its_first_line_to_its_end(tmp_path: Path, end: str) -> None:
+    """One Ctrl-C ends an endless answer; a second one, or the end of the input, the program. No process is left."""
+    save_letters(tmp_path, max_position_embeddings=10000, eos_token_id=None)
+    (tmp_path / "chat_template.jinja").write_text(TURNS)
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "reference", "chat", "--model", str(chatty), "--device", "cpu", "--pp", "2"),
+            *(sys.executable, "-m", "reference", "chat", "--model", str(tmp_path), "--device", "cpu", "--pp", "2"),
             *("--threads", "1", "--max-len", "10000", "--max-batch", "1", "--max-new-tokens", "9000"),
-            *("--temperature", "5"),
         ],
         cwd=ROOT,
         stdin=subprocess.PIPE,
@@ -99,27 +101,32 @@ def test_the_command_from_its_first_line_to_an_interrupt(chatty: Path) -> None:
         bufsize=1,
         start_new_session=True,
     )
+
+    def wait_for_prompt() -> str:
+        assert process.stderr is not None
+        said = ""
+        while not said.endswith("> "):
+            one = process.stderr.read(1)
+            assert one, said
+            said += one
+        return said
+
     with process:
         try:
             assert process.stdin and process.stdout
-            process.stdin.write("\nHi!\n")
-            process.stdin.flush()
-            assert process.stdout.read(1)
+            assert "Ctrl-C ends an answer" in wait_for_prompt()
             family = psutil.Process(process.pid).children(recursive=True)
+            process.stdin.write("\nHi!\n")
+            assert wait_for_prompt() == "> "  # an empty line is no message
+            assert process.stdout.read(1)
             os.killpg(process.pid, signal.SIGINT)
-            process.stdin.write("/clear\nAgain!\n")
-            process.stdin.flush()
-            rest = process.stdout.readline()
-            assert rest.endswith("\n")  # the first answer has ended
-            assert process.stdout.read(1)  # the second one has begun
-            os.killpg(process.pid, signal.SIGINT)
-            process.stdout.readline()
-            os.killpg(process.pid, signal.SIGINT)
-            _, err = process.communicate(timeout=60)
+            assert wait_for_prompt() == "> "
+            if end == "interrupt":
+                os.killpg(process.pid, signal.SIGINT)
+            out, err = process.communicate(timeout=60)  # closes the input
         finally:
             process.kill()
-    assert process.returncode == 130
-    assert "Ctrl-C ends an answer" in err and err.endswith("interrupted\n")
-    assert "Traceback" not in err
+    assert (process.returncode, err) == ((130, "interrupted\n") if end == "interrupt" else (0, ""))
+    assert out.endswith("\n") and len(out) < 9000
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
