@@ -50,7 +50,8 @@ def test_a_fetched_model_is_found_by_name_and_loads(cache: Path, name: str) -> N
 def test_what_is_not_there_says_how_to_get_it_in_one_line(cache: Path, spoil: str) -> None:
     folder = next(cache.iterdir())
     shutil.rmtree(folder if spoil == "all" else folder / spoil)
-    with pytest.raises(ValueError, match=rf"{NAME} is no folder here, nor a fetched model in {cache}; .*`hf download {NAME}`") as refused:
+    message = rf"{NAME} is no folder here, nor a fetched model in {cache}; .*`hf download {NAME}`"
+    with pytest.raises(ValueError, match=message) as refused:
         resolve_source("llama-3.1-8b")
     assert "\n" not in str(refused.value) and "--load random" in str(refused.value)
 
