@@ -108,10 +108,12 @@ def unroll_grid(
 
 def _in_column(step: Step, column: int, tp: int) -> Step:
     """The step of a loop of its own as one of its column's: peers by their global ranks."""
+
     match step.op:
-        case Batch(ops=parts):
-            return replace(step, op=Batch(ops=tuple(replace(part, peer=part.peer * tp + column) for part in parts)))
-        case Isend() | Recv():
-            return replace(step, op=replace(step.op, peer=step.op.peer * tp + column))
+        case Batch() as batch:
+            ops = tuple(replace(part, peer=part.peer * tp + column) for part in batch.ops)
+            return replace(step, op=replace(batch, ops=ops))
+        case Isend() | Recv() as op:
+            return replace(step, op=replace(op, peer=op.peer * tp + column))
         case _:
             return step

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from typing import Any
 
-from model.ops import Isend, Operation, Recv, Wait
+from model.ops import Batch, Isend, Operation, Recv, Wait
 from model.serving import Phase
 
 START = "start"
@@ -28,7 +28,7 @@ PREPARING = frozenset({START, LOAD, JOIN})
 
 _INDEX = {name: index for index, name in enumerate(PHASES)}
 COLLECTIVES = ("all-reduce", "all-gather", "broadcast")
-_KINDS: tuple[str, ...] = ("", Isend.kind, Recv.kind, Wait.kind, *COLLECTIVES)
+_KINDS: tuple[str, ...] = ("", Isend.kind, Recv.kind, Wait.kind, Batch.kind, *COLLECTIVES)
 _NOBODY = -1
 
 
@@ -110,6 +110,8 @@ class Board:
             row.kind, row.peer, row.tag = 3, _NOBODY if waits_for is None else waits_for, int(op.requests[0])
         elif isinstance(op, Isend | Recv):
             row.kind, row.peer, row.tag = 1 if isinstance(op, Isend) else 2, op.peer, op.tag
+        elif isinstance(op, Batch):
+            row.kind, row.peer, row.tag = 4, op.ops[0].peer, op.ops[0].tag
         row.since = clock()
         row.progress += 1
 

@@ -23,15 +23,16 @@ from model import Result
 from model.grid import BESIDE, SHARED_DATA
 from model.serving import CONTROL, DATA
 from model.trace import LoopOf, Trace
-from reference import recording, worker
+from reference import intel, recording, worker
 from reference.config import EngineConfig
 from reference.desk import Desk, Sink, Stream, Ticket
-from reference.device import HOST, HOST_BACKEND, Device, select_device, select_dtype
+from reference.device import HOST_BACKEND, select_dtype
 from reference.llama import partition_layers
 from reference.outputs import Output, State, TextOut
 from reference.params import Params, QueueFull, each
 from reference.preflight import BLOCKING_ISEND, choose, preflight
 from reference.requests import Arrivals, Request, check_request, decode_tokens
+from reference.route import choose_route
 from reference.shard import check_tp
 from reference.supervisor import start
 from reference.tokenizer import TextTokenizer, load_tokenizer
@@ -61,18 +62,32 @@ class Engine:
         self.layers = partition_layers(self.shape.layers, config.pp)
         check_tp(self.shape, config.tp)
         neighbours = config.ranks if self.job is None else self.job.local_ranks
-        self.device = _last_device(config, neighbours)
-        select_dtype(config.dtype, self.device)
+        self.route = choose_route(
+            device=config.device, transport=config.transport, backend=config.backend, ranks=neighbours
+        )
+        self.device = self.route.device
+        dtype = select_dtype(config.dtype, self.device)
+        self.ipex = intel.decide(config.ipex, self.device, dtype)
         self.config = replace(
             config,
             device=self.device.kind,
+            transport=self.route.way,
+            backend=self.route.backend,
+            ipex="on" if self.ipex else "off",
             max_len=min(config.max_len, self.shape.max_position),
             threads=config.threads_of(neighbours),
         )
         self.semantics = config.semantics
         if self.semantics == "auto":
-            self.semantics = BLOCKING_ISEND if config.blocking_isend else self.device.backend
-        self.ordering = choose(config.ordering, ranks=config.pp, data=self.semantics)
+            self.semantics = BLOCKING_ISEND if config.blocking_isend else self.route.semantics
+        self.ordering = choose(
+            config.ordering,
+            ranks=config.pp,
+            depth=config.depth,
+            control=HOST_BACKEND,
+            data=self.semantics,
+            tp=config.tp,
+        )
         self.prediction: Result | None = None
         if config.preflight:
             self.prediction = preflight(
@@ -243,7 +258,7 @@ class Engine:
             ranks=self.config.ranks,
             loop=LoopOf(depth=self.config.depth, ordering=self.ordering.name, tp=self.config.tp),
             semantics=declared | {beside: declared[comm] for beside, comm in BESIDE.items()},
-            queued=frozenset() if self.device.is_host else frozenset({DATA, SHARED_DATA}),
+            queued=frozenset() if self.route.backend == HOST_BACKEND else frozenset({DATA, SHARED_DATA}),
             clocks=("",) * self.config.ranks,
             records=(),
             complete=False,
@@ -271,13 +286,3 @@ class Engine:
         except BaseException:  # a second Ctrl-C
             self._ranks.quit()
             raise
-
-
-def _last_device(config: EngineConfig, neighbours: int) -> Device:
-    """The device of this host's last rank, so that each has one; auto takes the host where they are too few."""
-    try:
-        return select_device(config.device, neighbours - 1)
-    except ValueError:
-        if config.device != "auto":
-            raise
-        return select_device(HOST)

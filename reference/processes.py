@@ -18,7 +18,7 @@ from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
-from reference import torchrun
+from reference import intel, torchrun
 
 PRELOAD = "reference.worker"
 _PR_SET_PDEATHSIG = 1
@@ -29,7 +29,7 @@ def context() -> ForkServerContext | SpawnContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload([PRELOAD])
+    found.set_forkserver_preload([PRELOAD, *intel.preload()])
     return found
 
 

@@ -98,6 +98,11 @@ class Transport:
             case _:
                 return op.peer
 
+    @property
+    def lands(self) -> torch.device | None:
+        """Where to receive what the host needs anyhow; None for the device, whose library takes only its tensors."""
+        return None
+
     def close(self) -> None:
         """Ends the helper thread; requests still open are dropped."""
         self._open.clear()

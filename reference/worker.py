@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
+import select
+import sys
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,14 +20,16 @@ import torch.distributed as dist
 from torch import Tensor
 
 from model.grid import SHARED_CONTROL, SHARED_DATA
-from model.orderings import ordering
+from model.orderings import output_policy
 from model.serving import CONTROL, DATA
 from reference import board as phases
+from reference import packed
 from reference.batch import Batch
 from reference.board import Board
 from reference.config import EngineConfig
 from reference.decode import runner
 from reference.device import HOST_BACKEND, select_device, select_dtype
+from reference.host_staged import HostStaged
 from reference.kv_cache import KVCache
 from reference.llama import partition_layers
 from reference.pipeline import Clients, Pipeline
@@ -62,11 +68,13 @@ class PipeClients:
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
+        self._poll = select.poll()  # the pipe's own way to ask costs ten times as much, in every iteration
+        self._poll.register(pipe.fileno(), select.POLLIN)
 
     def poll(self, wait: float) -> Arrivals:
         """What arrived since the last call. Raises EOFError once the engine is gone."""
         arrivals = Arrivals()
-        while self._pipe.poll(wait):
+        while self._poll.poll(1000 * wait):
             arrivals += decode_arrivals(self._pipe.recv_bytes())
             wait = 0.0
         return arrivals
@@ -112,6 +120,7 @@ def hear(pipe: Connection) -> tuple[str, Any]:
 def main(given: Assignment, board: Board, pipe: Connection) -> None:
     """The process of a rank that the engine started."""
     end_with_parent()
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the user reads is for the engine alone: gloo talks, too
     run(given, board, pipe, PipeClients(pipe) if given.rank == 0 else None)
 
 
@@ -140,7 +149,7 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
     config, rank = given.config, given.rank
     number, shard = rank // config.tp, Shard(rank=rank % config.tp, size=config.tp)
     torch.set_num_threads(config.threads_of(given.place.local_ranks))
-    device = select_device(config.device, given.place.local_rank)
+    device = select_device(config.device, given.place.local_rank, shared=config.transport == "host")
     dtype = select_dtype(config.dtype, device)
 
     board.enter(rank, phases.JOIN)
@@ -151,11 +160,11 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
     else:
         use_interface(given.place.interface())
         store = given.place.meet(timeout)
-    backends = {CONTROL: HOST_BACKEND, DATA: device.backend}
+    backends = {CONTROL: HOST_BACKEND, DATA: config.backend}
     groups = join(store=store, rank=rank, ranks=config.ranks, backends=backends, timeout=timeout)
     shared = None
     if shard.size > 1:
-        backends = {SHARED_CONTROL: HOST_BACKEND, SHARED_DATA: device.backend}
+        backends = {SHARED_CONTROL: HOST_BACKEND, SHARED_DATA: config.backend}
         beside = join_stage(rank=rank, stages=config.pp, tp=config.tp, backends=backends, timeout=timeout)
         via_host = backends[SHARED_DATA] == HOST_BACKEND and not device.is_host
         shared = StageGroup(rank=rank, shard=shard, groups=beside, board=board, via_host=via_host)
@@ -165,13 +174,17 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
     layers = partition_layers(shape.layers, config.pp)[number]
     ends = number == 0, number == config.pp - 1
     stage = load_stage(given.source, shape, layers, *ends, dtype, device.torch, shard, shared or ALONE)
+    if config.ipex == "on":
+        packed.optimize(stage, dtype)
     try:
         cache = KVCache(shard.of(shape), len(layers), config.cache_rows, config.max_len, dtype, device.torch)
     except RuntimeError as error:  # out of memory, under several names
         size = f"a cache of {config.cache_rows} requests of {config.max_len} tokens"
         raise ValueError(f"{size} does not fit ({error}); lower rows, max_batch, depth or max_len") from None
 
-    transport = Transport(groups, blocking=frozenset({DATA}) if config.blocking_isend else frozenset())
+    blocking = frozenset({DATA}) if config.blocking_isend else frozenset()
+    staged = config.transport == "host"
+    transport = HostStaged(groups, device, staged={DATA}, blocking=blocking) if staged else Transport(groups, blocking)
     recorded = config.record_logits is not None and stage.last and shard.rank == 0
     recorder = LogitsRecorder() if recorded else None
     events = None if device.is_host else device.timed_event
@@ -202,7 +215,9 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
     )
     board.enter(rank, phases.READY)  # first: to ranks of other nodes, who may hear of it late, another bound applies
     say(pipe, READY, None)
-    pipeline.run(depth=config.depth, ordering=ordering(given.ordering, config.pp))
+    gc.collect()
+    gc.freeze()  # what there is now stays: no collection needs to look at it in the middle of a step
+    pipeline.run(depth=config.depth, ordering=output_policy(given.ordering, config.pp))
     if trace is not None:
         trace.close()
     if recorder is not None:
