@@ -22,8 +22,8 @@ class EngineConfig:
     """One pipeline: its model, its ranks, and what to do when it hangs. Raises ValueError on values out of range."""
 
     model: str = "smollm2"
-    """smollm2 (pretrained, from a Python package), a folder with a Hugging Face Llama checkpoint, a .gguf file; with
-    --load random also the name of a shape."""
+    """smollm2 (pretrained, from a Python package), a folder with a Hugging Face Llama checkpoint, a .gguf file, a
+    repository in Hugging Face's cache, such as llama-3.1-8b; with --load random also the name of a shape."""
     load: Literal["checkpoint", "random"] = "checkpoint"
     """Weights from the checkpoint, or random numbers in its shape."""
     seed: int = 0
