@@ -70,16 +70,20 @@ class Ranks:
         self._failures: dict[int, dict[str, str]] = {}
         self._wake, self._waker = context.Pipe(duplex=False)
         self._processes = []
-        with processes.interrupts_held():
-            for given in assignments:
-                ours, theirs = context.Pipe()
-                process = context.Process(
-                    target=worker.main, args=(given, self._board, theirs), name=f"rank {given.rank}", daemon=True
-                )
-                self._pipes[given.rank] = ours
-                self._processes.append(process)
-                process.start()
-                theirs.close()
+        try:
+            with processes.interrupts_held():
+                for given in assignments:
+                    ours, theirs = context.Pipe()
+                    process = context.Process(
+                        target=worker.main, args=(given, self._board, theirs), name=f"rank {given.rank}", daemon=True
+                    )
+                    self._pipes[given.rank] = ours
+                    process.start()
+                    self._processes.append(process)
+                    theirs.close()
+        except BaseException:  # an interrupt, or the system has no room for one more
+            processes.end(self._processes)
+            raise
         self._front = self._pipes[0]
 
     @property
