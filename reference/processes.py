@@ -18,7 +18,7 @@ from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
-from reference import interrupts
+from reference import intel, interrupts, torchrun
 
 PRELOAD = "reference.preload"
 STARTER = "RINGPROOF_STARTED_BY"
@@ -33,7 +33,7 @@ def context() -> ForkServerContext | SpawnContext:
         return multiprocessing.get_context("spawn")
     os.environ[STARTER] = str(os.getpid())
     found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload([PRELOAD])
+    found.set_forkserver_preload([PRELOAD, *intel.preload()])
     return found
 
 
@@ -41,7 +41,8 @@ def context() -> ForkServerContext | SpawnContext:
 def warming_up() -> Iterator[None]:
     """Starts the fork server, which imports torch. Inside, the caller imports it too (see `interrupts.at_once`)."""
     with interrupts.at_once():
-        if context().get_start_method() == "forkserver":
+        # a process of a job that has not the engine starts no others
+        if context().get_start_method() == "forkserver" and not torchrun.follows():
             with interrupts_held():
                 forkserver.ensure_running()
         yield
@@ -61,10 +62,16 @@ def interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def end_with_launcher() -> None:
+    """Called by a process of a job: it ends when the launcher that started it does. On Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def end_with_parent() -> None:
     """Called by a rank: it ends when the engine's process does, however that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_with_parent(signal.SIGKILL)  # the process that forked this one ends with the engine
+    end_with_launcher()  # the process that forked this one ends with the engine
     parent = multiprocessing.parent_process()
     assert parent is not None, "called by the engine's own process"
 

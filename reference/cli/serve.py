@@ -33,17 +33,18 @@ class Serve(EngineConfig):
     def run(self) -> int:
         config = engine_config(self)
         self.server.check()
-        with processes.warming_up():
-            try:
-                from reference.server import bind, serve
-            except ModuleNotFoundError as missing:
-                raise ValueError(f"{missing}; install the server's packages: pip install -e '.[serve]'") from None
-            from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
-
         signal.signal(signal.SIGTERM, _end)
-        with bind(self.server) as listener, Engine(config) as engine:
-            say(started(engine))
-            ended_by = serve(engine, self.server, listener, say)
+        with self.server.bind() as listener:
+            with processes.warming_up():
+                try:
+                    from reference.server import serve
+                except ModuleNotFoundError as missing:
+                    raise ValueError(f"{missing}; install the server's packages: pip install -e '.[serve]'") from None
+                from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
+
+            with Engine(config) as engine:
+                say(started(engine))
+                ended_by = serve(engine, self.server, listener, say)
         if ended_by == signal.SIGINT:
             raise KeyboardInterrupt
         return 0
