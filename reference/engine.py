@@ -117,6 +117,10 @@ class Engine:
         """The checkpoint's tokenizer; ValueError where it has none."""
         return load_tokenizer(self.source)
 
+    def encode(self, text: str, *, bare: bool = False) -> list[int]:
+        """The tokens of a text (see `TextTokenizer.encode`). Raises ValueError where it is far too long."""
+        return self.tokenizer.encode(text, bare=bare, most=self.config.max_len)
+
     @property
     def failure(self) -> Exception | None:
         """What broke the pipeline, if anything did."""
@@ -207,7 +211,7 @@ class Engine:
 
     def _request(self, prompt: str | Sequence[int], params: Params) -> Request:
         try:
-            tokens = tuple(self.tokenizer.encode(prompt) if isinstance(prompt, str) else map(index, prompt))
+            tokens = tuple(self.encode(prompt) if isinstance(prompt, str) else map(index, prompt))
         except TypeError:
             raise ValueError(f"the prompt {prompt!r:.60} is neither a text nor token ids; give one of them") from None
         return Request(
