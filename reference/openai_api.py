@@ -218,7 +218,8 @@ def router(engine: Engine, clients: Clients, name: str, template: ChatTemplate |
     def rendered(messages: list[ChatMessage]) -> list[int]:
         if isinstance(template, ValueError):
             raise template
-        return engine.encode(template.render([item.plain() for item in messages]), bare=True)
+        text = template.render([item.plain() for item in messages])
+        return engine.tokenizer.encode(text, bare=True, most=engine.config.max_len)
 
     @routes.post("/v1/chat/completions", responses=responses)
     async def chat(body: ChatBody, request: Request) -> Any:
