@@ -17,6 +17,7 @@ from experiments import (
     results,
     schedules,
     serving,
+    simgrid,
     spin,
 )
 from experiments.paths import Places
@@ -55,6 +56,7 @@ BENCHES: Mapping[str, Experiment] = {
         name=bench_model.NAME, config=bench_model.Config, smoke=bench_model.SMOKE, run=bench_model.run
     ),
     spin.NAME: Experiment(name=spin.NAME, config=spin.Config, smoke=spin.SMOKE, run=spin.run),
+    simgrid.NAME: Experiment(name=simgrid.NAME, config=simgrid.Config, smoke=simgrid.SMOKE, run=simgrid.run),
     schedules.NAME: Experiment(name=schedules.NAME, config=schedules.Config, smoke=schedules.SMOKE, run=schedules.run),
 }
 """Run on their own: they judge this machine's speed, or need another judge or the pinned torch beside Python."""

@@ -136,7 +136,7 @@ CLAIMS = (
     Claim(
         id="C4",
         text="Parity ordering is deadlock-free for every PP size",
-        section="Model",
+        section="Proved for every number of ranks",
         outcome="confirmed",
         finding="proved for every P (`make proofs`); no ring step, serving loop or run that was tried deadlocked",
         hardware="2 CPU cores",
@@ -215,16 +215,15 @@ def table(shelf: Shelf) -> Table:
     for claim in CLAIMS:
         found = standing(claim, shelf)
         minutes = "-" if found.compute_minutes is None else f"{claim.human_minutes} + {found.compute_minutes:.1f}"
-        rows.append(
-            (claim.id, claim.text, found.outcome, claim.finding, claim.section, claim.command, minutes, claim.hardware)
-        )
+        shows = ", ".join(claim.shows) or "none yet"
+        rows.append((claim.id, claim.text, found.outcome, claim.finding, claim.section, shows, minutes, claim.hardware))
     header = (
         "",
         "claim",
         "outcome",
         "what was found",
         "in the paper",
-        "command",
+        "python -m experiments",
         "minutes, human + compute",
         "hardware",
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import bench_model, spin
+from experiments import bench_model, simgrid, spin
 from experiments.bench_model import ROWS
 from experiments.results import Shelf
 from experiments.tables import Table
@@ -26,14 +27,26 @@ def judged(shelf: Shelf) -> Table:
     found = shelf.take(spin.NAME)
     straight = [row for row in found["rows"] if row["encoding"] == "straight"]
     known = found["known"].values()
+    other = shelf.take(simgrid.NAME)
+    limit, name = other["threshold"], other["simgrid"].replace(" version", "")
+    stored = f"largest message that it stores: {limit['measured']} bytes"
     rows: list[tuple[str | int, ...]] = [
-        (found["spin"], "verdicts and numbers of states of rings", len(straight), _agree(straight)),
+        (
+            found["spin"].partition(" --")[0].replace("Spin Version", "SPIN"),
+            "verdicts and numbers of states of rings",
+            len(straight),
+            _agree(straight),
+        ),
         (
             "counts known before this model",
             "numbers of states, rings by parity, 3 rounds",
             len(known),
             sum(count["expected"] == count["model"] for count in known),
         ),
+        (f"{name}, SMPI", stored, 1, int(limit["measured"] == limit["declared"])),
+        (f"{name}, SMPI", "verdicts of rings around that size", len(other["verdicts"]), _agree(other["verdicts"])),
+        (f"{name}, SMPI", "verdicts of the reported hangs, as MPI", len(other["reports"]), _agree(other["reports"])),
+        (f"{name}, actors", "makespans of rings", len(other["makespans"]), _agree(other["makespans"])),
     ]
     return Table(header=("judge", "of", "cases", "agree"), rows=rows)
 
@@ -55,14 +68,15 @@ def speed(shelf: Shelf) -> Table:
 
 
 def hangs() -> Table:
-    """Every reported hang as the model explains it."""
+    """Every reported hang as the model explains it; sizes of messages are left out."""
     return Table(
-        header=("report", "library", "verdict", "what decides", "cure"),
+        header=("report", "library", "verdict", "libraries that hang", "what decides", "cure"),
         rows=[_explained(explain(report)) for report in reports()],
     )
 
 
 def _explained(found: Explanation) -> tuple[str, ...]:
-    decides = ", ".join(found.parameters) or "nothing: it hangs under every library"
-    cure = found.proposal.what if found.proposal else found.incurable
-    return found.report.name, found.report.library, found.result.verdict, decides, cure
+    decides = ", ".join(found.parameters) or "nothing: every library hangs"
+    cure = re.sub(r", nbytes=\d+", "", found.proposal.what if found.proposal else found.incurable)
+    under = f"{len(found.hangs)} of {len(found.hangs) + len(found.finishes)}"
+    return found.report.name, found.report.library, found.result.verdict, under, decides, cure

@@ -9,6 +9,7 @@ from experiments import gloo_matrix, mpich_matrix, orderspace, patterns, serving
 from experiments.agreement import agreement
 from experiments.report import MATRICES, speed_runs
 from experiments.results import Shelf
+from model import libraries
 
 SHORT: Mapping[str, str] = {
     gloo_matrix.NAME: "Gloo",
@@ -25,9 +26,9 @@ def generated_numbers(shelf: Shelf) -> dict[str, str]:
     Mismatches. MpichLimit, MpichLimitDeclared in bytes. SpaceMaxRanks. PatternsMaxRanks, PatternsTried.
     ServingCores, ServingCpu, ServingRequests, ServingTokens (of each request); for each PP ServingRateOne to
     ServingRateFour, in tokens/s. HangTrials, HangMismatches of the pipeline. Raises ValueError where a result
-    is missing.
+    is missing. Libraries: those with a name of their own.
     """
-    numbers: dict[str, str] = {}
+    numbers: dict[str, str] = {"Libraries": str(len(libraries.NAMED))}
     every = []
     for name in MATRICES:
         cells = shelf.take(name)["cells"]

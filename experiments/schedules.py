@@ -19,6 +19,8 @@ from model.verdict import check
 
 NAME = "schedules"
 
+FEW = 3
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
@@ -88,9 +90,14 @@ def table(result: Mapping[str, Any]) -> Table:
             f"{row['ranks']}x{row['microbatches']}"
         )
     rows = [
-        (schedule, style, ", ".join(sizes), hanging, said) for (schedule, style, hanging, said), sizes in lines.items()
+        (schedule, style, _sizes(sizes), hanging, said) for (schedule, style, hanging, said), sizes in lines.items()
     ]
     return Table(header=("schedule", "messages", "ranks x microbatches", "hangs under", "torch's dry run"), rows=rows)
+
+
+def _sizes(sizes: list[str]) -> str:
+    """A few sizes one by one, more as the first and the last with their number."""
+    return ", ".join(sizes) if len(sizes) <= FEW else f"{sizes[0]} to {sizes[-1]} ({len(sizes)} sizes)"
 
 
 def _hanging(verdicts: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from model.cli.check import Check
+from model.cli.conform import Conform
 from model.cli.hangs import Hangs
 from model.cli.names import Names
 from model.cli.period import PeriodOf
@@ -18,6 +19,7 @@ from model.cli.space import Space
 from model.cli.spin import Spin
 from model.cli.suite import Suite
 from model.cli.synth import Synth
+from model.cli.timeline import Timeline
 
 Command = (
     Annotated[Check, tyro.conf.subcommand("check")]
@@ -29,6 +31,8 @@ Command = (
     | Annotated[Schedules, tyro.conf.subcommand("schedules")]
     | Annotated[Hangs, tyro.conf.subcommand("hangs")]
     | Annotated[Suite, tyro.conf.subcommand("suite")]
+    | Annotated[Conform, tyro.conf.subcommand("conform")]
+    | Annotated[Timeline, tyro.conf.subcommand("timeline")]
     | Annotated[Promela, tyro.conf.subcommand("promela")]
     | Annotated[Spin, tyro.conf.subcommand("spin")]
 )

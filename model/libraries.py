@@ -79,9 +79,9 @@ NAMED: Mapping[str, Semantics] = {
         Semantics(
             name="smpi",
             isend_returns="post",
-            eager_limit=64 * KIB,
+            eager_limit=64 * KIB - 1,
             evidence="measured",
-            source="measured with SimGrid 3.32: a threshold of 64 KiB",
+            source="measured with SMPI of SimGrid 3.32: MPI_Send of 65535 bytes returns, of 65536 (64 KiB) waits",
         ),
         Semantics(
             name="nccl",

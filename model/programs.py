@@ -81,7 +81,9 @@ def load(path: str) -> Program:
     """
     file = Path(path)
     if not file.is_file():
-        raise ValueError(f"{path!r} is neither a named program ({', '.join(NAMED)}) nor a file")
+        raise ValueError(
+            f"{path!r} is neither a named program ({', '.join(NAMED)}) nor a file; name a file of one line a rank"
+        )
     try:
         return read(file.read_bytes())
     except ValueError as error:

@@ -37,21 +37,7 @@ def verdict_lines(result: Result, cure: Cure | None = None) -> Iterator[str]:
         yield "depends on buffering: where nothing is stored, the same program hangs"
     if result.circuit:
         yield ""
-        yield "who waits for whom"
-        in_circuit = {item.rank for item in result.circuit}
-        kind = "circuit" if result.circuit[0].rank in result.circuit[-1].waits_for else "chain"
-        others = [item for item in result.blocked if item.rank not in in_circuit]
-        yield _table(
-            ["rank", "is in", "waits for", ""],
-            [
-                [item.rank, f"{item.op} at {item.index}", ", ".join(map(str, item.waits_for)), mark]
-                for part, mark in ((result.circuit[:SHOWN], kind), (others[:SHOWN], ""))
-                for item in part
-            ],
-        )
-        hidden = max(0, len(result.circuit) - SHOWN) + max(0, len(others) - SHOWN)
-        if hidden:
-            yield f"and {hidden} more"
+        yield from waits_lines(result)
     if result.lost:
         yield ""
         yield from result.lost
@@ -75,6 +61,25 @@ def verdict_lines(result: Result, cure: Cure | None = None) -> Iterator[str]:
                     for event in result.trace[hidden:]
                 ],
             )
+
+
+def waits_lines(result: Result) -> Iterator[str]:
+    """Who waits for whom in a result with a circuit or chain, those of the circuit first."""
+    yield "who waits for whom"
+    in_circuit = {item.rank for item in result.circuit}
+    kind = "circuit" if result.circuit[0].rank in result.circuit[-1].waits_for else "chain"
+    others = [item for item in result.blocked if item.rank not in in_circuit]
+    yield _table(
+        ["rank", "is in", "waits for", ""],
+        [
+            [item.rank, f"{item.op} at {item.index}", ", ".join(map(str, item.waits_for)), mark]
+            for part, mark in ((result.circuit[:SHOWN], kind), (others[:SHOWN], ""))
+            for item in part
+        ],
+    )
+    hidden = max(0, len(result.circuit) - SHOWN) + max(0, len(others) - SHOWN)
+    if hidden:
+        yield f"and {hidden} more"
 
 
 def space_lines(space: Space) -> Iterator[str]:

@@ -46,6 +46,11 @@ class Phase(StrEnum):
     FINISH = "finish batch"
     SEND_PROXY = "send proxy"
     SETTLE = "wait for send"
+    # Of a grid only (`model.grid`): collectives of the ranks that share a stage.
+    SHARE_REQUESTS = "share requests"
+    TAKE_REQUESTS = "take shared requests"  # in place of the poll, and answered as it is
+    GATHER_PROXY = "gather proxy"
+    AGREE_OUTPUT = "agree on output"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +58,14 @@ class Step:
     """One thing that a rank does. `op` is its operation, if it is one that other ranks can notice or wait for.
 
     slot: of the batch concerned; of an exchange, the one that is sent. into: of an exchange, the one that is received.
+    shared: a collective that the step is, or ends in, as operations that wait for the same ranks (`model.grid`).
     """
 
     phase: Phase
     slot: int
     into: int | None = None
     op: Operation | None = None
+    shared: tuple[Operation, ...] = ()
 
 
 Loop = Generator[Step, bool | None, None]
@@ -173,12 +180,13 @@ def unroll(
     nbytes is the size of every data message, seconds the time of every forward of a stage.
     """
     return program(
-        _unroll_rank(serving_loop(rank=rank, ranks=ranks, depth=depth, ordering=ordering), present, nbytes, seconds)
+        unroll_rank(serving_loop(rank=rank, ranks=ranks, depth=depth, ordering=ordering), present, nbytes, seconds)
         for rank in range(ranks)
     )
 
 
-def _unroll_rank(loop: Loop, present: Sequence[bool], nbytes: int, seconds: float) -> list[Operation]:
+def unroll_rank(loop: Loop, present: Sequence[bool], nbytes: int = 1, seconds: float = 0.0) -> list[Operation]:
+    """The operations of one loop, driven as `unroll` says."""
     operations: list[Operation] = []
     polls = forms = 0
     answer: bool | None = None
@@ -188,7 +196,7 @@ def _unroll_rank(loop: Loop, present: Sequence[bool], nbytes: int, seconds: floa
         except StopIteration:
             return operations
         answer = None
-        if step.phase in (Phase.POLL, Phase.RECV_REQUESTS):
+        if step.phase in (Phase.POLL, Phase.RECV_REQUESTS, Phase.TAKE_REQUESTS):
             polls += 1
             answer = polls <= len(present)
         elif step.phase is Phase.FORM:
@@ -196,6 +204,7 @@ def _unroll_rank(loop: Loop, present: Sequence[bool], nbytes: int, seconds: floa
             forms += 1
         if step.op is not None:
             operations.append(_sized(step.op, nbytes, seconds))
+        operations.extend(step.shared)
 
 
 def _sized(op: Operation, nbytes: int, seconds: float) -> Operation:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -14,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from model import tool
 from model.explorer import one_schedule
 from model.lowering import lower
 from model.machine import Machine
@@ -94,7 +92,7 @@ def spun(text: str, *, limit_s: float, options: Sequence[str] = ("-O0", *FULL)) 
     All end states are looked at, not only those up to the first error. A process that is not at its end
     makes a deadlock; else a message left in a channel makes it lost.
     """
-    _need_tools()
+    tool.need(TOOLS)
     with tempfile.TemporaryDirectory(prefix="ringproof-spin-") as name:
         folder = Path(name)
         (folder / "model.pml").write_text(text)
@@ -117,14 +115,8 @@ def spun(text: str, *, limit_s: float, options: Sequence[str] = ("-O0", *FULL)) 
 
 def version() -> str:
     """What spin says of itself. Raises ValueError where spin or cc is missing."""
-    _need_tools()
+    tool.need(TOOLS)
     return subprocess.run(["spin", "-V"], capture_output=True, text=True, check=True, timeout=60).stdout.strip()
-
-
-def _need_tools() -> None:
-    for tool, package in TOOLS.items():
-        if shutil.which(tool) is None:
-            raise ValueError(f"the program {tool!r} is missing; on Debian: apt-get install {package}")
 
 
 def _pan(folder: Path, limit_s: float, options: Sequence[str]) -> tuple[bool, int, int, float]:
@@ -144,23 +136,10 @@ def _pan(folder: Path, limit_s: float, options: Sequence[str]) -> tuple[bool, in
 
 
 def _run(command: Sequence[str], folder: Path, limit_s: float) -> str:
-    """What a command says; it and what it starts are ended when the time is over or this process is interrupted."""
-    process = subprocess.Popen(
-        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, errors="replace", start_new_session=True,
-    )  # fmt: skip
-    try:
-        said, _ = process.communicate(timeout=limit_s)
-    except subprocess.TimeoutExpired:
-        raise ValueError(
-            f"{command[0]} ran for more than {limit_s:g} s; raise --limit-s, or take fewer ranks"
-        ) from None
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    if process.returncode and command[0] != "./pan":
-        raise ValueError(f"{command[0]} failed: {(said.strip().splitlines() or ['no message'])[-1]}")
+    """What a command says; ValueError where it fails, but for the verifier, whose errors are what it finds."""
+    status, said = tool.run(command, folder=folder, limit_s=limit_s)
+    if status and command[0] != "./pan":
+        raise ValueError(f"{command[0]} failed: {tool.last_line(said)}")
     return said
 
 

@@ -3,122 +3,31 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-import tyro
+from reference import interrupts
 
-from reference import processes
-from reference.config import EngineConfig
+with interrupts.at_once():
+    import tyro
 
-if TYPE_CHECKING:
-    from reference.engine import Engine, Output
+    from reference.cli.bench import Bench
+    from reference.cli.chat import Chat
+    from reference.cli.generate import Generate
+    from reference.cli.output import say
+    from reference.cli.serve import Serve
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generate(EngineConfig):
-    """Continue prompts. Standard output holds the continuation (not the prompt) as it is made; with several
-    prompts one block each, in their order, an empty line between. Everything else goes to standard error.
-
-    Exit status: 0 ok; 1 the pipeline hung, or a rank died; 2 bad usage or bad input; 130 interrupted.
-    """
-
-    prompt: tuple[str, ...] = ()
-    """Texts to continue, all at once: each a request of its own."""
-    prompt_tokens: tuple[int, ...] = ()
-    """One more prompt, as token ids. With it the output is token ids too: a model may have no tokenizer."""
-    max_new_tokens: int = 16
-    """At most so many tokens for each prompt."""
-    ignore_eos: bool = False
-    """Go on after the token that ends a text."""
-
-    def __post_init__(self) -> None:
-        """Checks nothing: `run` does, outside tyro, which would frame the one line of an error in four others."""
-
-    def run(self) -> int:
-        config = EngineConfig(**{field.name: getattr(self, field.name) for field in fields(EngineConfig)})
-        prompts: list[str | Sequence[int]] = [*self.prompt, *([self.prompt_tokens] if self.prompt_tokens else [])]
-        if not prompts:
-            raise ValueError("there is no prompt; give texts after --prompt, or token ids after --prompt-tokens")
-        processes.warm_up()
-        from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
-
-        with Engine(config) as engine:
-            say(started(engine))
-            printer = Printer(len(prompts), show=number if self.prompt_tokens else text)
-            outputs = []
-            for output in engine.generate(prompts, self.max_new_tokens, ignore_eos=self.ignore_eos):
-                printer.show(output)
-                outputs.append(output)
-        say(speed(outputs))
-        return 0
-
-
-class Printer:
-    """Prints the outputs of several prompts in the order of the prompts, each as early as that allows."""
-
-    def __init__(self, prompts: int, *, show: Callable[[Output], str]) -> None:
-        self._text = show
-        self._pending: list[list[Output]] = [[] for _ in range(prompts)]
-        self._at = 0
-
-    def show(self, output: Output) -> None:
-        """Prints all that is due now."""
-        self._pending[output.index].append(output)
-        while self._at < len(self._pending):
-            done = False
-            for item in self._pending[self._at]:
-                print(self._text(item), end="", flush=True)
-                done = item.reason is not None
-            self._pending[self._at].clear()
-            if not done:
-                return
-            self._at += 1
-            print("\n" if self._at < len(self._pending) else "", flush=True)
-
-
-def text(output: Output) -> str:
-    """What the token adds to the text."""
-    return output.text
-
-
-def number(output: Output) -> str:
-    """The token itself."""
-    return f"{output.token} "
-
-
-def started(engine: Engine) -> str:
-    """One line: what runs, where, and what the model says of it."""
-    sizes = "+".join(str(len(layers)) for layers in engine.layers)
-    verdict = "no preflight" if engine.prediction is None else f"the model says {engine.prediction.verdict}"
-    extension = ", ipex" if engine.ipex else ""
-    return (
-        f"{engine.config.model}: {sizes} layers on {engine.config.pp} ranks, {engine.route}{extension}; ordering "
-        f"{engine.ordering.name}, isend as in {engine.semantics!r}: {verdict}"
-    )
-
-
-def speed(outputs: list[Output]) -> str:
-    """One line: how fast tokens came, from the call to the last one, and after the first one."""
-    total = max(output.seconds for output in outputs)
-    first = min(output.seconds for output in outputs)
-    rate = f", then {(len(outputs) - 1) / (total - first):.1f} tokens/s" if total > first else ""
-    return f"{len(outputs)} tokens in {total:.2f} s: the first after {first:.2f} s{rate}"
-
-
-def say(line: str) -> None:
-    """Tells people something, beside the output."""
-    print(line, file=sys.stderr, flush=True)
-
-
-COMMANDS: dict[str, Callable[..., Generate]] = {"generate": Generate}
+Command = (
+    Annotated[Generate, tyro.conf.subcommand("generate")]
+    | Annotated[Chat, tyro.conf.subcommand("chat")]
+    | Annotated[Serve, tyro.conf.subcommand("serve")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
+)
 
 
 def main() -> int:
     """Runs one command and gives its exit status."""
     try:
-        command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="python -m reference", description=__doc__)
+        command = tyro.cli(Command, prog="python -m reference", description=__doc__)
         return int(command.run())
     except (ValueError, OSError) as error:
         say(f"error: {' '.join(str(error).splitlines())}")
@@ -128,8 +37,10 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         say("interrupted")
-        return 130
+        return interrupts.STATUS
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    interrupts.ignore()
+    sys.exit(status)

@@ -22,14 +22,16 @@ class EngineConfig:
     """One pipeline: its model, its ranks, and what to do when it hangs. Raises ValueError on values out of range."""
 
     model: str = "smollm2"
-    """smollm2 (pretrained, from a Python package), a folder with a Hugging Face Llama checkpoint, a .gguf file; with
-    --load random also the name of a shape."""
+    """smollm2 (pretrained, from a Python package), a folder with a Hugging Face Llama checkpoint, a .gguf file, a
+    repository in Hugging Face's cache, such as llama-3.1-8b; with --load random also the name of a shape."""
     load: Literal["checkpoint", "random"] = "checkpoint"
     """Weights from the checkpoint, or random numbers in its shape."""
     seed: int = 0
-    """Of random weights."""
+    """Of random weights, and of sampling where a request brings none of its own."""
     pp: int = 1
     """P, the number of pipeline stages; one process each."""
+    tp: int = 1
+    """Ranks that share each stage (tensor parallelism): pp times tp processes in all."""
     depth: int = 0
     """d, the async depth: how many microbatches more than stages are in flight."""
     ordering: str = "auto"
@@ -60,6 +62,9 @@ class EngineConfig:
     for this torch."""
     dtype: str = "auto"
     """Of weights, hidden states and cache: float32, bfloat16 or float16; auto takes the device's."""
+    decode: Literal["auto", "recorded", "plain"] = "auto"
+    """How decode steps run: recorded once and replayed, by kernels of their own, or as any other forward; auto
+    records where the device can and the kernels take the model's shape."""
     threads: int | None = None
     """Threads of each rank on a CPU; by default the cores divided by the ranks."""
     max_len: int = 1024
@@ -68,20 +73,49 @@ class EngineConfig:
     """Requests in one microbatch."""
     rows: int | None = None
     """Requests in the cache at once; by default enough for every microbatch."""
+    chunk: int = 2048
+    """Prompt tokens that a microbatch takes at once, padding included; longer prompts come in several chunks."""
+    fill: Literal["spread", "pack"] = "spread"
+    """How waiting requests go to microbatches: spread evenly over all, or as many into each as it holds."""
+    max_queue: int = 4096
+    """Requests that may wait; more are refused."""
     record_logits: Path | None = None
     """For debugging: the last rank writes the logits of every batch to this file (see `reference.pipeline`)."""
 
+    record: Path | None = None
+    """Record what every rank does, and write it to this folder as one trace (see `python -m model conform` and
+    `python -m model timeline`); an older one there is replaced."""
+
     def __post_init__(self) -> None:
-        least = {"pp": 1, "depth": 0, "max_len": 2, "max_batch": 1, "rows": 1, "threads": 1}
+        least = {
+            "pp": 1,
+            "tp": 1,
+            "depth": 0,
+            "max_len": 2,
+            "max_batch": 1,
+            "rows": 1,
+            "threads": 1,
+            "chunk": 1,
+            "max_queue": 1,
+        }
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and value < bound:
                 raise ValueError(f"{name} is {value}; give {bound} or more")
         if self.depth > MOST_DEPTH:
             raise ValueError(f"depth is {self.depth}; give {MOST_DEPTH} or less")
+        if self.fill not in ("spread", "pack"):
+            raise ValueError(f"fill is {self.fill!r}; choose spread or pack")
+        if self.decode not in ("auto", "recorded", "plain"):
+            raise ValueError(f"decode is {self.decode!r}; choose auto, recorded or plain")
         for name in ("watchdog", "start_timeout"):
             if not 4 * HEARTBEAT <= getattr(self, name) <= DAY:
                 raise ValueError(f"{name} is {getattr(self, name)}; give {4 * HEARTBEAT:g} to {DAY:.0f} seconds")
+
+    @property
+    def ranks(self) -> int:
+        """Processes in all; rank = stage * tp + its number in the stage."""
+        return self.pp * self.tp
 
     @property
     def slots(self) -> int:
@@ -93,10 +127,9 @@ class EngineConfig:
         """Rows of the KV cache."""
         return self.rows if self.rows is not None else self.slots * self.max_batch
 
-    @property
-    def threads_per_rank(self) -> int:
-        """Threads of one rank on a CPU."""
+    def threads_of(self, neighbours: int) -> int:
+        """Threads of one rank on a CPU, where the host has so many."""
         if self.threads is not None:
             return self.threads
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, cores // self.pp)
+        return max(1, cores // neighbours)

@@ -7,7 +7,8 @@ done when they are asked, let the same pipeline run there with any torch version
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
@@ -50,6 +51,9 @@ MODULE_API = (
     "synchronize",
 )
 """All that is used of a device module."""
+
+RECORDING_API = ("CUDAGraph", "graph")
+"""What is used besides where work can be recorded, which `torch.xpu` does not declare in every version."""
 
 DTYPES: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
@@ -142,6 +146,10 @@ class Device:
         """A new event, without timing."""
         return HostEvent() if self.is_host else self._module.Event()
 
+    def timed_event(self) -> Any:
+        """A new event that keeps its time; only of an accelerator."""
+        return self._module.Event(enable_timing=True)
+
     def stream(self) -> Any:
         """A new stream."""
         return HostStream() if self.is_host else self._module.Stream(self.torch)
@@ -153,6 +161,36 @@ class Device:
     def on_stream(self, stream: Any) -> AbstractContextManager[Any]:
         """A context whose work is queued on `stream`."""
         return nullcontext() if self.is_host else self._module.stream(stream)
+
+    @property
+    def records(self) -> bool:
+        """Whether work can be recorded once and launched as a whole."""
+        return self.kind == "cuda"
+
+    @property
+    def interprets(self) -> bool:
+        """Whether Triton's kernels run on this host, step by step, as its interpreter does for tests."""
+        return self.is_host and os.environ.get("TRITON_INTERPRET") == "1"
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Something that does `work` again, on the same memory: a graph of its kernels, or the work itself.
+
+        `work` is done once or twice by this call, the first time to compile what it needs.
+        """
+        if not self.records:
+            work()
+            return work
+        side = self.stream()
+        side.wait_stream(self.current_stream())
+        with self.on_stream(side):
+            work()
+        self.current_stream().wait_stream(side)
+        graph = self._module.CUDAGraph()
+        # Other threads may use the device meanwhile, such as the one that watches a communication library.
+        with self._module.graph(graph, capture_error_mode="thread_local"):
+            work()
+        replay: Callable[[], None] = graph.replay
+        return replay
 
     def host_buffer(self, nbytes: int) -> Tensor:
         """So many bytes of host memory, from and to which the device copies beside its other work."""

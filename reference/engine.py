@@ -10,50 +10,36 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
+from operator import index
 from queue import SimpleQueue
+from random import Random
 from types import TracebackType
 
 from model import Result
-from reference import intel, worker
+from model.grid import BESIDE, SHARED_DATA
+from model.serving import CONTROL, DATA
+from model.trace import LoopOf, Trace
+from reference import intel, processes, recording, worker
 from reference.config import EngineConfig
+from reference.desk import Desk, Sink, Stream, Ticket
 from reference.device import HOST_BACKEND, select_dtype
 from reference.llama import partition_layers
+from reference.outputs import Output, State, TextOut
+from reference.params import Params, QueueFull, each
 from reference.preflight import BLOCKING_ISEND, choose, preflight
-from reference.requests import Arrivals, Reason, Request, Token, check_request, decode_tokens
+from reference.requests import Arrivals, Request, check_request, decode_tokens
 from reference.route import choose_route
-from reference.supervisor import Ranks
+from reference.shard import check_tp
+from reference.supervisor import start
 from reference.tokenizer import TextTokenizer, load_tokenizer
-from reference.transport import listen_locally
+from reference.torchrun import place
 from reference.weights import resolve_source
-from reference.worker import Assignment
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
-    """One new token of prompt number `index`.
-
-    text: what it adds to the text, often nothing until a character is whole. seconds: from the call of
-    `generate` to the token's arrival at the engine. reason: None until the prompt's last token.
-    """
-
-    index: int
-    token: int
-    text: str
-    seconds: float
-    reason: Reason | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Arrival:
-    token: Token
-    at: float
-
-
-_Inbox = SimpleQueue[_Arrival | Exception]
+__all__ = ["Engine", "Output", "Params", "QueueFull", "State", "Ticket"]
 
 
 class Engine:
@@ -62,14 +48,22 @@ class Engine:
     Making one raises ValueError for what cannot work: unknown names, more stages than layers, a deadlock that
     the model sees ahead (`DeadlockAhead`). Entering it, and taking tokens from it, raise ValueError for a
     checkpoint that a rank could not read, `PipelineStuck`, and `RankDied`; then every process has ended.
+
+    In a job of torchrun's (see `reference.torchrun`) every process makes the same engine. On rank 0 it is as ever; a
+    process of another rank serves when it enters the block, and exits there, when the engine on rank 0 ends.
     """
 
     def __init__(self, config: EngineConfig) -> None:
+        self.job = place()
+        if self.job is not None:
+            self.job.check(config.pp, config.tp)
         self.source = resolve_source(config.model, config.load, config.seed)
         self.shape = self.source.config()
         self.layers = partition_layers(self.shape.layers, config.pp)
+        check_tp(self.shape, config.tp)
+        neighbours = config.ranks if self.job is None else self.job.local_ranks
         self.route = choose_route(
-            device=config.device, transport=config.transport, backend=config.backend, ranks=config.pp
+            device=config.device, transport=config.transport, backend=config.backend, ranks=neighbours
         )
         self.device = self.route.device
         dtype = select_dtype(config.dtype, self.device)
@@ -81,12 +75,18 @@ class Engine:
             backend=self.route.backend,
             ipex="on" if self.ipex else "off",
             max_len=min(config.max_len, self.shape.max_position),
+            threads=config.threads_of(neighbours),
         )
         self.semantics = config.semantics
         if self.semantics == "auto":
             self.semantics = BLOCKING_ISEND if config.blocking_isend else self.route.semantics
         self.ordering = choose(
-            config.ordering, ranks=config.pp, depth=config.depth, control=HOST_BACKEND, data=self.semantics
+            config.ordering,
+            ranks=config.pp,
+            depth=config.depth,
+            control=HOST_BACKEND,
+            data=self.semantics,
+            tp=config.tp,
         )
         self.prediction: Result | None = None
         if config.preflight:
@@ -96,14 +96,20 @@ class Engine:
                 policy=self.ordering,
                 control=HOST_BACKEND,
                 data=self.semantics,
+                tp=config.tp,
             )
         if config.record_logits is not None and not config.record_logits.absolute().parent.is_dir():
             raise ValueError(f"record_logits: there is no folder {config.record_logits.parent}; make it first")
         self._ids = itertools.count()
-        self._inboxes: dict[int, _Inbox] = {}
-        self._lock = threading.Lock()  # of the inboxes, of what is sent to rank 0, of `_closed`
+        self._seeds = Random(config.seed)  # for requests that bring none
+        self._outbox: SimpleQueue[Arrivals | Ticket | None] = SimpleQueue()
+        self._desk = Desk(
+            send=self._outbox.put,
+            capacity=min(config.cache_rows, config.slots * config.max_batch),
+            max_queue=config.max_queue,
+            closed=RuntimeError("the engine has not started; use it in a with block"),
+        )
         self._failure: Exception | None = None
-        self._closed: Exception | None = RuntimeError("the engine has not started; use it in a with block")
         self._ready: SimpleQueue[Exception | None] = SimpleQueue()
 
     @cached_property
@@ -112,33 +118,26 @@ class Engine:
         return load_tokenizer(self.source)
 
     @property
+    def failure(self) -> Exception | None:
+        """What broke the pipeline, if anything did."""
+        return self._failure
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """The process of each rank."""
         return self._ranks.pids
 
     def __enter__(self) -> Engine:
-        self._store, port = listen_locally()  # kept until the end: the ranks find each other through it
-        self._ranks = Ranks(
-            [
-                Assignment(
-                    rank=rank,
-                    config=self.config,
-                    ordering=self.ordering.name,
-                    source=self.source,
-                    store_port=port,
-                )
-                for rank in range(self.config.pp)
-            ],
-            watchdog=self.config.watchdog,
-            start_timeout=self.config.start_timeout,
-        )
-        self._closed = None
+        if self.config.record is not None and (self.job is None or self.job.rank == 0):
+            recording.begin(self.config.record, self._trace())
         self._listener = threading.Thread(target=self._listen, name="engine", daemon=True)
-        self._listener.start()
         try:
+            with processes.interrupts_held():  # one in here would leave ranks that nobody hears
+                self._start()
             failure = self._ready.get()
         except BaseException:
-            self._end(at_once=True)
+            if self._listener.ident is not None:
+                self._end(at_once=True)
             raise
         if failure is not None:
             self._listener.join()
@@ -154,76 +153,94 @@ class Engine:
             raise self._failure
 
     def generate(
-        self, prompts: Sequence[str | Sequence[int]], max_new_tokens: int = 16, *, ignore_eos: bool = False
-    ) -> Iterator[Output]:
+        self,
+        prompts: Sequence[str | Sequence[int]],
+        max_new_tokens: int = 16,
+        *,
+        ignore_eos: bool = False,
+        params: Params | Sequence[Params] | None = None,
+    ) -> Stream:
         """Continues prompts (texts or token ids), all at once; tokens come as they are made.
 
-        Raises ValueError, before any request enters, where one of them cannot be served. Without a tokenizer
-        the prompts must be token ids, and the outputs have no text. A generator that is closed early aborts
-        its requests.
+        params, where given, say all, and the two arguments before count no more. Raises as `submit` does. When
+        what it returns is closed early its requests are aborted.
         """
-        stop = () if ignore_eos else self.shape.eos
-        requests = [
-            Request(id=next(self._ids), prompt=self._encode(prompt), max_new_tokens=max_new_tokens, stop=stop)
-            for prompt in prompts
-        ]
-        for request in requests:
+        if params is None:
+            params = Params(max_new_tokens=max_new_tokens, ignore_eos=ignore_eos)
+        return Stream(len(prompts), partial(self.submit, prompts, params), self._outbox.put)
+
+    def submit(self, prompts: Sequence[str | Sequence[int]], params: Params | Sequence[Params], sink: Sink) -> Ticket:
+        """Begins to continue prompts (texts or token ids), and returns at once. Any thread may call it.
+
+        params: for all prompts, or one for each. `sink` is told every token on a thread of the engine's, perhaps
+        before this returns, and must not block; an exception that it is told is the last thing it hears, and
+        where it raises one the requests are aborted. Without a tokenizer the prompts must be token ids, and the
+        outputs have no text.
+
+        Raises, before any request enters: ValueError where one cannot be served, QueueFull where too many
+        wait, and why the engine is down where it is.
+        """
+        requests, texts = [], []
+        for prompt, wanted in zip(prompts, each(params, len(prompts)), strict=True):
+            request = self._request(prompt, wanted)
             check_request(request, max_len=self.config.max_len, vocabulary=self.shape.vocab_size)
-        inbox: _Inbox = SimpleQueue()
-        began = time.perf_counter()
-        with self._lock:
-            if self._closed is not None:
-                raise self._closed
-            self._inboxes.update((request.id, inbox) for request in requests)
-            self._send(Arrivals(requests=tuple(requests)))
-        return self._outputs({request.id: index for index, request in enumerate(requests)}, inbox, began)
+            requests.append(request)
+            texts.append(self._text_out(wanted))
+        return self._desk.take(requests, texts, sink)
 
-    def _outputs(self, unfinished: dict[int, int], inbox: _Inbox, began: float) -> Iterator[Output]:
-        tokenizer = self._tokenizer_if_any()
-        streams = {} if tokenizer is None else {request: tokenizer.stream() for request in unfinished}
+    def state(self) -> State:
+        """Whether the engine is well, and how busy."""
+        quiet = self._ranks.quiet if hasattr(self, "_ranks") else 0.0  # there are none before the with block
+        return replace(self._desk.state(), quiet=quiet)
+
+    def flush(self) -> bool:
+        """Whether nothing is under way. Nothing is cached between requests, so there is nothing to drop."""
+        now = self._desk.state()
+        return now.running + now.waiting == 0
+
+    def _start(self) -> None:
+        """Starts the ranks, and the threads that talk with them."""
+        self._ranks = start(self.job, config=self.config, ordering=self.ordering.name, source=self.source)
+        self._desk.refuse(None)
+        self._listener.start()
+        threading.Thread(target=self._speak, name="engine's voice", daemon=True).start()
+
+    def _request(self, prompt: str | Sequence[int], params: Params) -> Request:
         try:
-            while unfinished:
-                arrival = inbox.get()
-                if isinstance(arrival, Exception):
-                    unfinished.clear()
-                    raise arrival
-                token = arrival.token
-                index, text = unfinished[token.request], ""
-                if token.request in streams:
-                    text = streams[token.request].push(token.token)
-                if token.reason is not None:
-                    text += streams[token.request].finish() if token.request in streams else ""
-                    del unfinished[token.request]
-                yield Output(
-                    index=index,
-                    token=token.token,
-                    text=text,
-                    seconds=arrival.at - began,
-                    reason=token.reason,
-                )
-        finally:
-            if unfinished:
-                with self._lock:
-                    for request in unfinished:
-                        self._inboxes.pop(request, None)
-                    self._send(Arrivals(aborts=tuple(unfinished)))
+            tokens = tuple(self.tokenizer.encode(prompt) if isinstance(prompt, str) else map(index, prompt))
+        except TypeError:
+            raise ValueError(f"the prompt {prompt!r:.60} is neither a text nor token ids; give one of them") from None
+        return Request(
+            id=next(self._ids),
+            prompt=tokens,
+            max_new_tokens=params.max_new_tokens,
+            stop=(*(() if params.ignore_eos else self.shape.eos), *params.stop_token_ids),
+            sampling=params.sampling(self._seeds.getrandbits(62)),
+            logprobs=params.logprobs,
+            top_logprobs=params.top_logprobs,
+            prompt_logprobs_from=params.prompt_logprobs_from,
+        )
 
-    def _encode(self, prompt: str | Sequence[int]) -> tuple[int, ...]:
-        return tuple(self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt)
-
-    def _tokenizer_if_any(self) -> TextTokenizer | None:
+    def _text_out(self, params: Params) -> TextOut:
         try:
-            return self.tokenizer
-        except ValueError:
-            return None
+            return TextOut(self.tokenizer.stream(), params.stop)
+        except ValueError as missing:
+            if params.stop:
+                raise ValueError(f"stop strings need a tokenizer: {missing}") from None
+            return TextOut(None)
 
-    def _send(self, arrivals: Arrivals) -> None:
-        with suppress(OSError):  # rank 0 is gone: the listener says why
-            self._ranks.send(arrivals.encode())
+    def _speak(self) -> None:
+        """Passes arrivals to rank 0, which may be slow to take them: nobody else waits for it."""
+        while (item := self._outbox.get()) is not None:
+            if isinstance(item, Ticket):
+                item.cancel()
+                continue
+            with suppress(OSError):  # rank 0 is gone: the listener says why
+                self._ranks.send(item.encode())
 
     def _listen(self) -> None:
         """Hands on what the ranks say, until they have ended."""
-        waiting = set(range(self.config.pp))
+        waiting = set(range(self.config.ranks))
         try:
             for rank, key, value in self._ranks.listen():
                 if key == worker.READY:
@@ -231,24 +248,37 @@ class Engine:
                     if not waiting:
                         self._ready.put(None)
                 elif key == worker.TOKENS:
-                    self._hand_out(decode_tokens(value), time.perf_counter())
+                    self._desk.hand_out(decode_tokens(value), time.perf_counter())
         except Exception as error:
             self._failure = error
-        with self._lock:
-            self._closed = self._failure or RuntimeError("the engine has ended; make a new one")
-            for inbox in {id(inbox): inbox for inbox in self._inboxes.values()}.values():
-                inbox.put(self._closed)
-            self._inboxes.clear()
-        self._ready.put(self._closed)
+        self._record()
+        ended = self._failure or RuntimeError("the engine has ended; make a new one")
+        self._desk.close(ended)
+        self._outbox.put(None)
+        self._ready.put(ended)
 
-    def _hand_out(self, tokens: list[Token], at: float) -> None:
-        with self._lock:
-            for token in tokens:
-                inbox = self._inboxes.get(token.request)
-                if inbox is not None:  # else nobody waits for it any more
-                    inbox.put(_Arrival(token=token, at=at))
-                    if token.reason is not None:
-                        del self._inboxes[token.request]
+    def _trace(self) -> Trace:
+        """What a trace of this engine begins with."""
+        declared = {CONTROL: HOST_BACKEND, DATA: self.semantics}
+        return Trace(
+            ranks=self.config.ranks,
+            loop=LoopOf(depth=self.config.depth, ordering=self.ordering.name, tp=self.config.tp),
+            semantics=declared | {beside: declared[comm] for beside, comm in BESIDE.items()},
+            queued=frozenset() if self.route.backend == HOST_BACKEND else frozenset({DATA, SHARED_DATA}),
+            clocks=("",) * self.config.ranks,
+            records=(),
+            complete=False,
+        )
+
+    def _record(self) -> None:
+        """Puts the trace together, once the ranks have ended."""
+        if self.config.record is None:
+            return
+        note = "" if self._failure is None else str(self._failure).splitlines()[0]
+        try:
+            recording.combine(self.config.record, note)
+        except (OSError, ValueError) as error:
+            self._failure = self._failure or error
 
     def _end(self, *, at_once: bool) -> None:
         """Ends the ranks: lets them finish what is in flight, or not."""
@@ -256,8 +286,8 @@ class Engine:
             if at_once:
                 self._ranks.quit()
             else:
-                with self._lock:
-                    self._send(Arrivals(stop=True))
+                self._desk.refuse(RuntimeError("the engine is ending; make a new one"))
+                self._outbox.put(Arrivals(stop=True))
             self._listener.join()
         except BaseException:  # a second Ctrl-C
             self._ranks.quit()

@@ -69,8 +69,12 @@ class GgufFile:
             raise ValueError(f"{self.path}: tensor {name!r} is missing; {FETCH_AGAIN}")
         return self.tensors[name]
 
-    def tensor(self, name: str) -> NDArray[np.float32]:
-        """A tensor in float32; ValueError when it is missing, cut short or of a quantisation unknown to `gguf`."""
+    def tensor(self, name: str, part: tuple[slice, ...] = ()) -> NDArray[np.float32]:
+        """A tensor, or the part of a matrix at the given rows and columns, in float32.
+
+        Only the part's rows, and of these only the blocks of its columns, are read. Raises ValueError when the
+        tensor is missing, cut short or of a quantisation unknown to `gguf`.
+        """
         entry, gguf = self.entry(name), _gguf()
         try:
             kind = gguf.GGMLQuantizationType(entry.quantisation)
@@ -79,7 +83,14 @@ class GgufFile:
             if entry.offset + nbytes > len(self.content):
                 raise ValueError(f"the file ends within it, {FETCH_AGAIN}")
             raw = np.frombuffer(self.content, np.uint8, nbytes, entry.offset).reshape(byte_shape)
-            return np.asarray(gguf.dequantize(raw, kind), np.float32)
+            if len(part) < 2:
+                return np.asarray(gguf.dequantize(raw, kind), np.float32)
+            rows, columns = part
+            block, block_bytes = gguf.GGML_QUANT_SIZES[kind]
+            first, last = columns.start // block, -(-columns.stop // block)
+            blocks = np.ascontiguousarray(raw[rows, first * block_bytes : last * block_bytes])
+            values = np.asarray(gguf.dequantize(blocks, kind), np.float32)
+            return values[:, columns.start - first * block : columns.stop - first * block]
         except (NotImplementedError, ValueError) as wrong:
             raise ValueError(f"{self.path}: tensor {name!r}: {wrong}") from None
 

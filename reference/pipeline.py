@@ -1,6 +1,7 @@
-"""Drives `model.serving` with tensors: the loop decides what a rank does next, this page does it.
+"""Drives `model.grid` with tensors: the loop decides what a rank does next, this page does it.
 
-Shapes: B requests of a microbatch, T new tokens of each (padded), H hidden size, V vocabulary.
+Shapes: B requests of a microbatch, T new tokens of each (padded), H hidden size, V vocabulary, N numbers of an
+output message (see `reference.answers`).
 """
 
 from __future__ import annotations
@@ -11,19 +12,26 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from model.grid import grid_loop
 from model.ops import Batch as Group
 from model.ops import Isend
 from model.orderings import Ordering
-from model.serving import Phase, Step, serving_loop
+from model.serving import Phase, Step
+from reference.answers import answer, last_position, read, size
+from reference.batch import Batch
 from reference.board import Board
 from reference.config import HEARTBEAT
+from reference.decode import RecordedStage
 from reference.device import Device, HostEvent
 from reference.host_staged import HostStaged
 from reference.kv_cache import KVCache
 from reference.llama import Stage, StageBatch
+from reference.recorder import Recorder
 from reference.requests import Arrivals, Token, decode_arrivals
-from reference.scheduler import Batch, Scheduler
-from reference.transport import Transport
+from reference.scheduler import Scheduler
+from reference.shard import WHOLE, Shard
+from reference.stage_group import StageGroup
+from reference.transport import Transport, sent
 
 Observer = Callable[[Batch, Tensor], None]
 """Is shown every batch and its logits [B, V] on the last rank."""
@@ -40,7 +48,10 @@ class Clients(Protocol):
 
 
 class Pipeline:
-    """One rank: its stage and cache, its scheduler, its connections. `clients` is for rank 0 only."""
+    """One rank: its stage and cache, its scheduler, its connections. `clients` is for rank 0 only.
+
+    rank, ranks: of all. shard, group: the rank's part of its stage, and the ranks that share it, if any do.
+    """
 
     def __init__(
         self,
@@ -49,19 +60,23 @@ class Pipeline:
         ranks: int,
         device: Device,
         dtype: torch.dtype,
-        stage: Stage,
+        stage: Stage | RecordedStage,
         cache: KVCache,
         scheduler: Scheduler,
         transport: Transport | HostStaged,
         board: Board,
         clients: Clients | None = None,
         observe: Observer | None = None,
+        shard: Shard = WHOLE,
+        group: StageGroup | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         assert (clients is not None) == (rank == 0), "clients talk to rank 0"
-        self._rank, self._ranks, self._last = rank, ranks, rank == ranks - 1
+        self._rank, self._stages, self._tp, self._group = rank, ranks // shard.size, shard.size, group
+        self._first, self._last = stage.first, stage.last
         self._device, self._dtype, self._stage, self._cache = device, dtype, stage, cache
         self._scheduler, self._transport, self._board = scheduler, transport, board
-        self._clients, self._observe = clients, observe
+        self._clients, self._observe, self._recorder = clients, observe, recorder
         self._copies = device.stream()
 
         self._iteration = -1
@@ -69,38 +84,46 @@ class Pipeline:
         self._arrivals = Arrivals()
         self._batches: dict[int, Batch] = {}
         self._hidden_BTH: Tensor | None = None  # of the batch at hand: into the stage, then out of it
-        self._sampled_B: dict[int, Tensor] = {}  # by slot, until the last rank sends them
+        self._answers_N: dict[int, Tensor] = {}  # by slot, until the last rank sends them
         # A slot takes its next batch before its last output has been passed on, so outputs are kept apart from slots.
-        self._arrived: tuple[Tensor, Tensor, Any] | None = None  # tokens [B], their copy on the host, its event
-        self._held_B: Tensor | None = None
+        self._arrived: tuple[Tensor, Tensor, Any] | None = None  # answer [N], its copy on the host, its event
+        self._held_N: Tensor | None = None
 
     @torch.inference_mode()
     def run(self, *, depth: int, ordering: Ordering) -> None:
         """Serves until told to stop and everything in flight is finished. Raises PeerLost."""
-        loop = serving_loop(rank=self._rank, ranks=self._ranks, depth=depth, ordering=ordering)
+        loop = grid_loop(rank=self._rank, stages=self._stages, tp=self._tp, depth=depth, ordering=ordering)
         answer: bool | None = None
         while True:
             try:
                 step = loop.send(answer)
             except StopIteration:
                 return
-            if step.phase in (Phase.POLL, Phase.RECV_REQUESTS):
+            if step.phase in (Phase.POLL, Phase.RECV_REQUESTS, Phase.TAKE_REQUESTS):
                 self._iteration += 1
             peer = None if step.op is None else self._transport.waits_for(step.op)
             self._board.enter(
                 self._rank, step.phase, step.op, waits_for=peer, slot=step.slot, iteration=self._iteration
             )
+            if self._recorder is not None:
+                self._recorder.begin(step, self._iteration)
             answer = self._do(step)
+            if self._recorder is not None:
+                self._recorder.end(answer)
 
     def _do(self, step: Step) -> bool | None:
         slot = step.slot
         match step.phase:
             case Phase.POLL:
                 assert self._clients is not None
-                idle = self._scheduler.idle and self._held_B is None
+                idle = self._scheduler.idle and self._held_N is None
                 return self._take(self._clients.poll(HEARTBEAT if idle else 0.0))
             case Phase.RECV_REQUESTS:
                 return self._take(decode_arrivals(self._message(step)))
+            case Phase.SHARE_REQUESTS:
+                self._shared.share(self._arrivals.encode())
+            case Phase.TAKE_REQUESTS:
+                return self._take(decode_arrivals(self._shared.share(None)))
             case Phase.SEND_REQUESTS:
                 self._message(step, self._arrivals.encode())
             case Phase.FORM:
@@ -110,12 +133,18 @@ class Pipeline:
                 self._batches[slot] = batch
                 return True
             case Phase.RECV_PROXY:
-                shape = (*self._batches[slot].shape, self._stage.config.hidden)
+                shape = (*self._batches[slot].shape, self._stage.config.hidden // self._tp)
                 self._hidden_BTH = self._message(step, self._empty(*shape, dtype=self._dtype))
+            case Phase.GATHER_PROXY:
+                assert self._hidden_BTH is not None
+                self._hidden_BTH = self._shared.all_gather(self._hidden_BTH)
             case Phase.LAUNCH:
                 self._launch(slot, self._batches[slot])
+            case Phase.AGREE_OUTPUT:
+                self._answers_N[slot] = self._shared.agree(self._answers_N[slot])
             case Phase.SEND_PROXY:
-                self._message(step, self._hidden_BTH)
+                assert self._hidden_BTH is not None
+                self._message(step, self._hidden_BTH if self._tp == 1 else self._shared.cut(self._hidden_BTH))
             case Phase.SEND_OUTPUT:
                 self._message(step, self._outgoing(slot))
             case Phase.RECV_OUTPUT:
@@ -123,7 +152,7 @@ class Pipeline:
             case Phase.EXCHANGE_OUTPUT:
                 self._exchange(step)
             case Phase.KEEP_OUTPUT:
-                self._arrive(self._sampled_B.pop(slot))
+                self._arrive(self._answers_N.pop(slot))
             case Phase.FINISH:
                 self._finish(slot)
             case Phase.SETTLE:
@@ -133,7 +162,14 @@ class Pipeline:
     def _message(self, step: Step, *payloads: Any) -> Any:
         """Performs the step's operation; what a receive brought."""
         assert step.op is not None and None not in payloads, f"{step} without its payload"
+        if self._recorder is not None:
+            self._recorder.sends(sent(step.op, payloads))
         return self._transport.perform(step.op, *payloads)
+
+    @property
+    def _shared(self) -> StageGroup:
+        assert self._group is not None, "nobody to share with"
+        return self._group
 
     def _take(self, arrivals: Arrivals) -> bool:
         """Takes in the arrivals of this iteration; whether to go on."""
@@ -144,30 +180,30 @@ class Pipeline:
 
     def _launch(self, slot: int, batch: Batch) -> None:
         """The stage's forward. It and the sends are queued on one stream, so a send needs no event of its own."""
-        if self._rank == 0:
-            inputs = torch.tensor(batch.padded(), dtype=torch.int64, device=self._device.torch)
+        if self._first:
+            inputs = torch.tensor(batch.padded())
         else:
             assert self._hidden_BTH is not None
             inputs = self._hidden_BTH
         placed = StageBatch(rows=batch.rows, start=batch.starts, length=batch.lengths)
-        out = self._stage(inputs, placed, self._cache)
+        out = self._stage(inputs, placed, self._cache, every_position=batch.scored)
         if self._last:
-            self._sampled_B[slot] = out.argmax(dim=-1)
+            self._answers_N[slot] = answer(batch, out)
             if self._observe is not None:
-                self._observe(batch, out)
+                self._observe(batch, last_position(batch, out))
         else:
             self._hidden_BTH = out
 
     def _outgoing(self, slot: int) -> Tensor:
         """The output to send: the last rank's own, or the one that is passed on."""
-        tokens_B, self._held_B = (self._sampled_B.pop(slot), None) if self._last else (self._held_B, None)
-        assert tokens_B is not None
-        return tokens_B
+        answer_N, self._held_N = (self._answers_N.pop(slot), None) if self._last else (self._held_N, None)
+        assert answer_N is not None
+        return answer_N
 
     def _incoming(self, slot: int) -> Tensor:
         """Room for the output of a slot's batch. Where the host reads it, if the transport can put it there."""
         where = self._transport.lands or self._device.torch
-        return torch.empty(len(self._batches[slot].rows), dtype=torch.int64, device=where)
+        return torch.empty(size(self._batches[slot]), dtype=torch.int64, device=where)
 
     def _exchange(self, step: Step) -> None:
         """Both halves of the output phase, or one, as a group."""
@@ -179,27 +215,26 @@ class Pipeline:
         if arriving is not None:
             self._arrive(arriving)
 
-    def _arrive(self, tokens_B: Tensor) -> None:
-        """Starts to copy tokens to the host, beside whatever the device computes next."""
-        if tokens_B.is_cpu:
-            self._arrived = tokens_B, tokens_B, HostEvent()
+    def _arrive(self, answer_N: Tensor) -> None:
+        """Starts to copy an answer to the host, beside whatever the device computes next."""
+        if answer_N.is_cpu:
+            self._arrived = answer_N, answer_N, HostEvent()
             return
         self._copies.wait_stream(self._device.current_stream())
         with self._device.on_stream(self._copies):
-            self._arrived = tokens_B, tokens_B.to("cpu", non_blocking=True), self._copies.record_event()
+            self._arrived = answer_N, answer_N.to("cpu", non_blocking=True), self._copies.record_event()
 
     def _finish(self, slot: int) -> None:
-        """Gives the tokens of a batch that came back to the scheduler, and keeps them to be passed on."""
+        """Gives what came back of a batch to the scheduler, and keeps it to be passed on."""
         assert self._arrived is not None
-        tokens_B, on_host_B, copied = self._arrived
+        answer_N, on_host_N, copied = self._arrived
         copied.synchronize()
         self._arrived = None
-        del self._batches[slot]
-        new = self._scheduler.finish(slot, on_host_B.tolist())
+        new = self._scheduler.finish(slot, *read(self._batches.pop(slot), on_host_N))
         if self._clients is not None and new:
             self._clients.deliver(new)
         if not self._last:
-            self._held_B = tokens_B
+            self._held_N = answer_N
 
     def _empty(self, *shape: int, dtype: torch.dtype) -> Tensor:
         return torch.empty(shape, dtype=dtype, device=self._device.torch)

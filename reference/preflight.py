@@ -1,6 +1,7 @@
 """Before the first message: would the loop that is about to run hang on the libraries that it will run on?
 
-The engine's own loop is unrolled with every slot full, which is when its ring closes, and the model decides.
+The engine's own loop, of every rank of the grid and with its stages' collectives, is unrolled with every slot full,
+which is when its rings close, and the model decides.
 Three rounds of all slots are enough: a circuit closes within P iterations that carry a batch (statement 8).
 """
 
@@ -9,10 +10,11 @@ from __future__ import annotations
 from functools import cache
 
 from model import Result, check
+from model.grid import BESIDE, unroll_grid
 from model.libraries import semantics
 from model.orderings import BATCHED, Ordering, output_policy
 from model.semantics import Semantics
-from model.serving import CONTROL, DATA, unroll
+from model.serving import CONTROL, DATA
 
 BLOCKING_ISEND = "rendezvous"
 """The declared semantics of a backend whose isend is made to block until its receive is posted."""
@@ -30,7 +32,7 @@ class DeadlockAhead(ValueError):
         super().__init__(message)
 
 
-def choose(name: str, *, ranks: int, depth: int, control: str, data: str) -> Ordering:
+def choose(name: str, *, ranks: int, depth: int, control: str, data: str, tp: int = 1) -> Ordering:
     """The output phase's policy of a name; `auto` asks the model.
 
     It is the first of `PREFERRED` under which the serving loop finishes, and would without any buffering too;
@@ -40,24 +42,26 @@ def choose(name: str, *, ranks: int, depth: int, control: str, data: str) -> Ord
     if name != "auto":
         return output_policy(name, ranks)
     policies = [output_policy(candidate, ranks) for candidate in PREFERRED]
-    sound = (policy for policy in policies if _sound(policy, ranks, depth, control, data))
+    sound = (policy for policy in policies if _sound(policy, ranks, depth, control, data, tp))
     return next(sound, policies[0])
 
 
 @cache
-def predict(*, ranks: int, depth: int, policy: Ordering, control: str, data: str) -> Result:
-    """The model's verdict on the serving loop with every slot full. `control`, `data`: declared semantics.
+def predict(*, ranks: int, depth: int, policy: Ordering, control: str, data: str, tp: int = 1) -> Result:
+    """The model's verdict on `ranks` stages of `tp` ranks with every slot full. `control`, `data`: declared semantics.
 
-    The loop begins with the first message of each connection, so libraries that make them then are asked for that.
+    A stage's collectives are judged by the library of the same kind of message. The loop begins with the first
+    message of each connection, so libraries that make them then are asked for that.
     """
-    program = unroll(ranks=ranks, depth=depth, ordering=policy, present=[True] * (3 * (ranks + depth)))
+    present = [True] * (3 * (ranks + depth))
+    program = unroll_grid(stages=ranks, tp=tp, depth=depth, ordering=policy, present=present)
     world: dict[str, Semantics] = {CONTROL: semantics(control), DATA: semantics(data)}
-    return check(program, world)
+    return check(program, world | {shared: world[comm] for shared, comm in BESIDE.items()})
 
 
-def preflight(*, ranks: int, depth: int, policy: Ordering, control: str, data: str) -> Result:
+def preflight(*, ranks: int, depth: int, policy: Ordering, control: str, data: str, tp: int = 1) -> Result:
     """The model's verdict, which is `ok`; raises DeadlockAhead, with circuit and cure, on any other."""
-    result = predict(ranks=ranks, depth=depth, policy=policy, control=control, data=data)
+    result = predict(ranks=ranks, depth=depth, policy=policy, control=control, data=data, tp=tp)
     if result.verdict == "ok":
         return result
     circuit = ", ".join(
@@ -66,16 +70,17 @@ def preflight(*, ranks: int, depth: int, policy: Ordering, control: str, data: s
     cures = [
         name
         for name in sorted(PREFERRED, key=lambda name: name != "parity")  # it holds on more libraries than the others
-        if _sound(output_policy(name, ranks), ranks, depth, control, data)
+        if _sound(output_policy(name, ranks), ranks, depth, control, data, tp)
     ]
     cure = f"use --ordering {cures[0]}" if cures else "use a backend whose isend returns at once"
+    size = f"{ranks} ranks" if tp == 1 else f"{ranks} stages of {tp} ranks"
     raise DeadlockAhead(
-        f"ordering {policy.name} with {ranks} ranks would end in a {result.verdict} where data messages are sent "
+        f"ordering {policy.name} with {size} would end in a {result.verdict} where data messages are sent "
         f"as in {data!r}: {circuit}; {cure} (or run it all the same with --no-preflight)",
         result,
     )
 
 
-def _sound(policy: Ordering, ranks: int, depth: int, control: str, data: str) -> bool:
-    result = predict(ranks=ranks, depth=depth, policy=policy, control=control, data=data)
+def _sound(policy: Ordering, ranks: int, depth: int, control: str, data: str, tp: int) -> bool:
+    result = predict(ranks=ranks, depth=depth, policy=policy, control=control, data=data, tp=tp)
     return result.verdict == "ok" and not result.depends_on_buffering

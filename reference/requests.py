@@ -1,4 +1,4 @@
-"""What a client asks for, and how it travels: plain data, sent down the chain of ranks as JSON, never pickled."""
+"""What the pipeline is asked for and gives back, and how it travels: plain data as JSON, never pickled."""
 
 from __future__ import annotations
 
@@ -7,8 +7,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-Reason = Literal["stop", "length"]
-"""Why a request is finished: it came upon one of its stop tokens, or it has all the tokens it asked for."""
+Reason = Literal["stop", "length", "abort"]
+"""Why a request is finished: it came upon one of its stops, it has all the tokens it asked for, or nobody waits for
+it any more."""
+
+Top = tuple[tuple[int, float], ...]
+"""The likeliest tokens with their log-probabilities, the likeliest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How the next token is chosen: the likeliest at temperature 0, else drawn from softmax(logits / temperature)
+    within the `top_k` likeliest tokens (0: all), and of these within the fewest that have `top_p` of the
+    probability. The draw depends on `seed` and the token's position, and on nothing else."""
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+GREEDY = Sampling()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,21 +36,44 @@ class Request:
 
     id: unique among the requests in flight. prompt: token ids. max_new_tokens: at most so many tokens come
     back. stop: token ids after which the request is finished (the stop token itself comes back too).
+    logprobs: whether each new token comes with its log-probability. prompt_logprobs_from: those of the prompt
+    from this position on come too, with the first new token. top_logprobs: how many of the likeliest tokens
+    come with every log-probability.
     """
 
     id: int
     prompt: tuple[int, ...]
     max_new_tokens: int
     stop: tuple[int, ...] = ()
+    sampling: Sampling = GREEDY
+    logprobs: bool = False
+    top_logprobs: int = 0
+    prompt_logprobs_from: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """One token of a prompt and its log-probability, given those before it. The first token of all has none."""
+
+    token: int
+    logprob: float | None
+    top: Top = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """One new token of a request. `reason` is None until the last one."""
+    """One new token of a request. `reason` is None until the last one.
+
+    logprob, top: of the model itself, before temperature, top-k and top-p, where the request wants them.
+    prompt_logprobs: comes with the first token, one item for each position that the request wants.
+    """
 
     request: int
     token: int
     reason: Reason | None = None
+    logprob: float | None = None
+    top: Top = ()
+    prompt_logprobs: tuple[Scored, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +110,21 @@ def decode_arrivals(data: bytes) -> Arrivals:
 
 
 def encode_tokens(tokens: Iterable[Token]) -> list[list[Any]]:
-    """Tokens as plain JSON types, one short list each."""
-    return [[item.request, item.token, item.reason] for item in tokens]
+    """Tokens as plain JSON types, one list each, short where there are no log-probabilities."""
+    return [
+        [item.request, item.token, item.reason]
+        if item.logprob is None and not item.prompt_logprobs
+        else [
+            *(item.request, item.token, item.reason, item.logprob, item.top),
+            [[scored.token, scored.logprob, scored.top] for scored in item.prompt_logprobs],
+        ]
+        for item in tokens
+    ]
 
 
 def decode_tokens(data: Iterable[list[Any]]) -> list[Token]:
     """The inverse of `encode_tokens`."""
-    return [Token(request=request, token=token, reason=reason) for request, token, reason in data]
+    return [_token(*item) for item in data]
 
 
 def check_request(request: Request, *, max_len: int, vocabulary: int) -> None:
@@ -89,15 +139,42 @@ def check_request(request: Request, *, max_len: int, vocabulary: int) -> None:
             f"a prompt of {len(request.prompt)} tokens and {request.max_new_tokens} new ones make {length}, "
             f"more than the cache holds ({max_len}); ask for fewer, or raise max_len"
         )
-    wrong = [token for token in request.prompt if not 0 <= token < vocabulary]
-    if wrong:
-        raise ValueError(f"token {wrong[0]} of the prompt is not in the vocabulary (0 to {vocabulary - 1})")
+    if min(request.prompt) < 0 or max(request.prompt) >= vocabulary:
+        wrong = next(token for token in request.prompt if not 0 <= token < vocabulary)
+        raise ValueError(f"token {wrong} of the prompt is not in the vocabulary (0 to {vocabulary - 1})")
+    if request.top_logprobs > vocabulary:
+        raise ValueError(
+            f"top_logprobs is {request.top_logprobs}; the vocabulary has {vocabulary} tokens, ask for fewer"
+        )
+    if request.prompt_logprobs_from is not None and request.prompt_logprobs_from >= len(request.prompt):
+        raise ValueError(
+            f"prompt_logprobs_from is {request.prompt_logprobs_from}, but the prompt has {len(request.prompt)} tokens; "
+            f"give 0 to {len(request.prompt) - 1}"
+        )
 
 
 def _request(data: Any) -> Request:
     given = _fields(Request, data)
     given["prompt"], given["stop"] = tuple(given["prompt"]), tuple(given.get("stop", ()))
+    given["sampling"] = Sampling(**_fields(Sampling, given.get("sampling", {})))
     return Request(**given)
+
+
+def _token(
+    request: int, token: int, reason: Reason | None, logprob: float | None = None, top: Any = (), prompt: Any = ()
+) -> Token:
+    return Token(
+        request=request,
+        token=token,
+        reason=reason,
+        logprob=logprob,
+        top=_top(top),
+        prompt_logprobs=tuple(Scored(token=number, logprob=given, top=_top(best)) for number, given, best in prompt),
+    )
+
+
+def _top(data: Iterable[tuple[int, float]]) -> Top:
+    return tuple((token, logprob) for token, logprob in data)
 
 
 def _fields(cls: type, data: Any) -> dict[str, Any]:

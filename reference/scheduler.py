@@ -5,163 +5,235 @@ told the same things in the same iterations: what arrived (it travels down the c
 which tokens came back (they travel around the ring). So a rank knows the shape of every message before it
 arrives.
 
-The life of a request: `add` puts it in the queue; `form` of an empty slot admits it, gives it a row and
-prefills it; `finish` appends its first token; each later `form` of that slot decodes one more; the `finish`
-that sees a stop token, or the last token asked for, frees its row.
+The life of a request: `add` puts it in the queue; `form` of a slot with room admits it and gives it a row; that
+slot's next batches prefill it, chunk by chunk; `finish` of the last chunk gives its first token; each later
+decode gives one more, beside whoever else is in the slot by then; the `finish` that sees a stop token, or the
+last token asked for, frees its row.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
+from bisect import bisect_left, insort
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
-from reference.requests import Arrivals, Reason, Request, Token
+from reference.batch import SCORED_CHUNK, UNSCORED, Batch, Scores, next_chunk
+from reference.requests import Arrivals, Reason, Request, Scored, Token
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """One microbatch: for each of its B requests the row of the cache, and the tokens to be put there next.
-
-    starts: how many tokens the row holds already. tokens: per request, those that follow; all the prompt in
-    a prefill, one in a decode.
-    """
-
-    requests: tuple[int, ...]
-    rows: tuple[int, ...]
-    starts: tuple[int, ...]
-    tokens: tuple[tuple[int, ...], ...]
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """How many new tokens each request has."""
-        return tuple(len(tokens) for tokens in self.tokens)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """[B, T] of the padded token ids."""
-        return len(self.tokens), max(self.lengths)
-
-    def padded(self) -> list[list[int]]:
-        """The token ids as B lists of length T, padded with 0 at the end."""
-        width = self.shape[1]
-        return [[*tokens, *([0] * (width - len(tokens)))] for tokens in self.tokens]
+Fill = Literal["spread", "pack"]
 
 
-@dataclass(slots=True, eq=False)  # one is itself, however alike
+@dataclass(slots=True, eq=False, kw_only=True)  # one is itself, however alike
 class _Running:
-    """A request that has a row. `cached` tokens of it are in the cache, `fed` are to follow."""
+    """A request that has a row. `cached` tokens of it are in the cache; `token` follows once the prompt is."""
 
     request: Request
     row: int
-    fed: tuple[int, ...]
+    slot: int
     cached: int = 0
+    token: int = 0
     new: int = 0
+    in_flight: bool = False
     aborted: bool = False
+    scores: list[Scored] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class _Slot:
-    running: list[_Running] = field(default_factory=list)
-    in_flight: bool = False
+    prompts: list[_Running] = field(default_factory=list)  # not yet prefilled to the end, in the order of admission
+    decoding: list[_Running] = field(default_factory=list)  # in the order of their rows
+    in_flight: list[_Running] = field(default_factory=list)
+    batch: Batch | None = None
+    prefilled: bool = False  # whether the last batch was a prefill: then decoding has its turn
+
+    @property
+    def load(self) -> int:
+        return len(self.prompts) + len(self.decoding)
 
 
 class Scheduler:
-    """The scheduler of one rank: `slots` microbatches of at most `max_batch` requests, `rows` rows in all."""
+    """The scheduler of one rank: `slots` microbatches of at most `max_batch` requests, `rows` rows in all.
 
-    def __init__(self, *, slots: int, max_batch: int, rows: int) -> None:
-        for name, value in (("slots", slots), ("max_batch", max_batch), ("rows", rows)):
+    chunk: prompt tokens in one batch, padding included. fill: whether a slot admits its even share of those who
+    wait (spread), or all that it has room for (pack).
+    """
+
+    def __init__(self, *, slots: int, max_batch: int, rows: int, chunk: int = 2048, fill: Fill = "spread") -> None:
+        for name, value in (("slots", slots), ("max_batch", max_batch), ("rows", rows), ("chunk", chunk)):
             if value < 1:
                 raise ValueError(f"{name} is {value}; give 1 or more")
         self._slots = [_Slot() for _ in range(slots)]
-        self._max_batch = max_batch
-        self._rows = rows
-        self._free = list(range(rows))
-        self._waiting: deque[Request] = deque()
-        self._known: set[int] = set()
+        self._max_batch, self._rows, self._chunk, self._fill = max_batch, rows, chunk, fill
+        self._free = list(range(rows))  # sorted
+        self._waiting: OrderedDict[int, Request] = OrderedDict()
+        self._running: dict[int, _Running] = {}
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits, runs or is in flight. Then every row is free (checked by `finish`)."""
-        return not self._waiting and not any(slot.running or slot.in_flight for slot in self._slots)
+        """Whether nothing waits, runs or is in flight. Then every row is free (checked by `finish` and `abort`)."""
+        return not self._waiting and not self._running
 
     def take(self, arrivals: Arrivals) -> None:
         """Takes in what arrived in this iteration; after a stop nothing that has not started will start."""
         self.add(arrivals.requests)
-        self.abort(self._known if arrivals.stop else arrivals.aborts)
+        self.abort([*self._waiting, *self._running] if arrivals.stop else arrivals.aborts)
 
     def add(self, requests: Iterable[Request]) -> None:
         """Appends to the queue. Raises ValueError on an id that is in use; see also `check_request`."""
         for request in requests:
-            if request.id in self._known:
+            if request.id in self._waiting or request.id in self._running:
                 raise ValueError(f"request id {request.id} is in use; give each request an id of its own")
-            self._known.add(request.id)
-            self._waiting.append(request)
+            self._waiting[request.id] = request
 
-    def abort(self, ids: Iterable[int]) -> None:
-        """Forgets requests: at once if they wait, else as soon as their batch is back. Unknown ids are ignored."""
-        gone = set(ids)  # also a copy: `ids` may be the set that is changed below
-        self._known -= {request.id for request in self._waiting if request.id in gone}
-        self._waiting = deque(request for request in self._waiting if request.id not in gone)
-        for slot in self._slots:
-            for item in slot.running:
-                item.aborted = item.aborted or item.request.id in gone
-            if not slot.in_flight:
-                self._release(slot, [item for item in slot.running if item.aborted])
+    def abort(self, ids: Sequence[int]) -> None:
+        """Forgets requests, unknown ids aside: at once, or where one is in flight as soon as its batch is back."""
+        for number in ids:
+            item = self._running.get(number)
+            if item is None:
+                self._waiting.pop(number, None)
+            elif item.in_flight:
+                item.aborted = True
+            else:
+                self._release(item)
+        if ids:
+            self._check_conservation()
 
     def form(self, slot: int) -> Batch | None:
-        """The batch that this slot runs in this iteration, if any: its own requests, or newly admitted ones."""
-        place = self._slots[slot]
-        assert not place.in_flight, f"slot {slot} is formed again before its batch came back"
-        if not place.running:
-            place.running = self._admit()
-        if not place.running:
-            return None
-        place.in_flight = True
-        return Batch(
-            requests=tuple(item.request.id for item in place.running),
-            rows=tuple(item.row for item in place.running),
-            starts=tuple(item.cached for item in place.running),
-            tokens=tuple(item.fed for item in place.running),
-        )
+        """The batch that this slot runs in this iteration, if any: chunks of prompts, or one more token of the others.
 
-    def finish(self, slot: int, tokens: Sequence[int]) -> list[Token]:
-        """Takes the next token of every request of the slot's batch; what is new for the clients comes back."""
+        Where it has both they take turns, so neither waits for long.
+        """
         place = self._slots[slot]
-        assert place.in_flight, f"slot {slot} is finished, but has no batch in flight"
-        place.in_flight = False
-        out, done = [], []
-        for item, token in zip(place.running, tokens, strict=True):
-            item.cached += len(item.fed)
-            item.fed = (token,)
-            item.new += 1
-            reason: Reason | None = None
-            if token in item.request.stop:
-                reason = "stop"
-            elif item.new == item.request.max_new_tokens:
-                reason = "length"
-            if item.aborted or reason is not None:
-                done.append(item)
-            if not item.aborted:
-                out.append(Token(request=item.request.id, token=token, reason=reason))
-        self._release(place, done)
-        assert not self.idle or len(self._free) == self._rows, "idle, but not every row of the cache is free"
+        assert place.batch is None, f"slot {slot} is formed again before its batch came back"
+        if self._waiting and self._free:
+            self._admit(slot)
+        if place.prompts and not (place.decoding and place.prefilled):
+            self._prefill(place)
+        elif place.decoding:
+            self._decode(place)
+        return place.batch
+
+    def finish(self, slot: int, tokens: Sequence[int], scores: Scores = UNSCORED) -> list[Token]:
+        """Takes the next token of every request of the slot's batch; what is new for the clients comes back.
+
+        What `tokens` has for a chunk that does not end its prompt means nothing.
+        """
+        place = self._slots[slot]
+        batch, items = place.batch, place.in_flight
+        assert batch is not None, f"slot {slot} is finished, but has no batch in flight"
+        place.batch, place.in_flight = None, []
+        out: list[Token] = []
+        for at, (item, length, token) in enumerate(zip(items, batch.lengths, tokens, strict=True)):
+            item.in_flight = False
+            item.cached += length
+            if item.aborted:
+                self._release(item)
+                continue
+            if batch.scored:
+                item.scores += scores.prompt[at]
+            if item.cached < len(item.request.prompt):
+                continue
+            if item.new == 0:
+                place.prompts.remove(item)
+                insort(place.decoding, item, key=_row)
+            out.append(self._append(item, token, *scores.output.get(at, (None, ()))))
+        self._check_conservation()
         return out
 
-    def _admit(self) -> list[_Running]:
-        """Takes requests off the queue for one empty slot, leaving the other empty slots their share."""
-        empty = sum(not slot.running for slot in self._slots)
-        share = -(-len(self._waiting) // empty)
-        count = min(share, self._max_batch, len(self._free))
-        admitted = []
-        for _ in range(count):
-            request = self._waiting.popleft()
-            admitted.append(_Running(request=request, row=heapq.heappop(self._free), fed=request.prompt))
-        return admitted
+    def _append(self, item: _Running, token: int, logprob: float | None, top: tuple[tuple[int, float], ...]) -> Token:
+        item.token = token
+        item.new += 1
+        request = item.request
+        reason: Reason | None = None
+        if token in request.stop:
+            reason = "stop"
+        elif item.new == request.max_new_tokens:
+            reason = "length"
+        if reason is not None:
+            self._release(item)
+        prompt: tuple[Scored, ...] = ()
+        if item.new == 1 and request.prompt_logprobs_from is not None:
+            first = [Scored(token=request.prompt[0], logprob=None)] if request.prompt_logprobs_from == 0 else []
+            prompt = (*first, *item.scores)
+        return Token(request=request.id, token=token, reason=reason, logprob=logprob, top=top, prompt_logprobs=prompt)
 
-    def _release(self, place: _Slot, done: list[_Running]) -> None:
-        for item in done:
-            place.running.remove(item)
-            heapq.heappush(self._free, item.row)
-            self._known.discard(item.request.id)
+    def _admit(self, slot: int) -> None:
+        place = self._slots[slot]
+        waiting = min(len(self._waiting), len(self._free))
+        count = min(waiting, self._max_batch - place.load)
+        if self._fill == "spread" and len(self._slots) > 1:
+            count = min(count, _level([other.load for other in self._slots], waiting) - place.load)
+        home = slot * self._rows // len(self._slots)  # slots keep to rows of their own: reading neighbours is cheaper
+        for _ in range(count):
+            number, request = self._waiting.popitem(last=False)
+            at = bisect_left(self._free, home)
+            item = _Running(request=request, row=self._free.pop(at if at < len(self._free) else 0), slot=slot)
+            self._running[number] = item
+            place.prompts.append(item)
+
+    def _prefill(self, place: _Slot) -> None:
+        """First come, first served: whoever still fits beside the first when padded to the same width."""
+        chosen: list[tuple[_Running, int]] = []
+        width, scored = 0, False
+        for item in place.prompts:
+            rest, wants = next_chunk(item.request, item.cached)
+            limit = min(self._chunk, SCORED_CHUNK) if wants else self._chunk
+            if chosen and (wants != scored or (len(chosen) + 1) * max(width, rest) > limit):
+                break
+            length = min(rest, limit)
+            width, scored = max(width, length), wants
+            chosen.append((item, length))
+        chosen.sort(key=lambda pair: pair[0].row)
+        place.prefilled = True
+        self._launch(
+            place,
+            [item for item, _ in chosen],
+            [item.request.prompt[item.cached : item.cached + length] for item, length in chosen],
+            scored,
+        )
+
+    def _decode(self, place: _Slot) -> None:
+        place.prefilled = False
+        self._launch(place, place.decoding.copy(), [(item.token,) for item in place.decoding], False)
+
+    def _launch(self, place: _Slot, items: list[_Running], tokens: list[tuple[int, ...]], scored: bool) -> None:
+        for item in items:
+            item.in_flight = True
+        place.in_flight = items
+        place.batch = Batch(
+            requests=tuple([item.request for item in items]),
+            rows=tuple([item.row for item in items]),
+            starts=tuple([item.cached for item in items]),
+            tokens=tuple(tokens),
+            lengths=tuple([len(some) for some in tokens]),
+            scored=scored,
+        )
+
+    def _release(self, item: _Running) -> None:
+        place = self._slots[item.slot]
+        (place.decoding if item.new else place.prompts).remove(item)
+        insort(self._free, item.row)
+        del self._running[item.request.id]
+
+    def _check_conservation(self) -> None:
+        if self.idle:
+            assert self._free == list(range(self._rows)), f"idle, but not every row of the cache is free: {self._free}"
+            assert not any(slot.load or slot.batch for slot in self._slots), "idle, but a slot is not empty"
+
+
+def _row(item: _Running) -> int:
+    return item.row
+
+
+def _level(loads: Iterable[int], more: int) -> int:
+    """The height to which `more` fill the lowest of the loads, rounded up."""
+    heights = sorted(loads)
+    below = more
+    for count, height in enumerate(heights, 1):
+        below += height
+        level = -(-below // count)
+        if count == len(heights) or level <= heights[count]:
+            return level
+    raise AssertionError("there is a slot")

@@ -33,8 +33,9 @@ class TextTokenizer:
         """Number of tokens, added ones included."""
         return self._tokenizer.get_vocab_size(with_added_tokens=True)
 
-    def encode(self, text: str) -> list[int]:
-        """The tokens of a text, with those that the model wants in front of one.
+    def encode(self, text: str, *, bare: bool = False) -> list[int]:
+        """The tokens of a text, with those that the model wants in front of one; bare: without them, as for the
+        text that a chat template gives, which has its own.
 
         Raises ValueError on half a surrogate pair, which is what undecodable bytes of a command line become.
         """
@@ -42,11 +43,15 @@ class TextTokenizer:
             text.encode()
         except UnicodeEncodeError as wrong:
             raise ValueError(f"the text is not valid Unicode at character {wrong.start}; give it as UTF-8") from None
-        return self._tokenizer.encode(text).ids
+        return self._tokenizer.encode(text, add_special_tokens=not bare).ids
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of the tokens; bytes that are no character give the replacement character."""
         return self._tokenizer.decode(tokens, skip_special_tokens=True)
+
+    def piece(self, token: int) -> str:
+        """How one token looks on its own, a special one too."""
+        return self._tokenizer.decode([token], skip_special_tokens=False)
 
     def stream(self) -> TextStream:
         """A decoder for tokens that come one at a time."""

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from model.ops import Barrier, Batch, Compute, Irecv, Isend, Operation, Recv, Request, Send, Wait
+from model.ops import Barrier, Batch, Compute, Irecv, Isend, Operation, Recv, Request, Send, Wait, parts
 from reference.device import HOST_BACKEND
 
 Payload = torch.Tensor | bytes
@@ -165,6 +165,15 @@ class Transport:
         over.result()
 
 
+def sent(op: Operation, payloads: Sequence[Payload]) -> int:
+    """The bytes that an operation sends, of the payloads that `Transport.perform` is given with it."""
+    return sum(
+        payload.nbytes if isinstance(payload, torch.Tensor) else len(payload)
+        for part, payload in zip(parts(op), payloads, strict=False)
+        if isinstance(part, Send | Isend)
+    )
+
+
 def join(
     *, store: dist.Store, rank: int, ranks: int, backends: Mapping[str, str], timeout: timedelta
 ) -> dict[str, dist.ProcessGroup]:
@@ -192,9 +201,14 @@ def listen_locally() -> tuple[dist.TCPStore, int]:
 def meet_locally(port: int, timeout: timedelta) -> dist.TCPStore:
     """The meeting point at `port`. The host's messages then stay on the loopback interface, unless told otherwise."""
     names = [name for _, name in socket.if_nameindex() if name.startswith("lo")]
-    if names:
-        os.environ.setdefault(f"{HOST_BACKEND.upper()}_SOCKET_IFNAME", names[0])
+    use_interface(names[0] if names else None)
     return dist.TCPStore(LOOPBACK, port, is_master=False, timeout=timeout)
+
+
+def use_interface(name: str | None) -> None:
+    """Lets messages between hosts go through a network interface, unless the user has named one. Before `join`."""
+    if name is not None:
+        os.environ.setdefault(f"{HOST_BACKEND.upper()}_SOCKET_IFNAME", name)
 
 
 def _tensor(payload: Payload) -> torch.Tensor:

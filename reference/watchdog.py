@@ -5,6 +5,7 @@ The watchdog looks at the board only, so it needs nothing from the ranks that it
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Sequence
 
 from tabulate import tabulate
@@ -18,17 +19,24 @@ class PipelineStuck(RuntimeError):
 
     circuit: the ranks that wait for each other, each for the next and the last for the first; empty where
     there is no such circuit, and then somebody is slow. positions: where every rank was. stopped: ranks
-    whose process the system had suspended.
+    whose process the system had suspended. silent: ranks of other hosts of which nothing is heard.
     """
 
     def __init__(
-        self, *, positions: Sequence[Position], seconds: float, now: float, stopped: Collection[int] = ()
+        self,
+        *,
+        positions: Sequence[Position],
+        seconds: float,
+        now: float,
+        stopped: Collection[int] = (),
+        silent: Collection[int] = (),
     ) -> None:
         self.positions = tuple(positions)
         self.seconds = seconds
         self.now = now
         self.stopped = frozenset(stopped)
-        self.circuit = find_circuit(self.positions, leave_out=self.stopped)
+        self.silent = frozenset(silent)
+        self.circuit = find_circuit(self.positions, leave_out=self.stopped | self.silent)
         super().__init__(self.positions, seconds)
 
     def __str__(self) -> str:
@@ -45,7 +53,9 @@ class PipelineStuck(RuntimeError):
             return f"deadlock, rank {' -> rank '.join(map(str, (*self.circuit, self.circuit[0])))} wait for each other"
         if self.stopped:
             return f"the process of rank {_listed(self.stopped)} is suspended"
-        busy = [item for item in self.positions if item.peer is None]
+        if self.silent:
+            return f"nothing is heard of rank {_listed(self.silent)}: suspended, or out of reach"
+        busy = [item for item in self.positions if not item.waits_for]
         if busy:
             return f"rank {_listed(item.rank for item in busy)} is slow, not stuck, in: {busy[0].phase}"
         return "the ranks wait for each other's messages, but in no circuit"
@@ -55,6 +65,8 @@ class PipelineStuck(RuntimeError):
             return "choose another ordering (the preflight tells which are free of deadlock)"
         if self.stopped:
             return "let the process continue, and start again"
+        if self.silent:
+            return "look at its node and at the network between, and start again"
         if any(item.phase in PREPARING for item in self.positions):
             return "raise start_timeout, or read the checkpoint from a faster disk"
         return "raise the watchdog's time, or give the ranks less to do at once (max_batch, the prompts)"
@@ -104,6 +116,11 @@ class Watchdog:
         return self._quiet >= self.limit
 
     @property
+    def quiet(self) -> float:
+        """Seconds since a rank was last seen to make progress."""
+        return self._quiet
+
+    @property
     def limit(self) -> float:
         """The bound that holds now."""
         preparing = any(item.phase in PREPARING for item in self._board.positions())
@@ -111,16 +128,19 @@ class Watchdog:
 
 
 def find_circuit(positions: Sequence[Position], leave_out: Collection[int] = ()) -> tuple[int, ...]:
-    """The ranks of a wait-for circuit, from the lowest; empty if there is none. A rank waits for one at most."""
-    waits = {item.rank: item.peer for item in positions if item.peer is not None and item.rank not in leave_out}
+    """The ranks of a shortest wait-for circuit through the lowest rank that is in one; empty if there is none."""
+    waits = {item.rank: item.waits_for for item in positions if item.rank not in leave_out}
     for start in sorted(waits):
-        path: list[int] = []
-        rank: int | None = start
-        while rank in waits and rank not in path:
-            path.append(rank)
-            rank = waits[rank]
-        if rank == start:
-            return tuple(path)
+        paths: deque[tuple[int, ...]] = deque([(start,)])
+        seen: set[int] = set()
+        while paths:
+            path = paths.popleft()
+            for rank in waits.get(path[-1], ()):
+                if rank == start:
+                    return path
+                if rank not in seen:
+                    seen.add(rank)
+                    paths.append((*path, rank))
     return ()
 
 
@@ -132,7 +152,7 @@ def table(positions: Sequence[Position], now: float) -> str:
             item.rank,
             item.phase,
             item.op or "-",
-            "clients" if item.phase == Phase.POLL else "-" if item.peer is None else f"rank {item.peer}",
+            "clients" if item.phase == Phase.POLL else f"rank {_listed(item.waits_for)}" if item.waits_for else "-",
             item.iteration,
             item.slot,
             f"{now - item.since:.1f} s",

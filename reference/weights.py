@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
-from torch import Tensor
 
 from reference.gguf_weights import GgufSource, smollm2_path
+from reference.hub_cache import cached, repository
 from reference.llama import Stage
 from reference.llama_config import SHAPES, LlamaConfig
 from reference.safetensors_weights import FolderSource
+from reference.shard import ALONE, WHOLE, Group, Piece, Shard
 
 Load = Literal["checkpoint", "random"]
 
@@ -25,8 +26,9 @@ class Source(Protocol):
     def config(self) -> LlamaConfig:
         """The shape. Raises ValueError when it cannot be read."""
 
-    def fill(self, views: Mapping[str, Tensor], config: LlamaConfig) -> None:
-        """Writes each tensor, by its Hugging Face name, into its memory. Raises ValueError naming what is wrong."""
+    def fill(self, pieces: Mapping[str, Piece], config: LlamaConfig) -> None:
+        """Writes each tensor, by its Hugging Face name, or the part of it that is asked for, into its memory.
+        Raises ValueError naming what is wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,25 +48,32 @@ class RandomSource:
         """The shape."""
         return self.shape
 
-    def fill(self, views: Mapping[str, Tensor], config: LlamaConfig) -> None:
-        """Norms become one; matrices normal with variance 1 / columns, which keeps activations near unit size."""
-        for name, view in views.items():
-            if view.dim() == 1:
-                view.fill_(1.0)
+    def fill(self, pieces: Mapping[str, Piece], config: LlamaConfig) -> None:
+        """Norms become one; matrices normal with variance 1 / columns, which keeps activations near unit size.
+
+        A part has the numbers that it has in the whole, which is therefore made first.
+        """
+        for name, piece in pieces.items():
+            if piece.memory.dim() == 1:
+                piece.memory.fill_(1.0)
                 continue
+            memory = piece.memory if piece.is_whole else piece.memory.new_empty(piece.shape)
             digest = hashlib.sha256(f"{self.seed} {name}".encode()).digest()
-            generator = torch.Generator(view.device).manual_seed(int.from_bytes(digest[:7]))
-            view.normal_(0.0, view.shape[1] ** -0.5, generator=generator)
+            generator = torch.Generator(memory.device).manual_seed(int.from_bytes(digest[:7]))
+            memory.normal_(0.0, memory.shape[1] ** -0.5, generator=generator)
+            if not piece.is_whole:
+                piece.memory.copy_(memory[piece.index])
 
 
 def resolve_source(name_or_path: str, load: Load = "checkpoint", seed: int = 0) -> Source:
-    """The source of a shape's name (`SHAPES`), a Hugging Face folder or a GGUF file.
+    """The source of a shape's name (`SHAPES`), a Hugging Face folder, a GGUF file or a repository in Hugging Face's
+    cache (the name llama-3.1-8b, however capitalised, stands for one).
 
     With `load="random"` only the shape is taken. Raises ValueError when there is no such thing, or when
     only the shape of it is known.
     """
-    if load == "random" and name_or_path in SHAPES:
-        return RandomSource(shape=SHAPES[name_or_path], seed=seed)
+    if load == "random" and name_or_path.lower() in SHAPES:
+        return RandomSource(shape=SHAPES[name_or_path.lower()], seed=seed)
     source = _checkpoint(name_or_path)
     return RandomSource(shape=source.config(), seed=seed, like=source) if load == "random" else source
 
@@ -77,14 +86,16 @@ def _checkpoint(name_or_path: str) -> FolderSource | GgufSource:
         return FolderSource(folder=path)
     if path.is_file() and path.suffix == ".gguf":
         return GgufSource(path=path)
+    if (found := repository(name_or_path)) is not None:
+        return FolderSource(folder=cached(found))
     if name_or_path in SHAPES:
         raise ValueError(
-            f"the weights of {name_or_path!r} are not part of this package; name the folder that holds them, "
-            "or load random weights (--load random)"
+            f"the shape {name_or_path!r} has no weights of its own; load random ones (--load random), or name a folder"
         )
     raise ValueError(
         f"model {name_or_path!r} is no folder, no .gguf file and none of {', '.join(SHAPES)}; "
-        "name a Hugging Face folder with config.json and safetensors"
+        "name a Hugging Face folder with config.json and safetensors, or a repository that was fetched, such as "
+        "meta-llama/Llama-3.1-8B"
     )
 
 
@@ -97,8 +108,13 @@ def load_stage(
     last: bool,
     dtype: torch.dtype,
     device: torch.device,
+    shard: Shard = WHOLE,
+    group: Group = ALONE,
 ) -> Stage:
-    """A stage with its weights, of which it reads no others. Raises ValueError naming file, tensor and remedy."""
-    stage = Stage(config, layers, first, last, dtype, device)
-    source.fill(stage.checkpoint_views(), config)
+    """A stage, or a rank's part of it, with its weights; nothing else of a checkpoint is read.
+
+    Raises ValueError naming file, tensor and remedy.
+    """
+    stage = Stage(config, layers, first, last, dtype, device, shard, group)
+    source.fill(stage.checkpoint_pieces(), config)
     return stage.eval()

@@ -17,6 +17,8 @@ IN_CI = bool(os.environ.get("RINGPROOF_CI"))
 def pytest_configure() -> None:
     # Before torch is first imported: two test processes with two threads each are slower than with one.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # Before a kernel is first imported: on a machine without a GPU, Triton's interpreter runs them.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
     # A drawing test must not ask for a display.
     os.environ.setdefault("MPLBACKEND", "agg")
     settings.register_profile("ringproof", deadline=None, derandomize=IN_CI, print_blob=True)

@@ -10,6 +10,8 @@ Check termination.
 Print Assumptions termination.
 Check deadlock_is_a_circuit.
 Print Assumptions deadlock_is_a_circuit.
+Check deadlock_free_finishes.
+Print Assumptions deadlock_free_finishes.
 Check checker_is_right.
 Print Assumptions checker_is_right.
 Check slack_elasticity.
@@ -34,6 +36,8 @@ Check no_ordering_is_faster.
 Print Assumptions no_ordering_is_faster.
 Check parity_is_optimal.
 Print Assumptions parity_is_optimal.
+Check bound_is_attained.
+Print Assumptions bound_is_attained.
 Check period_at_least.
 Print Assumptions period_at_least.
 Check period_at_most.
@@ -44,6 +48,8 @@ Check serving_blocking_isend.
 Print Assumptions serving_blocking_isend.
 Check serving_asynchronous_isend.
 Print Assumptions serving_asynchronous_isend.
+Check serving_last_sends_first.
+Print Assumptions serving_last_sends_first.
 Check serving_parity_unrolled.
 Print Assumptions serving_parity_unrolled.
 Check serving_send_first_unrolled.

@@ -56,12 +56,8 @@ Fixpoint patterns n : list (list bool) :=
   | S n => map (cons true) (patterns n) ++ map (cons false) (patterns n)
   end.
 
-(** Requests by an isend that returns at once, data by one that blocks: the
-    case of XCCL; and both by an isend that returns at once: gloo ([posting]). *)
-Definition posting_requests : library :=
-  {| room := fun _ _ t => if (t =? REQUESTS)%nat then Unlimited else Upto 0; rest := fun _ _ _ => Upto 0 |}.
-
-(** Per presence pattern 11..1, 11..0, ..., 00..0: whether the loop deadlocks. *)
+(** Under [posting_requests], the case of XCCL, and under [posting], gloo.
+    Per presence pattern 11..1, 11..0, ..., 00..0: whether the loop deadlocks. *)
 Definition serving_line (name : string) (L : library) P d n o :=
   words ["serving"; name; number P; number d; number n; letters o;
          bits (map (fun present => negb (check (tabulate (unroll P d o present)) L)) (patterns n))].

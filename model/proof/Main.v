@@ -22,6 +22,11 @@ Theorem deadlock_is_a_circuit p L : balanced p ->
   (deadlocks p L <-> exists s c, reachable p L s /\ circuit p L s c).
 Proof. apply deadlock_iff_circuit. Qed.
 
+(** Where no deadlock can be reached, every maximal run finishes. *)
+Theorem deadlock_free_finishes p L n s :
+  deadlock_free p L -> run p L n (start p) s -> stuck p L s -> finished p s.
+Proof. apply free_terminates. Qed.
+
 Theorem checker_is_right p L : (check p L = true <-> deadlock_free p L) /\ (check p L = false <-> deadlocks p L).
 Proof. split; [apply check_correct | apply check_false]. Qed.
 
@@ -78,6 +83,13 @@ Theorem parity_is_optimal P K : 2 <= P -> exists steps s,
   finished (ring (parity P) K) s /\ length steps = least_steps P K.
 Proof. apply parity_attains. Qed.
 
+(** So the bound is the least number of steps, and some schedule is as short. *)
+Theorem bound_is_attained P K : 2 <= P -> exists steps, schedule P K steps /\ length steps = least_steps P K.
+Proof.
+  intros HP. destruct (parity_is_optimal P K HP) as (steps & s & R & F & E). exists steps. split; auto.
+  rewrite <- (length_parity P) at 1. now apply (parallel_run_is_schedule _ _ _ s).
+Qed.
+
 (** ** The period of an ordering (5) *)
 
 (** [K] rounds in [T] steps: K <= min(#S, #R) ceil(T / P), for every parallel run; and
@@ -108,6 +120,11 @@ Theorem serving_asynchronous_isend P d o b N L :
   2 <= P -> length o = P -> drained P d b N -> at_least storing_output L ->
   (deadlocks (serving P d o b N) L <-> o = repeat RecvFirst P /\ exists m, consecutive P b m).
 Proof. apply serving_storing. Qed.
+
+(** So the order of the blocking loop, in which only the last rank sends first, never deadlocks either. *)
+Theorem serving_last_sends_first P d b N L : 2 <= P -> drained P d b N -> at_least blocking_data L ->
+  deadlock_free (serving P d (last_sends_first P) b N) L.
+Proof. apply serving_last_sends_first_free. Qed.
 
 (** The same for the loop of a finite presence pattern, which drains by itself. *)
 Theorem serving_parity_unrolled P d present L : 2 <= P -> at_least blocking_data L ->

@@ -121,3 +121,7 @@ Definition blocking_data : library :=
 (** The same with room for one output. *)
 Definition storing_output : library :=
   {| room := fun _ _ t => if (t =? REQUESTS) || (t =? OUTPUT) then Upto 1 else Upto 0; rest := fun _ _ _ => Upto 0 |}.
+
+(** Requests by an isend that returns at once, data by one that blocks: the case of XCCL. *)
+Definition posting_requests : library :=
+  {| room := fun _ _ t => if t =? REQUESTS then Unlimited else Upto 0; rest := fun _ _ _ => Upto 0 |}.

@@ -1,14 +1,17 @@
 """The README's generated parts are filled from results, and whatever is out of date or out of place is noticed."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import tyro
 
 from experiments import claims, readme, report
 from experiments.paths import COMMITTED, Places
 from experiments.readme import README, regenerate, stale, write
 from experiments.results import Shelf
+from model.__main__ import Command
 
 TEXT = """# Title
 <!-- begin claims -->
@@ -119,6 +122,24 @@ def test_the_readme_has_every_part_that_people_look_for() -> None:
 
 def test_the_readme_says_what_the_committed_results_say() -> None:
     assert not stale(Shelf(Places(root=COMMITTED))), "run `python -m experiments readme`"
+
+
+def test_every_command_of_the_model_is_one_that_it_takes() -> None:
+    """Each is read with its arguments, and not run."""
+    section = README.read_text().partition("## What the model answers")[2].partition("\n### ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ") and line.endswith("` |")]
+    commands = [command for row in rows for command in re.findall(r"`([^`]+)`", row.rsplit(" | ", 1)[1])]
+    assert {command.split()[0] for command in commands} == {
+        "check", "names", "space", "simulate", "period", "synth", "schedules", "hangs", "suite", "spin", "promela",
+    }  # fmt: skip
+    for command in commands:
+        tyro.cli(Command, args=shlex.split(command))  # type: ignore[call-overload]
+
+
+def test_the_parts_of_the_readme_are_filled() -> None:
+    parts = re.findall(r"<!-- begin ([\w-]+) -->\n(.*?)<!-- end ", README.read_text(), re.DOTALL)
+    assert {name for name, _ in parts} >= {"hangs", "schedules", "judges", "speed"}
+    assert all(content.strip() for _, content in parts), [name for name, content in parts if not content.strip()]
 
 
 def test_the_figures_of_the_readme_are_committed() -> None:

@@ -4,6 +4,7 @@
 Python model says the same of the same programs; `make -C model/proof` holds the file against Coq.
 """
 
+import importlib
 import itertools
 import json
 import os
@@ -177,6 +178,25 @@ def test_every_theorem_is_checked_and_told() -> None:
     assert len(main) >= 15
     assert assumed == main
     assert set(main) <= told
+
+
+def test_the_paper_states_what_the_table_of_the_proof_says() -> None:
+    """The statements of the paper are numbered 1 to 12; each names its theorems; the table has their Python names."""
+    paper = (PROOF.parents[1] / "paper" / "main.tex").read_text()
+    statements = re.findall(r"\\begin\{statement\}(.*?)\\end\{statement\}", paper, re.DOTALL)
+    assert len(statements) == 12
+    stated = {name: {str(n)} for n, text in enumerate(statements, 1) for name in re.findall(r"\\coq\{(\w+)\}", text)}
+    assert set(stated) == set(re.findall(r"^Theorem (\w+)", (PROOF / "Main.v").read_text(), re.MULTILINE))
+    rows = re.findall(
+        r"^\| ([\d, ]+) \| ([^|]+) \| `([\w.]+)`[^|]* \|", (PROOF / "README.md").read_text(), re.MULTILINE
+    )
+    table = {}
+    for numbers, names, python in rows:
+        table |= {name: set(numbers.split(", ")) for name in re.findall(r"`(\w+)`", names)}
+        module, _, attribute = python.rpartition(".")
+        assert hasattr(importlib.import_module(module), attribute), python
+    assert table.keys() == stated.keys()
+    assert all(stated[name] <= table[name] for name in stated)
 
 
 def gate(

@@ -27,7 +27,7 @@ def test_the_named_semantics() -> None:
         "xccl": ("match", 0, 0),
         "mpich": ("post", 8112, 0),
         "openmpi": ("post", 4016, 0),
-        "smpi": ("post", 65536, 0),
+        "smpi": ("post", 65535, 0),
         "intelmpi": ("post", UNLIMITED, 0),
         "ssend": ("post", 0, 0),
         "bsend": ("post", UNLIMITED, 0),

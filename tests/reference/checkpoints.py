@@ -1,13 +1,17 @@
 """Small Llama checkpoints for tests, made by transformers, the oracle; and one forward of ours over several stages."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from reference.answers import answer, read, size
 from reference.kv_cache import KVCache
 from reference.llama import Stage, StageBatch, partition_layers
+from reference.requests import Request, Token
+from reference.scheduler import Scheduler
 from reference.weights import Source, load_stage
 
 CPU = torch.device("cpu")
@@ -47,6 +51,65 @@ def save_llama(folder: Path, *, shards: str = "5GB", seed: int = 0, **changes: A
                 weight.uniform_(0.5, 1.5)
     model.save_pretrained(folder, max_shard_size=shards)
     return model
+
+
+def oracle_of(source: Source) -> Any:
+    """transformers' Llama in float32 with the weights of a source without rope scaling, as we read them."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shape = source.config()
+    assert shape.rope_scaling is None, "not translated here"
+    config = LlamaConfig(
+        vocab_size=shape.vocab_size,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        rms_norm_eps=shape.rms_eps,
+        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
+        tie_word_embeddings=shape.tied,
+        max_position_embeddings=shape.max_position,
+    )
+    model = LlamaForCausalLM(config).eval()
+    stage = load_stage(source, shape, range(shape.layers), True, True, torch.float32, CPU)
+    weights = {name: piece.memory for name, piece in stage.checkpoint_pieces().items()}
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    assert not unexpected and set(missing) <= ({"lm_head.weight"} if shape.tied else set())
+    return model
+
+
+LETTERS = [chr(code) for code in range(ord("!"), ord("~") + 1)] + ["Ġ", "Ċ", "ĉ"]
+"""A vocabulary of 97 bytes as a byte-level tokenizer writes them: printable ASCII, then space, line end and tab."""
+
+
+def save_letters(folder: Path, **changes: Any) -> Any:
+    """The same with a tokenizer whose tokens are letters."""
+    from tokenizers import Tokenizer
+    from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+    from tokenizers.models import BPE
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    model = save_llama(folder, **changes)
+    tokenizer = Tokenizer(BPE({letter: number for number, letter in enumerate(LETTERS)}, []))
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = ByteLevelDecoder()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return model
+
+
+TURNS = (
+    "{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+"""A chat template that these letters can spell."""
+
+
+def save_chatty(folder: Path) -> None:
+    """The same with a chat template, and with room for long texts."""
+    save_letters(folder, max_position_embeddings=10000)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": TURNS, "eos_token": "#"}))
 
 
 @torch.inference_mode()
@@ -99,3 +162,22 @@ def padded(prompts: list[list[int]], pad: int = 0) -> Tensor:
     """Prompts as one tensor [B, T], padded on the right."""
     longest = max(map(len, prompts))
     return torch.tensor([prompt + [pad] * (longest - len(prompt)) for prompt in prompts])
+
+
+def serve(chain: Chain, requests: list[Request], **sizes: Any) -> dict[int, list[Token]]:
+    """What one scheduler and one process make of requests that are all there at once: tokens by request."""
+    scheduler = Scheduler(**{"slots": 1, "max_batch": 4, "rows": 4, **sizes})
+    scheduler.add(requests)
+    tokens: dict[int, list[Token]] = {request.id: [] for request in requests}
+    slot, slots = 0, sizes.get("slots", 1)
+    while not scheduler.idle:
+        batch = scheduler.form(slot)
+        if batch is not None:
+            placed = StageBatch(rows=batch.rows, start=batch.starts, length=batch.lengths)
+            logits = chain(torch.tensor(batch.padded()), placed, every_position=batch.scored)
+            message = answer(batch, logits)
+            assert message.shape == (size(batch),)
+            for token in scheduler.finish(slot, *read(batch, message)):
+                tokens[token.request].append(token)
+        slot = (slot + 1) % slots
+    return tokens

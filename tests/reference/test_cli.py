@@ -11,22 +11,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tokenizers import Tokenizer
-from tokenizers.decoders import ByteLevel as ByteLevelDecoder
-from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel
 
 from reference.__main__ import main
-from tests.reference.checkpoints import save_llama
+from tests.reference.checkpoints import save_letters, save_llama
 
 pytestmark = pytest.mark.xdist_group("engine")
 
 ROOT = Path(__file__).parents[2]
 FRANCE = "The capital of France is"
-
-
-LETTERS = [chr(code) for code in range(ord("!"), ord("~") + 1)] + ["Ġ", "Ċ", "ĉ"]
-"""A vocabulary of 97 bytes as a byte-level tokenizer writes them: printable ASCII, then space, line end and tab."""
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +33,7 @@ def mute(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint whose tokens are letters, with room for long texts."""
     folder = tmp_path_factory.mktemp("llama")
-    save_llama(folder, max_position_embeddings=10000)
-    tokenizer = Tokenizer(BPE({letter: number for number, letter in enumerate(LETTERS)}, []))
-    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = ByteLevelDecoder()
-    tokenizer.save(str(folder / "tokenizer.json"))
+    save_letters(folder, max_position_embeddings=10000)
     return folder
 
 
@@ -134,6 +122,14 @@ def test_several_prompts_come_out_in_their_order(smollm2: None, command: Callabl
         (["--threads", "0"], "error: threads is 0; give 1 or more"),
         (["--watchdog", "inf"], "error: watchdog is inf; give 1 to 86400 seconds"),
         (["--max-batch", "1000000000000"], "error: a cache of 1000000000000 requests of 1024 tokens does not fit"),
+        (["--temperature", "-1"], "error: temperature is -1.0; give 0"),
+        (["--temperature", "nan"], "error: temperature is nan; give 0"),
+        (["--top-p", "0"], "error: top_p is 0.0; give more than 0"),
+        (["--top-k", "-1"], "error: top_k is -1; give 0 or more"),
+        (["--stop", ""], "error: stop is ''; give texts of one character or more"),
+        (["--top-logprobs", "3"], "error: top_logprobs is 3 without logprobs; set logprobs too"),
+        (["--chunk", "0"], "error: chunk is 0; give 1 or more"),
+        (["--max-queue", "0"], "error: max_queue is 0; give 1 or more"),
         (["--max-new-tokens", "0"], "error: max_new_tokens is 0; give 1 or more"),
         (["--max-len", "12", "--max-new-tokens", "12"], "error: a prompt of 1 tokens and 12 new ones make 13"),
         (["--record-logits", "no/such/folder/x.pt"], "there is no folder no/such/folder"),
@@ -182,6 +178,21 @@ def test_text_needs_a_tokenizer_and_token_ids_do_not(mute: Path, command: Callab
     )
     assert status == 0
     assert len([int(token) for token in out.split()]) == 5
+
+
+def test_drawing_follows_the_seed_and_a_stop_ends_the_text(
+    checkpoint: Path, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    options = ["generate", "--model", str(checkpoint), "--device", "cpu", "--ignore-eos", "--prompt", "x"]
+    drawn = [*options, "--temperature", "3", "--max-new-tokens", "30"]
+    texts = {seed: command(*drawn, "--seed", seed)[1] for seed in ("1", "2")}
+    assert command(*drawn, "--seed", "1", "--pp", "2")[1] == texts["1"] != texts["2"]
+    status, out, err = command(*options, "--logprobs", "--top-logprobs", "2", "--max-new-tokens", "8")
+    assert status == 0 and len(out) == 9
+    assert sum("prompt 0, token" in line for line in err.splitlines()) == 8
+    stop = out[3:5]
+    stopped = command(*options, "--max-new-tokens", "8", "--stop", stop)[1]
+    assert stopped == out[: out.index(stop)] + "\n"
 
 
 def test_a_checkpoint_cut_short_is_status_2(tmp_path: Path, command: Callable[..., tuple[int, str, str]]) -> None:

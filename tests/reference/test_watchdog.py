@@ -158,3 +158,31 @@ def test_a_dead_rank_says_where_and_how() -> None:
 
 def test_clients_are_whom_rank_0_waits_for() -> None:
     assert "clients" in table([at(0, None, Phase.POLL)], 100.0)
+
+
+def test_in_a_collective_a_rank_waits_for_those_that_have_not_come() -> None:
+    board = Board(multiprocessing.get_context("spawn"), 4)
+    for rank in range(4):
+        board.enter(rank, Phase.LAUNCH, iteration=3)
+    for rank in (2, 3):
+        board.meet(rank, "all-reduce", (2, 3))
+        board.part(rank)
+    before = board.progress()
+    board.meet(3, "all-reduce", (2, 3))
+    assert board.progress()[3] == before[3] + 1
+    seen = board.read(3)
+    assert (seen.phase, seen.iteration, seen.op, seen.waits_for) == (Phase.LAUNCH, 3, "all-reduce(2, 3)", (2,))
+    assert "rank 2 " in table([seen], 100.0)
+    board.meet(2, "all-reduce", (2, 3))
+    assert board.read(2).waits_for == board.read(3).waits_for == (), "both have come"
+    board.part(3)
+    assert (board.read(3).op, board.read(3).waits_for) == ("", ())
+
+
+def test_a_circuit_may_go_through_a_collective() -> None:
+    """Rank 0 has come to a collective, 1 has not: it waits for rank 3's message, and 3 for one of rank 0."""
+    waiting = at(0, None, Phase.LAUNCH)
+    meeting = Position(
+        **{name: getattr(waiting, name) for name in Position.__slots__} | {"members": (0, 1, 2), "late": (2, 1)}
+    )
+    assert find_circuit([meeting, at(1, 3), at(2, None), at(3, 0)]) == (0, 1, 3)

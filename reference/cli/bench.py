@@ -1,0 +1,64 @@
+"""`python -m reference bench`: the five figures of one batch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from reference import processes
+from reference.bench import cases, record, run_all, table, warm_ups
+from reference.cli.output import engine_config, say, started
+from reference.config import EngineConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench(EngineConfig):
+    """Measure one batch as SGLang's bench_one_batch_server does: every combination of the lengths, after a warm-up.
+    In this process, which needs no web framework; or, with --base-url, a server that speaks SGLang's protocol.
+    Standard output holds one table. --seed also draws the prompts; --max-len grows to what the cases need.
+
+    Exit status: 0 ok; 1 the pipeline hung, or a rank died; 2 bad usage or bad input; 130 interrupted.
+    """
+
+    batch_size: tuple[int, ...] = (1,)
+    """Prompts in one request."""
+    input_len: tuple[int, ...] = (1024,)
+    """Tokens of each prompt, drawn at random."""
+    output_len: tuple[int, ...] = (16,)
+    """New tokens for each prompt."""
+    base_url: str = ""
+    """Measure the server at this address, such as http://127.0.0.1:30000."""
+    skip_warmup: bool = False
+    """Do not first run a case of input 1024 and output 16 for each batch size."""
+    result_filename: Path | None = None
+    """Append one JSON object a case to this file, with the moment at which every token arrived."""
+
+    def __post_init__(self) -> None:
+        """Checks nothing: `run` does (see `engine_config`)."""
+
+    def run(self) -> int:
+        from reference.bench_targets import EngineTarget, UrlTarget
+
+        config = engine_config(self)
+        warm = [] if self.skip_warmup else warm_ups(self.batch_size)
+        timed = cases(self.batch_size, self.input_len, self.output_len)
+        if not timed:
+            raise ValueError("there is no case; give at least one --batch-size, --input-len and --output-len")
+        if self.result_filename is not None and not self.result_filename.absolute().parent.is_dir():
+            raise ValueError(f"result-filename: there is no folder {self.result_filename.parent}; make it first")
+        if self.base_url:
+            runs = run_all(UrlTarget(self.base_url), warm, timed, self.seed, say)
+        else:
+            with processes.warming_up():
+                from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
+
+            longest = max(case.input_len + case.output_len for case in (*warm, *timed))
+            with Engine(replace(config, max_len=max(config.max_len, longest))) as engine:
+                say(started(engine))
+                runs = run_all(EngineTarget(engine), warm, timed, self.seed, say)
+        print(table(runs))
+        if self.result_filename is not None:
+            with self.result_filename.open("a") as file:
+                file.writelines(json.dumps(record(*run)) + "\n" for run in runs)
+        return 0

@@ -1,0 +1,113 @@
+"""`python -m reference chat`: talk to a model."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reference import processes
+from reference.cli.output import engine_config, say, started
+from reference.config import EngineConfig
+from reference.params import Params
+
+if TYPE_CHECKING:
+    from reference.chat_template import ChatTemplate
+    from reference.engine import Engine
+
+HELP = "an empty line is passed over, /clear begins anew, Ctrl-C ends an answer, and Ctrl-D the program"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat(EngineConfig):
+    """Talk to a model: one line from standard input is one message, and standard output holds the answers as they
+    are made. Everything else goes to standard error. Ctrl-C ends an answer, another one (or the end of the input)
+    the program.
+
+    Exit status: 0 end of input; 1 the pipeline hung, or a rank died; 2 bad usage or bad input; 130 interrupted.
+    """
+
+    system: str = ""
+    """What the model is told before the conversation; by default what its chat template says."""
+    max_new_tokens: int = 256
+    """At most so many tokens in one answer."""
+    temperature: float = 0.0
+    """0 takes the likeliest token; else tokens are drawn, as --seed says, and the more freely the higher this is."""
+    top_k: int = 0
+    """Draw only from so many likeliest tokens; 0: from all."""
+    top_p: float = 1.0
+    """Draw only from the fewest likeliest tokens that have this much of the probability together."""
+
+    def __post_init__(self) -> None:
+        """Checks nothing: `run` does (see `engine_config`)."""
+
+    def run(self) -> int:
+        config = engine_config(self)
+        params = Params(
+            max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_k=self.top_k, top_p=self.top_p
+        )
+        with processes.warming_up():
+            from reference.chat_template import load_chat_template
+            from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
+
+        with Engine(config) as engine:
+            talk = Conversation(engine, load_chat_template(engine.source), params, self.system)
+            say(started(engine))
+            say(HELP)
+            while True:
+                print("> ", end="", file=sys.stderr, flush=True)
+                line = sys.stdin.readline()
+                if not line:
+                    return 0
+                if line.strip() == "/clear":
+                    talk.clear()
+                elif line.strip():
+                    talk.answer(line.rstrip("\n"))
+
+
+class Conversation:
+    """The messages so far. What no longer fits into the model's context is forgotten, the oldest first."""
+
+    def __init__(self, engine: Engine, template: ChatTemplate, params: Params, system: str = "") -> None:
+        self._engine, self._template, self._params = engine, template, params
+        self._system = [{"role": "system", "content": system}] if system else []
+        self._messages: list[dict[str, str]] = []
+
+    def clear(self) -> None:
+        """Forgets all."""
+        self._messages.clear()
+
+    def answer(self, message: str) -> None:
+        """Prints the answer to a message as it is made. An interrupt ends it; what was said until then counts."""
+        self._messages.append({"role": "user", "content": message})
+        try:
+            prompt = self._prompt()
+        except ValueError as refused:
+            self._messages.pop()
+            say(f"error: {refused}")
+            return
+        said = []
+        stream = self._engine.generate([prompt], params=self._params)
+        try:
+            for output in stream:
+                said.append(output.text)
+                print(output.text, end="", flush=True)
+        except KeyboardInterrupt:
+            stream.close()
+        print(flush=True)
+        self._messages.append({"role": "assistant", "content": "".join(said)})
+
+    def _prompt(self) -> list[int]:
+        most = self._engine.config.max_len - self._params.max_new_tokens
+        while True:
+            text = self._template.render([*self._system, *self._messages])
+            prompt = self._engine.tokenizer.encode(text, bare=True)
+            if len(prompt) <= most:
+                return prompt
+            if len(self._messages) == 1:
+                raise ValueError(
+                    f"the message makes {len(prompt)} tokens, and there is room for {most}; "
+                    "shorten it, lower --max-new-tokens or raise --max-len"
+                )
+            del self._messages[:2]  # a question and its answer
+            say("(the conversation is longer than the context: its oldest part is forgotten)")

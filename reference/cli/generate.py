@@ -1,0 +1,123 @@
+"""`python -m reference generate`: continue prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from reference import processes
+from reference.cli.output import engine_config, say, started
+from reference.config import EngineConfig
+from reference.params import Params
+
+if TYPE_CHECKING:
+    from reference.engine import Output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generate(EngineConfig):
+    """Continue prompts. Standard output holds the continuation (not the prompt) as it is made; with several
+    prompts one block each, in their order, an empty line between. Everything else goes to standard error.
+
+    Exit status: 0 ok; 1 the pipeline hung, or a rank died; 2 bad usage or bad input; 130 interrupted.
+    """
+
+    prompt: tuple[str, ...] = ()
+    """Texts to continue, all at once: each a request of its own."""
+    prompt_tokens: tuple[int, ...] = ()
+    """One more prompt, as token ids. With it the output is token ids too: a model may have no tokenizer."""
+    max_new_tokens: int = 16
+    """At most so many tokens for each prompt."""
+    temperature: float = 0.0
+    """0 takes the likeliest token; else tokens are drawn, as --seed says, and the more freely the higher this is."""
+    top_k: int = 0
+    """Draw only from so many likeliest tokens; 0: from all."""
+    top_p: float = 1.0
+    """Draw only from the fewest likeliest tokens that have this much of the probability together."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the continuation; they are cut off."""
+    stop_token_ids: tuple[int, ...] = ()
+    """Tokens that end it, beside those of the model."""
+    ignore_eos: bool = False
+    """Go on after the token that ends a text."""
+    logprobs: bool = False
+    """Say the log-probability of every new token, and of its rivals, on standard error."""
+    top_logprobs: int = 0
+    """How many of the likeliest tokens these are."""
+
+    def __post_init__(self) -> None:
+        """Checks nothing: `run` does (see `engine_config`)."""
+
+    def run(self) -> int:
+        config = engine_config(self)
+        params = Params(**{name: getattr(self, name) for name in ASKED})
+        prompts: list[str | Sequence[int]] = [*self.prompt, *([self.prompt_tokens] if self.prompt_tokens else [])]
+        if not prompts:
+            raise ValueError("there is no prompt; give texts after --prompt, or token ids after --prompt-tokens")
+        with processes.warming_up():
+            from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
+
+        with Engine(config) as engine:
+            say(started(engine))
+            printer = Printer(len(prompts), show=number if self.prompt_tokens else text)
+            outputs = []
+            for output in engine.generate(prompts, params=params):
+                printer.show(output)
+                outputs.append(output)
+                if self.logprobs:
+                    say(likelihoods(output))
+        say(speed(outputs))
+        return 0
+
+
+ASKED = tuple(field.name for field in fields(Params) if field.name not in ("seed", "prompt_logprobs_from"))
+"""What of `Params` the command line asks for. `EngineConfig.seed` is where its draws begin."""
+
+
+class Printer:
+    """Prints the outputs of several prompts in the order of the prompts, each as early as that allows."""
+
+    def __init__(self, prompts: int, *, show: Callable[[Output], str]) -> None:
+        self._text = show
+        self._pending: list[list[Output]] = [[] for _ in range(prompts)]
+        self._at = 0
+
+    def show(self, output: Output) -> None:
+        """Prints all that is due now."""
+        self._pending[output.index].append(output)
+        while self._at < len(self._pending):
+            done = False
+            for item in self._pending[self._at]:
+                print(self._text(item), end="", flush=True)
+                done = item.reason is not None
+            self._pending[self._at].clear()
+            if not done:
+                return
+            self._at += 1
+            print("\n" if self._at < len(self._pending) else "", flush=True)
+
+
+def text(output: Output) -> str:
+    """What the token adds to the text."""
+    return output.text
+
+
+def number(output: Output) -> str:
+    """The token itself."""
+    return f"{output.token} "
+
+
+def speed(outputs: list[Output]) -> str:
+    """One line: how fast tokens came, from the call to the last one, and after the first one."""
+    total = max(output.seconds for output in outputs)
+    first = min(output.seconds for output in outputs)
+    rate = f", then {(len(outputs) - 1) / (total - first):.1f} tokens/s" if total > first else ""
+    return f"{len(outputs)} tokens in {total:.2f} s: the first after {first:.2f} s{rate}"
+
+
+def likelihoods(output: Output) -> str:
+    """One line: a new token with its log-probability, and the likeliest ones."""
+    rivals = ", ".join(f"{token} {logprob:.4f}" for token, logprob in output.top)
+    found = f"prompt {output.index}, token {output.made}: {output.token} {output.logprob:.4f}"
+    return f"{found} of {rivals}" if rivals else found

@@ -1,0 +1,55 @@
+"""`python -m reference serve`: the engine behind HTTP."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import tyro
+
+from reference import processes
+from reference.cli.output import engine_config, say, started
+from reference.config import EngineConfig
+from reference.server_options import ServerOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serve(EngineConfig):
+    """Serve a model over HTTP: SGLang's /generate, OpenAI's /v1/completions and /v1/chat/completions, /health,
+    /metrics; /openapi.json describes them. On the loopback address, unless --host says otherwise: whoever reaches
+    the server may use it.
+
+    Exit status: 0 ended by SIGTERM (143 where it comes within the first seconds); 1 the pipeline hung, or a rank died;
+    2 bad usage or bad input; 130 interrupted.
+    """
+
+    server: Annotated[ServerOptions, tyro.conf.arg(name="")] = ServerOptions()  # noqa: RUF009 (frozen)
+
+    def __post_init__(self) -> None:
+        """Checks nothing: `run` does (see `engine_config`)."""
+
+    def run(self) -> int:
+        config = engine_config(self)
+        self.server.check()
+        signal.signal(signal.SIGTERM, _end)
+        with self.server.bind() as listener:
+            with processes.warming_up():
+                try:
+                    from reference.server import serve
+                except ModuleNotFoundError as missing:
+                    raise ValueError(f"{missing}; install the server's packages: pip install -e '.[serve]'") from None
+                from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
+
+            with Engine(config) as engine:
+                say(started(engine))
+                ended_by = serve(engine, self.server, listener, say)
+        if ended_by == signal.SIGINT:
+            raise KeyboardInterrupt
+        return 0
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """A SIGTERM before the server answers: leaves the `with` blocks, which end the ranks."""
+    raise SystemExit(0)

@@ -1,0 +1,192 @@
+"""What runs a stage where its device can do better: decode steps recorded once for each batch size, and kernels.
+
+A decode step of a large model on an accelerator is a few hundred short kernels. Recorded as a graph they follow
+each other without the host; and the kernels of `reference.decode_kernels` read nothing twice. Whatever is not a
+plain decode step (a prefill, many sequences, a tensor-parallel stage, a host) runs as `Stage` does it.
+
+Shapes as in `reference.llama`: B sequences, H hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from reference.device import Device
+from reference.kv_cache import KVCache
+from reference.llama import Layer, Stage, StageBatch
+from reference.shard import WHOLE
+
+Decode = Literal["auto", "recorded", "plain"]
+
+
+STAGINGS = 8
+"""Steps of one size whose numbers may be on their way to the device, so that the host need not wait for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Staging:
+    """Host memory from which the device takes a step's numbers; free once `taken` has happened."""
+
+    numbers: Tensor
+    taken: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recorded:
+    """One batch size: where inputs are put, where the outcome then is, and what computes it."""
+
+    hidden: Tensor | None  # into a stage that is not the first, [B, H]
+    numbers: Tensor  # int64 [3, B]: rows, -1 for padding; tokens so far; token ids
+    outcome: Tensor  # hidden states [B, 1, H], or logits [B, V] in float32
+    scratch: dict[str, Tensor]  # held, since the graph writes there
+    replay: Callable[[], None]
+    staging: deque[_Staging]
+
+
+class RecordedStage:
+    """A stage with its cache. Called as the stage is, with the same result up to rounding.
+
+    What a decode step returns is overwritten by the next one: it must have been sent or read by then.
+    """
+
+    def __init__(self, stage: Stage, cache: KVCache, device: Device, *, most: int) -> None:
+        from reference.decode_kernels import MOST_ROWS, Attention
+
+        self.config, self.first, self.last = stage.config, stage.first, stage.last
+        self._stage, self._cache, self._device = stage, cache, device
+        self._attention = Attention(
+            batch=min(most, MOST_ROWS),
+            heads=stage.config.heads,
+            kv_heads=stage.config.kv_heads,
+            head_dim=stage.config.head_dim,
+            device=device.torch,
+        )
+        self._recorded: dict[int, _Recorded] = {}
+        sizes = [1]
+        while sizes[-1] < min(most, MOST_ROWS):
+            sizes.append(min(2 * sizes[-1], most, MOST_ROWS))
+        for size in reversed(sizes):  # the largest first: the others then fit into its memory
+            self._recorded[size] = self._record(size)
+
+    def __call__(self, inputs: Tensor, batch: StageBatch, cache: KVCache, every_position: bool = False) -> Tensor:
+        """As `Stage.forward`. Token ids on the host are best left there."""
+        count = len(batch.rows)
+        fits = [size for size in self._recorded if size >= count]
+        if every_position or max(batch.length) > 1 or not fits:
+            return self._stage(inputs, batch, cache, every_position)
+        recorded = self._recorded[min(fits)]
+        pad = recorded.numbers.shape[1] - count
+        staging = recorded.staging[0]
+        recorded.staging.rotate(1)
+        staging.taken.synchronize()
+        tokens = inputs[:, 0].tolist() if self.first else [0] * count
+        staging.numbers.copy_(
+            torch.tensor([[*batch.rows, *[-1] * pad], [*batch.start, *[0] * pad], [*tokens, *[0] * pad]])
+        )
+        recorded.numbers.copy_(staging.numbers, non_blocking=True)
+        staging.taken.record()
+        if recorded.hidden is not None:
+            recorded.hidden[:count].copy_(inputs[:, 0], non_blocking=True)
+        recorded.replay()
+        return recorded.outcome[:count]
+
+    def _record(self, size: int) -> _Recorded:
+        stage, where = self._stage, self._device.torch
+        hidden, kind = self.config.hidden, self._cache.k_LRKSD.dtype
+        given = None if stage.first else torch.zeros(size, hidden, dtype=kind, device=where)
+        numbers = torch.tensor([[-1] * size, [0] * size, [0] * size], device=where)
+        width = (self.config.heads + 2 * self.config.kv_heads) * self.config.head_dim
+        scratch = {
+            "x": torch.empty(size, hidden, dtype=kind, device=where),
+            "qkv": torch.empty(size, width, dtype=kind, device=where),
+            "attended": torch.zeros(size, self.config.heads * self.config.head_dim, dtype=kind, device=where),
+            "gated": torch.empty(size, self.config.intermediate, dtype=kind, device=where),
+        }
+        outcome = (
+            torch.empty(size, self.config.vocab_size, dtype=torch.float32, device=where)
+            if stage.last
+            else scratch["x"].unsqueeze(1)
+        )
+        replay = self._device.record(lambda: self._step(given, numbers, outcome, **scratch))
+        staging = deque(
+            _Staging(
+                numbers=self._device.host_buffer(numbers.nbytes).view(torch.int64).view(numbers.shape),
+                taken=self._device.event(),
+            )
+            for _ in range(STAGINGS)
+        )
+        return _Recorded(
+            hidden=given, numbers=numbers, outcome=outcome, scratch=scratch, replay=replay, staging=staging
+        )
+
+    def _step(
+        self,
+        hidden: Tensor | None,
+        numbers: Tensor,
+        outcome: Tensor,
+        *,
+        x: Tensor,
+        qkv: Tensor,
+        attended: Tensor,
+        gated: Tensor,
+    ) -> None:
+        from reference.decode_kernels import product
+
+        stage, eps = self._stage, self.config.rms_eps
+        rows_B, starts_B, tokens_B = numbers
+        x.copy_(F.embedding(tokens_B, stage.embedding) if hidden is None else hidden)
+        for number, layer in enumerate(stage.layers):
+            assert isinstance(layer, Layer)
+            product(x, layer.qkv, qkv, gain_K=layer.attention_norm, eps=eps)
+            k_RKSD, v_RKSD = self._cache.k_LRKSD[number], self._cache.v_LRKSD[number]
+            self._attention(qkv, k_RKSD, v_RKSD, rows_B, starts_B, stage.frequencies_E, attended)
+            product(attended, layer.out, x, residual_BN=x)
+            product(x, layer.gate_up, gated, gain_K=layer.mlp_norm, eps=eps, gated=True)
+            product(gated, layer.down, x, residual_BN=x)
+        if stage.last:
+            product(x, stage.head, outcome, gain_K=stage.norm, eps=eps)
+
+
+def runner(stage: Stage, cache: KVCache, device: Device, *, choice: Decode, most: int) -> Stage | RecordedStage:
+    """What runs the stage: the stage itself, or its recorded decode steps.
+
+    auto records where the device can and the kernels take the shape. Raises ValueError where `recorded` is asked
+    for and cannot be.
+    """
+    reason = _hindrance(stage, device)
+    if choice == "recorded" and reason:
+        raise ValueError(f"decode 'recorded': {reason}; choose --decode auto or plain")
+    if choice == "plain" or (choice == "auto" and (reason or not device.records)):
+        return stage
+    from reference import prefill_kernels
+
+    for layer in stage.layers:
+        assert isinstance(layer, Layer)
+        layer.rotate, layer.gate = prefill_kernels.rotate, prefill_kernels.gate
+    return RecordedStage(stage, cache, device, most=most)
+
+
+def _hindrance(stage: Stage, device: Device) -> str:
+    """Why the kernels cannot run this stage here; empty if they can."""
+    try:
+        from reference.decode_kernels import tiles
+    except ImportError:
+        return "the package triton is not installed"
+    c = stage.config
+    if stage.shard != WHOLE:
+        return "a stage that ranks share is not recorded"
+    if device.is_host and not device.interprets:
+        return f"kernels do not run on device {device.kind!r}"
+    if c.head_dim & (c.head_dim - 1) or c.head_dim < 32:
+        return f"head_dim is {c.head_dim}, and the kernels take powers of two from 32"
+    sizes = (c.hidden, c.intermediate, c.heads * c.head_dim, (c.heads + 2 * c.kv_heads) * c.head_dim, c.vocab_size)
+    if not tiles(*sizes):
+        return f"one of the sizes {sizes} is no multiple of 16"
+    return ""

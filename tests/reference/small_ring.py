@@ -1,0 +1,148 @@
+"""A pipeline in one thread, without tensors: the real loop and the real schedulers over a stand-in for the model.
+
+The stand-in's next token follows from all tokens that lie in the request's cache row, so a token lost, doubled,
+or put into another's row shows in every token after it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from model.orderings import ordering
+from model.serving import Phase, Step, serving_loop
+from reference.batch import Batch, Scores
+from reference.requests import Arrivals, Request, Scored, Token, decode_arrivals
+from reference.scheduler import Scheduler
+
+
+def next_token(tokens: Sequence[int]) -> int:
+    """The stand-in for the model: 0 to 10, and every token before it counts."""
+    number = 17
+    for token in tokens:
+        number = (number * 31 + token + 7) % 10007
+    return number % 11
+
+
+def alone(request: Request) -> list[int]:
+    """The tokens that the request gets when nobody else is served."""
+    tokens: list[int] = []
+    while len(tokens) < request.max_new_tokens and (not tokens or tokens[-1] not in request.stop):
+        tokens.append(next_token([*request.prompt, *tokens]))
+    return tokens
+
+
+def prompt_scores(request: Request) -> tuple[Scored, ...]:
+    """What the stand-in gives as log-probabilities of a prompt: minus the position."""
+    first = request.prompt_logprobs_from
+    if first is None:
+        return ()
+    return tuple(
+        Scored(token=request.prompt[at], logprob=-float(at) if at else None) for at in range(first, len(request.prompt))
+    )
+
+
+class Rank:
+    """One rank: `step` goes on until it must wait for a message."""
+
+    def __init__(self, rank: int, ranks: int, depth: int, scheduler: Scheduler, poll: Callable[[], Arrivals]) -> None:
+        self.rank, self.last, self.scheduler, self.poll = rank, rank == ranks - 1, scheduler, poll
+        self.loop = serving_loop(rank=rank, ranks=ranks, depth=depth, ordering=ordering("send-first", ranks))
+        self.inbox: dict[int, deque[Any]] = {tag: deque() for tag in range(3)}
+        self.following: Rank | None = None
+        self.formed: list[Batch | None] = []
+        self.tokens: list[Token] = []
+        self.ended = False
+        self._rows: dict[int, list[int]] = {}
+        self._batches: dict[int, Batch] = {}
+        self._answers: dict[int, Any] = {}
+        self._held: Any = None
+        self._arrived: Any = None
+        self._hidden: Any = None
+        self._arrivals, self._go_on = Arrivals(), True
+        self._pending: Step | None = None
+
+    def step(self) -> bool:
+        """Whether anything was done."""
+        done, answer = False, None
+        while not self.ended:
+            if self._pending is None:
+                try:
+                    self._pending = self.loop.send(answer)
+                except StopIteration:
+                    self.ended = True
+                    return True
+            step = self._pending
+            if step.op is not None and step.op.kind == "recv" and not self.inbox[step.op.tag]:
+                return done
+            answer, self._pending, done = self._do(step), None, True
+        return done
+
+    def _do(self, step: Step) -> bool | None:
+        slot = step.slot
+        received = self.inbox[step.op.tag].popleft() if step.op is not None and step.op.kind == "recv" else None
+        match step.phase:
+            case Phase.POLL | Phase.RECV_REQUESTS:
+                self._arrivals = self.poll() if received is None else decode_arrivals(received)
+                self.scheduler.take(self._arrivals)
+                self._go_on = self._go_on and not self._arrivals.stop
+                return self._go_on
+            case Phase.SEND_REQUESTS:
+                self._send(step, self._arrivals.encode())
+            case Phase.FORM:
+                batch = self.scheduler.form(slot)
+                self.formed.append(batch)
+                if batch is not None:
+                    self._batches[slot] = batch
+                return batch is not None
+            case Phase.RECV_PROXY:
+                self._hidden = received
+            case Phase.LAUNCH:
+                self._launch(slot, self._batches[slot])
+            case Phase.SEND_PROXY:
+                self._send(step, self._hidden)
+            case Phase.SEND_OUTPUT:
+                self._send(step, self._answers.pop(slot) if self.last else self._held)
+                self._held = None
+            case Phase.RECV_OUTPUT:
+                self._arrived = received
+            case Phase.KEEP_OUTPUT:
+                self._arrived = self._answers.pop(slot)
+            case Phase.FINISH:
+                del self._batches[slot]
+                self.tokens += self.scheduler.finish(slot, *self._arrived)
+                self._held = None if self.last else self._arrived
+        return None
+
+    def _send(self, step: Step, payload: Any) -> None:
+        assert self.following is not None and step.op is not None
+        self.following.inbox[step.op.tag].append(payload)
+
+    def _launch(self, slot: int, batch: Batch) -> None:
+        tokens = batch.tokens if self.rank == 0 else self._hidden
+        contents = []
+        for row, start, new in zip(batch.rows, batch.starts, tokens, strict=True):
+            cached = self._rows.setdefault(row, [])[:start]
+            assert len(cached) == start, f"row {row} holds {len(cached)} tokens, not {start}"
+            self._rows[row] = [*cached, *new]
+            contents.append(self._rows[row])
+        self._hidden = tokens
+        if self.last:
+            scores = [
+                [Scored(token=token, logprob=-float(start + 1 + n)) for n, token in enumerate(batch.targets(at))]
+                for at, start in enumerate(batch.starts)
+            ]
+            self._answers[slot] = [next_token(row) for row in contents], Scores(prompt=scores if batch.scored else ())
+
+
+def ring(ranks: int, depth: int, poll: Callable[[], Arrivals], make: Callable[[], Scheduler]) -> list[Rank]:
+    """Ranks in a ring. `poll` is asked once in every iteration of rank 0."""
+    made = [Rank(rank, ranks, depth, make(), poll) for rank in range(ranks)]
+    for rank in made:
+        rank.following = made[(rank.rank + 1) % ranks]
+    return made
+
+
+def run(ranks: list[Rank]) -> None:
+    """Runs all to their end."""
+    while not all(rank.ended for rank in ranks):
+        assert any([rank.step() for rank in ranks]), "every rank waits for a message"

@@ -1,0 +1,309 @@
+"""Recording: rows and what they cost, and real pipelines whose traces the model allows, hangs and deaths included."""
+
+import inspect
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from model.conform import conform
+from model.ops import Batch, Compute, Irecv, Isend, Recv
+from model.orderings import NAMED
+from model.recorded import shares, spans
+from model.serving import CONTROL, DATA, Phase, Step, serving_loop
+from model.trace import FILE, LoopOf, Trace, read
+from reference import recording
+from reference.config import EngineConfig
+from reference.device import ACCELERATORS
+from reference.engine import Engine
+from reference.recorder import CHUNK, KINDS, ROW, ROWS, Recorder
+from reference.transport import sent
+from reference.watchdog import PipelineStuck, RankDied
+from tests.reference.checkpoints import save_llama
+
+pytestmark = pytest.mark.xdist_group("engine")
+
+PROMPTS = [[3, 1, 4], [1, 5], [92, 65, 35], [8, 9, 7, 9]]
+HEADER = Trace(
+    ranks=1,
+    loop=LoopOf(depth=0, ordering="parity"),
+    semantics={CONTROL: "gloo", DATA: "gloo"},
+    clocks=("",),
+    records=(),
+    complete=False,
+)
+POLL = Step(phase=Phase.POLL, slot=0)
+SEND = Step(phase=Phase.SEND_PROXY, slot=1, op=Isend(peer=1, tag=1, request=1, comm=DATA))
+LAUNCH = Step(phase=Phase.LAUNCH, slot=0, op=Compute(label="forward 0"))
+
+
+class Ticks:
+    """A clock that counts."""
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def __call__(self) -> int:
+        self.now += 1
+        return self.now
+
+
+class Mark:
+    """An event of a device that lags 100 ns behind the host, and is done when told."""
+
+    done = False
+
+    def __init__(self, clock: Ticks) -> None:
+        self._clock, self._at = clock, 0
+
+    def record(self) -> None:
+        self._at = self._clock.now + 100
+
+    def synchronize(self) -> None:
+        """Nothing is ever under way."""
+
+    def query(self) -> bool:
+        return Mark.done
+
+    def elapsed_time(self, later: "Mark") -> float:
+        return (later._at - self._at) / 1e6
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    recording.begin(tmp_path / "run", HEADER)
+    yield tmp_path / "run"
+
+
+def test_rows_come_back_as_records(folder: Path) -> None:
+    recorder = Recorder(folder, 0, clock=Ticks())
+    recorder.begin(POLL, 0)
+    recorder.end(True)
+    recorder.begin(SEND, 0)
+    recorder.sends(640)
+    recorder.end(None)
+    recorder.begin(POLL, 1)
+    recorder.end(False)
+    recorder.close()
+    trace = read(recording.combine(folder, "a note"))
+    assert [(item.begin, item.end, item.iteration, item.phase, item.slot, item.answer) for item in trace.records] == [
+        (1, 2, 0, "poll", 0, True),
+        (3, 4, 0, "send proxy", 1, None),
+        (5, 6, 1, "poll", 0, False),
+    ]
+    assert [item.op for item in trace.records] == [
+        None,
+        Isend(peer=1, tag=1, request=1, comm=DATA, nbytes=640),
+        None,
+    ]
+    assert (trace.complete, trace.note, trace.loop) == (True, "a note", HEADER.loop)
+    assert sorted(item.name for item in folder.iterdir()) == [recording.HEADER, FILE]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.reference.test_recorder import POLL, SEND, Recorder, Ticks
+recorder = Recorder(Path(sys.argv[1]), 0, clock=Ticks())
+recorder.begin(POLL, 0)
+recorder.end(True)
+recorder.begin(SEND, 0)
+recorder.sends(64)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_record_survives_the_death_of_its_rank(folder: Path) -> None:
+    """The step at hand was never over; its bytes are known all the same."""
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    with (folder / KINDS.format(0)).open("a") as file:
+        file.write('{"phase": "half a li')
+    trace = read(recording.combine(folder))
+    assert [(item.begin, item.end, item.answer) for item in trace.records] == [(1, 2, True), (3, None, None)]
+    assert trace.records[1].op == Isend(peer=1, tag=1, request=1, comm=DATA, nbytes=64)
+    assert not trace.complete
+
+
+def test_the_file_grows(folder: Path) -> None:
+    steps = CHUNK // ROW + 10
+    recorder = Recorder(folder, 0, clock=Ticks())
+    for number in range(steps):
+        recorder.begin(POLL, number)
+        recorder.end(True)
+    recorder.close()
+    assert (folder / ROWS.format(0)).stat().st_size == 2 * CHUNK
+    assert [item.iteration for item in read(recording.combine(folder)).records] == list(range(steps))
+
+
+def test_a_full_record_is_the_beginning_of_the_run_on_every_rank(tmp_path: Path) -> None:
+    """Rank 1 goes on after rank 0's record is full; the trace ends with rank 0's."""
+    header = Trace(**{**{name: getattr(HEADER, name) for name in HEADER.__slots__}, "ranks": 2, "clocks": ("", "")})
+    recording.begin(tmp_path, header)
+    clock = Ticks()
+    small, large = Recorder(tmp_path, 0, clock=clock, most=CHUNK), Recorder(tmp_path, 1, clock=clock)
+    for number in range(CHUNK // ROW + 10):
+        for recorder in (small, large):
+            recorder.begin(POLL, number)
+            recorder.end(True)
+    small.close()
+    large.close()
+    trace = read(recording.combine(tmp_path))
+    counts = [len(mine) for mine in trace.by_rank()]
+    assert counts == [CHUNK // ROW, CHUNK // ROW]
+    assert not trace.complete and "the record was full" in trace.note
+
+
+def test_times_on_a_device_are_looked_up_later(folder: Path) -> None:
+    clock = Ticks()
+    Mark.done = False
+    recorder = Recorder(folder, 0, clock=clock, event=lambda: Mark(clock))
+    began = clock.now + 1  # the clock is read after the first mark
+    for number in range(3):
+        recorder.begin(LAUNCH, number)
+        recorder.end(None)
+        Mark.done = number == 1
+    recorder.close()
+    found = [item.device for item in read(recording.combine(folder)).records]
+    assert found == [(began + 1 + 2 * number, began + 2 + 2 * number) for number in range(3)]
+
+
+@pytest.mark.parametrize("kind", ACCELERATORS)
+def test_events_of_every_accelerator_keep_the_time(kind: str) -> None:
+    event = torch.get_device_module(kind).Event
+    assert "enable_timing" in inspect.signature(event.__new__).parameters
+    assert all(callable(getattr(event, name)) for name in ("record", "synchronize", "query", "elapsed_time"))
+
+
+def test_a_folder_that_cannot_be_made_is_a_value_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"record: cannot write to .*; give a folder of your own"):
+        recording.begin(tmp_path / "file" / "run", HEADER)
+
+
+def test_what_an_operation_sends() -> None:
+    isend, irecv = Isend(peer=1, request=0), Irecv(peer=1, request=1)
+    assert sent(isend, [b"four"]) == 4
+    assert sent(Recv(peer=1), []) == 0
+    assert sent(Batch(ops=(irecv, isend)), [b"received", b"sent"]) == 4
+
+
+def test_a_step_costs_little(folder: Path) -> None:
+    """Prints the cost of a step; the bound is far above it, so that a busy machine does not fail the test."""
+    loop = serving_loop(rank=1, ranks=3, depth=0, ordering=NAMED["parity"])
+    steps: list[Step] = []
+    answer: bool | None = None
+    for _ in range(300):
+        step = loop.send(answer)
+        answer = True if step.phase in (Phase.RECV_REQUESTS, Phase.FORM) else None
+        steps.append(step)
+    recorder = Recorder(folder, 0)
+    costs = []
+    for _ in range(20):
+        began = time.perf_counter()
+        for step in steps:
+            recorder.begin(step, 7)
+            recorder.end(None)
+        costs.append((time.perf_counter() - began) / len(steps) * 1e6)
+    recorder.close()
+    print(f"recording: {min(costs):.2f} us a step")
+    assert min(costs) < 20
+
+
+# Real pipelines
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("llama")
+    save_llama(folder)
+    return folder
+
+
+def config(checkpoint: Path, record: Path, **options: Any) -> EngineConfig:
+    given = {"model": str(checkpoint), "device": "cpu", "threads": 1, "max_len": 256, "pp": 3, "max_batch": 2}
+    return EngineConfig(**{**given, "record": record, **options})
+
+
+def tokens(engine: Engine, new: int) -> int:
+    return sum(1 for _ in engine.generate(PROMPTS, new, ignore_eos=True))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"depth": 2},
+        {"blocking_isend": True},
+        {"blocking_isend": True, "depth": 1, "pp": 2},
+        {"pp": 1},
+        {"pp": 2, "tp": 2},
+    ],
+    ids=str,
+)
+def test_a_real_run_is_one_that_the_model_allows(checkpoint: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+    with Engine(config(checkpoint, tmp_path, **options)) as engine:
+        assert tokens(engine, 6) == 6 * len(PROMPTS)
+    trace = read(tmp_path / FILE)
+    found = conform(trace)
+    assert found.allowed, str(found.violation)
+    assert found.complete and found.unobserved == ()
+    assert len(set(trace.clocks)) == 1
+    assert {item.rank for item in trace.records} == set(range(engine.config.ranks))
+    assert all(0.0 < item.part("compute") < 1.0 for item in shares(spans(trace)))
+    sizes = {part.op.nbytes for part in trace.records if isinstance(part.op, Isend) and part.phase == "send proxy"}
+    assert engine.config.pp == 1 or (sizes and all(size % (32 * 4 // engine.config.tp) == 0 for size in sizes))
+
+
+def test_a_hang_is_recorded_to_its_end_and_its_circuit_named(checkpoint: Path, tmp_path: Path) -> None:
+    options = {"blocking_isend": True, "ordering": "send-first", "preflight": False, "watchdog": 3}
+    with pytest.raises(PipelineStuck) as caught, Engine(config(checkpoint, tmp_path, **options)) as engine:
+        tokens(engine, 50)
+    trace = read(tmp_path / FILE)
+    found = conform(trace)
+    assert found.allowed and not found.complete, str(found.violation)
+    assert found.deadlock is not None
+    assert tuple(item.rank for item in found.deadlock.circuit) == caught.value.circuit == (0, 1, 2)
+    assert all(item.op.startswith("isend") for item in found.deadlock.circuit)
+    assert trace.note.startswith("no rank made progress for 3 s: deadlock")
+    for position in caught.value.positions:
+        last = trace.by_rank()[position.rank][-1]
+        assert (last.phase, last.slot, last.iteration, last.end) == (
+            position.phase,
+            position.slot,
+            position.iteration,
+            None,
+        )
+
+
+def test_a_killed_rank_leaves_its_record(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(RankDied), Engine(config(checkpoint, tmp_path)) as engine:
+        stream = engine.generate(PROMPTS, 200, ignore_eos=True)
+        next(stream)
+        os.kill(engine.pids[1], signal.SIGKILL)
+        list(stream)
+    trace = read(tmp_path / FILE)
+    found = conform(trace)
+    assert found.allowed and not found.complete, str(found.violation)
+    assert found.deadlock is None
+    assert all(len(mine) > 5 for mine in trace.by_rank())
+    assert "rank 1" in trace.note
+
+
+def test_the_commands_take_the_folder(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from model import __main__ as command
+
+    with Engine(config(checkpoint, tmp_path, pp=2)) as engine:
+        tokens(engine, 3)
+    for arguments in (["conform", str(tmp_path)], ["timeline", str(tmp_path), "--chrome", str(tmp_path / "out.json")]):
+        monkeypatch.setattr("sys.argv", ["model", *arguments])
+        assert command.main() == 0
+    assert json.loads((tmp_path / "out.json").read_text())["traceEvents"]
