@@ -80,7 +80,7 @@ def test_makefile_installs_every_pinned_extra():
     recipe = (ROOT / "Makefile").read_text()
     extras = PROJECT["optional-dependencies"]
     installed, apart = re.findall(r"-e '\.\[([a-z,]+)\]'", recipe)
-    assert apart.split(",") == ["test", "intel"]  # in an environment of its own, with an older torch
+    assert apart.split(",") == ["test", "serve", "intel"]  # in an environment of its own, with an older torch
     assert set(installed.split(",")) == extras.keys() - UNPINNED_EXTRAS - {"demo"}
     bare, bare_too = re.findall(r"--no-deps (.+)", recipe)
     assert bare == bare_too
