@@ -62,6 +62,10 @@ class Engine:
         self.layers = partition_layers(self.shape.layers, config.pp)
         check_tp(self.shape, config.tp)
         neighbours = config.ranks if self.job is None else self.job.local_ranks
+        if config.transport == "shared" and self.job is not None:
+            raise ValueError("transport 'shared' is for one host and no launcher; choose --transport host")
+        if config.transport == "shared" and config.blocking_isend:
+            raise ValueError("blocking-isend needs a library that waits for receives; choose --transport host")
         self.route = choose_route(
             device=config.device, transport=config.transport, backend=config.backend, ranks=neighbours
         )
