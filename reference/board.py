@@ -8,26 +8,27 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from typing import Any
 
-from model.ops import Isend, Operation, Recv, Wait
+from model.ops import Batch, Isend, Operation, Recv, Wait
 from model.serving import Phase
 
 START = "start"
 LOAD = "load weights"
 JOIN = "join group"
+READY = "ready"
 END = "end"
 
-PHASES: tuple[str, ...] = (START, LOAD, JOIN, *(str(phase) for phase in Phase), END)
+PHASES: tuple[str, ...] = (START, LOAD, JOIN, READY, *(str(phase) for phase in Phase), END)
 PREPARING = frozenset({START, LOAD, JOIN})
 """Phases before the loop: their time is bounded by `start_timeout`, not by `watchdog`."""
 
 _INDEX = {name: index for index, name in enumerate(PHASES)}
 COLLECTIVES = ("all-reduce", "all-gather", "broadcast")
-_KINDS: tuple[str, ...] = ("", Isend.kind, Recv.kind, Wait.kind, *COLLECTIVES)
+_KINDS: tuple[str, ...] = ("", Isend.kind, Recv.kind, Wait.kind, Batch.kind, *COLLECTIVES)
 _NOBODY = -1
 
 
@@ -109,6 +110,8 @@ class Board:
             row.kind, row.peer, row.tag = 3, _NOBODY if waits_for is None else waits_for, int(op.requests[0])
         elif isinstance(op, Isend | Recv):
             row.kind, row.peer, row.tag = 1 if isinstance(op, Isend) else 2, op.peer, op.tag
+        elif isinstance(op, Batch):
+            row.kind, row.peer, row.tag = 4, op.ops[0].peer, op.ops[0].tag
         row.since = clock()
         row.progress += 1
 
@@ -127,6 +130,16 @@ class Board:
         row = self._rows[rank]
         row.kind, row.peer, row.members = 0, _NOBODY, 0
         row.progress += 1
+
+    def copy_row(self, rank: int, *, clock: Callable[[], float] = time.monotonic) -> dict[str, float]:
+        """The rank's row as plain numbers, for another host: `since` becomes the age of the step."""
+        row = self._rows[rank]
+        return {name: getattr(row, name) for name, _ in _Row._fields_} | {"since": clock() - row.since}
+
+    def paste_row(self, rank: int, row: Mapping[str, float], now: float) -> None:
+        """The inverse of `copy_row`, on a board of another host."""
+        for name, _ in _Row._fields_:
+            setattr(self._rows[rank], name, now - row[name] if name == "since" else row[name])
 
     def progress(self) -> tuple[int, ...]:
         """How many steps each rank has begun."""

@@ -35,11 +35,17 @@ class EngineConfig:
     depth: int = 0
     """d, the async depth: how many microbatches more than stages are in flight."""
     ordering: str = "auto"
-    """Order of the output phase: auto, a policy of `python -m model names`, or a vector such as SRS. auto is
-    parity where an isend waits for its receive, and send-first elsewhere."""
+    """Order of the output phase: auto, an ordering of `python -m model names`, a vector such as SRS, or batched (both
+    halves as one group). auto is the first of send-first, parity and batched that the model finds free of deadlock,
+    and of any need of buffering."""
     semantics: str = "auto"
     """What is declared of the library that carries tensors: a name of `python -m model names`, or bounded(k).
-    auto is what is known of the device's backend, or rendezvous with blocking_isend."""
+    auto is what is known of the backend, or rendezvous with blocking_isend."""
+    backend: str = "auto"
+    """Library that carries tensors: one of torch.distributed's by name; auto is the usual one of the device."""
+    transport: Literal["auto", "device", "host"] = "auto"
+    """device: tensors go to the library where they are. host: through the host's memory, so that ranks can share an
+    accelerator. auto is device where each rank has an accelerator of its own or computes on a CPU, else host."""
     blocking_isend: bool = False
     """Let no isend of a tensor return before its receive is posted, polling meanwhile, as reported for XCCL."""
     preflight: bool = True
@@ -50,7 +56,10 @@ class EngineConfig:
     """The same while ranks start and load their weights."""
     device: str = "auto"
     """Where the stages compute: an accelerator by the name that torch has for it, or cpu; auto takes an accelerator
-    where there is one for every rank."""
+    where there is one."""
+    ipex: Literal["auto", "on", "off"] = "auto"
+    """Whether stages on a CPU or an xpu go through intel-extension-for-pytorch; auto: where it is installed and made
+    for this torch."""
     dtype: str = "auto"
     """Of weights, hidden states and cache: float32, bfloat16 or float16; auto takes the device's."""
     decode: Literal["auto", "recorded", "plain"] = "auto"
@@ -118,10 +127,9 @@ class EngineConfig:
         """Rows of the KV cache."""
         return self.rows if self.rows is not None else self.slots * self.max_batch
 
-    @property
-    def threads_per_rank(self) -> int:
-        """Threads of one rank on a CPU."""
+    def threads_of(self, neighbours: int) -> int:
+        """Threads of one rank on a CPU, where the host has so many."""
         if self.threads is not None:
             return self.threads
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, cores // self.ranks)
+        return max(1, cores // neighbours)

@@ -9,9 +9,10 @@ Shapes as in `reference.llama`: B sequences, H hidden size, V vocabulary.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,15 +26,28 @@ from reference.shard import WHOLE
 Decode = Literal["auto", "recorded", "plain"]
 
 
+STAGINGS = 8
+"""Steps of one size whose numbers may be on their way to the device, so that the host need not wait for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Staging:
+    """Host memory from which the device takes a step's numbers; free once `taken` has happened."""
+
+    numbers: Tensor
+    taken: Any
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Recorded:
     """One batch size: where inputs are put, where the outcome then is, and what computes it."""
 
-    inputs: Tensor  # token ids [B], or hidden states [B, H]
-    places: Tensor  # int32 [2, B]: rows, -1 for padding; tokens so far
+    hidden: Tensor | None  # into a stage that is not the first, [B, H]
+    numbers: Tensor  # int64 [3, B]: rows, -1 for padding; tokens so far; token ids
     outcome: Tensor  # hidden states [B, 1, H], or logits [B, V] in float32
     scratch: dict[str, Tensor]  # held, since the graph writes there
     replay: Callable[[], None]
+    staging: deque[_Staging]
 
 
 class RecordedStage:
@@ -62,28 +76,32 @@ class RecordedStage:
             self._recorded[size] = self._record(size)
 
     def __call__(self, inputs: Tensor, batch: StageBatch, cache: KVCache, every_position: bool = False) -> Tensor:
-        """As `Stage.forward`."""
+        """As `Stage.forward`. Token ids on the host are best left there."""
         count = len(batch.rows)
         fits = [size for size in self._recorded if size >= count]
         if every_position or max(batch.length) > 1 or not fits:
             return self._stage(inputs, batch, cache, every_position)
         recorded = self._recorded[min(fits)]
-        pad = len(recorded.inputs) - count
-        places = torch.tensor([[*batch.rows, *[-1] * pad], [*batch.start, *[0] * pad]], dtype=torch.int32)
-        recorded.places.copy_(places, non_blocking=True)
-        recorded.inputs[:count].copy_(inputs[:, 0], non_blocking=True)
+        pad = recorded.numbers.shape[1] - count
+        staging = recorded.staging[0]
+        recorded.staging.rotate(1)
+        staging.taken.synchronize()
+        tokens = inputs[:, 0].tolist() if self.first else [0] * count
+        staging.numbers.copy_(
+            torch.tensor([[*batch.rows, *[-1] * pad], [*batch.start, *[0] * pad], [*tokens, *[0] * pad]])
+        )
+        recorded.numbers.copy_(staging.numbers, non_blocking=True)
+        staging.taken.record()
+        if recorded.hidden is not None:
+            recorded.hidden[:count].copy_(inputs[:, 0], non_blocking=True)
         recorded.replay()
         return recorded.outcome[:count]
 
     def _record(self, size: int) -> _Recorded:
         stage, where = self._stage, self._device.torch
         hidden, kind = self.config.hidden, self._cache.k_LRKSD.dtype
-        inputs = (
-            torch.zeros(size, dtype=torch.int64, device=where)
-            if stage.first
-            else torch.zeros(size, hidden, dtype=kind, device=where)
-        )
-        places = torch.stack([torch.full((size,), -1, device=where), torch.zeros(size, device=where)]).to(torch.int32)
+        given = None if stage.first else torch.zeros(size, hidden, dtype=kind, device=where)
+        numbers = torch.tensor([[-1] * size, [0] * size, [0] * size], device=where)
         width = (self.config.heads + 2 * self.config.kv_heads) * self.config.head_dim
         scratch = {
             "x": torch.empty(size, hidden, dtype=kind, device=where),
@@ -96,13 +114,22 @@ class RecordedStage:
             if stage.last
             else scratch["x"].unsqueeze(1)
         )
-        replay = self._device.record(lambda: self._step(inputs, places, outcome, **scratch))
-        return _Recorded(inputs=inputs, places=places, outcome=outcome, scratch=scratch, replay=replay)
+        replay = self._device.record(lambda: self._step(given, numbers, outcome, **scratch))
+        staging = deque(
+            _Staging(
+                numbers=self._device.host_buffer(numbers.nbytes).view(torch.int64).view(numbers.shape),
+                taken=self._device.event(),
+            )
+            for _ in range(STAGINGS)
+        )
+        return _Recorded(
+            hidden=given, numbers=numbers, outcome=outcome, scratch=scratch, replay=replay, staging=staging
+        )
 
     def _step(
         self,
-        inputs: Tensor,
-        places: Tensor,
+        hidden: Tensor | None,
+        numbers: Tensor,
         outcome: Tensor,
         *,
         x: Tensor,
@@ -113,12 +140,13 @@ class RecordedStage:
         from reference.decode_kernels import product
 
         stage, eps = self._stage, self.config.rms_eps
-        x.copy_(F.embedding(inputs, stage.embedding) if stage.first else inputs)
+        rows_B, starts_B, tokens_B = numbers
+        x.copy_(F.embedding(tokens_B, stage.embedding) if hidden is None else hidden)
         for number, layer in enumerate(stage.layers):
             assert isinstance(layer, Layer)
             product(x, layer.qkv, qkv, gain_K=layer.attention_norm, eps=eps)
             k_RKSD, v_RKSD = self._cache.k_LRKSD[number], self._cache.v_LRKSD[number]
-            self._attention(qkv, k_RKSD, v_RKSD, places[0], places[1], stage.frequencies_E, attended)
+            self._attention(qkv, k_RKSD, v_RKSD, rows_B, starts_B, stage.frequencies_E, attended)
             product(attended, layer.out, x, residual_BN=x)
             product(x, layer.gate_up, gated, gain_K=layer.mlp_norm, eps=eps, gated=True)
             product(gated, layer.down, x, residual_BN=x)

@@ -146,7 +146,7 @@ def _attention(
     row = tl.load(rows + b).to(tl.int64)
     if row >= 0:  # else padding
         E: tl.constexpr = D // 2
-        start = tl.load(starts + b)
+        start = tl.load(starts + b).to(tl.int32)
         g, e, d = tl.arange(0, G), tl.arange(0, E), tl.arange(0, D)
         angle_E = start.to(tl.float32) * tl.load(frequencies + e)
         cos_E, sin_E = tl.cos(angle_E), tl.sin(angle_E)
@@ -246,8 +246,8 @@ class Attention:
         frequencies_E: Tensor,
         out: Tensor,
     ) -> None:
-        """qkv: [B, (heads + 2 kv_heads) D]. rows_B: of the cache, int32, -1 for padding, whose output is not written.
-        starts_B: tokens in the row so far, int32. out: [B, heads D]."""
+        """qkv: [B, (heads + 2 kv_heads) D]. rows_B: of the cache, -1 for padding, whose output is not written.
+        starts_B: tokens in the row so far. out: [B, heads D]."""
         _attention[(len(rows_B) * self._kv, SPLITS)](
             qkv,
             k_RKSD,

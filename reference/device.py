@@ -16,17 +16,28 @@ from typing import Any
 
 import torch
 import torch.distributed
+from torch import Tensor
 from torch import dtype as TorchDtype  # inside `Device`, `torch` is where its tensors live
 
 HOST = "cpu"
 ACCELERATORS = ("cuda", "xpu")
 CHOICES = ("auto", HOST, *ACCELERATORS)
 
-BACKENDS: Mapping[str, str] = {HOST: "gloo", "cuda": "nccl", "xpu": "xccl"}
-"""What torch.distributed calls the backend of a device; `model.semantics` knows its behaviour by the same name."""
+CARRIERS: Mapping[str, tuple[str, ...]] = {HOST: ("gloo", "mpi"), "cuda": ("nccl", "mpi"), "xpu": ("xccl", "mpi")}
+"""The backends of torch.distributed that carry tensors of a device, the usual one first."""
+
+BACKENDS: Mapping[str, str] = {kind: carriers[0] for kind, carriers in CARRIERS.items()}
+"""The usual backend of a device."""
 
 HOST_BACKEND = BACKENDS[HOST]
 """Backend of messages between hosts: requests and metadata, whatever the device."""
+
+SEMANTICS: Mapping[str, str] = {"gloo": "gloo", "mpi": "ssend", "nccl": "nccl-cold", "xccl": "xccl-group"}
+"""The name in `model.libraries` of what a backend does for `reference.transport`, which joins lazily and sends messages
+one by one unless the policy is a group: nccl then makes a communicator for each pair at its first use; xccl replays a
+group. Of mpi only the standard's promise counts, as its library is not known: nothing needs to be stored."""
+
+BACKEND_CHOICES = ("auto", *SEMANTICS)
 
 MODULE_API = (
     "Event",
@@ -108,8 +119,13 @@ class Device:
 
     @property
     def backend(self) -> str:
-        """Backend of messages between devices of this kind, and the name of its semantics."""
+        """The usual backend of messages between devices of this kind."""
         return BACKENDS[self.kind]
+
+    @property
+    def extended(self) -> bool:
+        """Whether Intel's extension of torch does anything for such devices."""
+        return self.kind in (HOST, "xpu")
 
     @property
     def default_dtype(self) -> TorchDtype:
@@ -176,17 +192,22 @@ class Device:
         replay: Callable[[], None] = graph.replay
         return replay
 
+    def host_buffer(self, nbytes: int) -> Tensor:
+        """So many bytes of host memory, from and to which the device copies beside its other work."""
+        with torch.inference_mode(False):  # or nobody could use it outside of that mode
+            return torch.empty(nbytes, dtype=torch.uint8, pin_memory=not self.is_host)
+
     def synchronize(self) -> None:
         """Makes the host wait for all work of the device."""
         if not self.is_host:
             self._module.synchronize(self.torch)
 
 
-def select_device(choice: str = "auto", local_rank: int = 0) -> Device:
+def select_device(choice: str = "auto", local_rank: int = 0, *, shared: bool = False) -> Device:
     """The device of a host's `local_rank`-th rank, made current; `auto` takes an accelerator where there is one.
 
-    Raises ValueError when the choice is unknown, when there is no such device, and when the host has fewer
-    of them than ranks.
+    shared: whether ranks may share a device, which then goes round; else each has one of its own. Raises
+    ValueError when the choice is unknown, when there is no such device, and when there are fewer than ranks.
     """
     if choice not in CHOICES:
         raise ValueError(f"unknown device {choice!r}; choose one of {', '.join(CHOICES)}")
@@ -199,19 +220,36 @@ def select_device(choice: str = "auto", local_rank: int = 0) -> Device:
             f"device {kind!r}: torch {torch.__version__} finds none here; install a build of torch and a driver "
             f"for it, or choose --device {HOST}"
         )
-    if local_rank >= count:
+    if local_rank >= count and not shared:
         raise ValueError(
             f"device {kind!r}: local rank {local_rank} has none, as there are {count}; "
-            f"start at most {count} ranks on this host, or choose --device {HOST}"
+            f"start at most {count} ranks on this host, or choose --transport host, or --device {HOST}"
         )
-    device = Device(kind=kind, index=local_rank)
-    if not torch.distributed.is_backend_available(device.backend):
-        raise ValueError(
-            f"device {kind!r}: torch {torch.__version__} was built without {device.backend}; "
-            f"install a build with it, or choose --device {HOST}"
-        )
-    torch.get_device_module(kind).set_device(local_rank)
+    device = Device(kind=kind, index=local_rank % count)
+    torch.get_device_module(kind).set_device(device.index)
     return device
+
+
+def select_backend(choice: str, kind: str) -> str:
+    """The backend that carries tensors of a kind of device; `auto` takes the usual one.
+
+    Raises ValueError where it is unknown, carries no such tensors, or torch was built without it.
+    """
+    if choice not in BACKEND_CHOICES:
+        raise ValueError(f"unknown backend {choice!r}; choose one of {', '.join(BACKEND_CHOICES)}")
+    backend = BACKENDS[kind] if choice == "auto" else choice
+    if backend not in CARRIERS[kind]:
+        raise ValueError(
+            f"backend {backend!r} carries no tensors of device {kind!r}; choose one of {', '.join(CARRIERS[kind])}, "
+            "or --transport host"
+        )
+    if not torch.distributed.is_backend_available(backend):
+        other = "--transport host" if backend == BACKENDS[kind] else f"--backend {BACKENDS[kind]}"
+        raise ValueError(
+            f"device {kind!r}: torch {torch.__version__} was built without {backend}; install a build with it, "
+            f"or choose {other}"
+        )
+    return backend
 
 
 def select_dtype(choice: str, device: Device) -> torch.dtype:

@@ -9,7 +9,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reference.clients import ClientGone
 from reference.params import QueueFull
@@ -66,8 +68,8 @@ def body(status: int, message: str, kind: str, code: str | None = None) -> dict[
     return {"error": {"message": " ".join(message.split()), "type": kind, "param": None, "code": code or status}}
 
 
-def install(app: FastAPI) -> None:
-    """Makes the app answer every error in this form."""
+def install(app: FastAPI, max_body: int) -> None:
+    """Makes the app answer every error in this form, that of a body of more than `max_body` bytes included."""
 
     def known(_: Request, error: Exception) -> Response:
         status, content = describe(error)
@@ -87,6 +89,31 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, routing)
+    app.add_middleware(BodyLimit, most=max_body)
+
+
+class BodyLimit:
+    """Refuses a body that says that it is too large, or turns out to be, when the app begins to read it."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app, self._most = app, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "")
+        seen = int(declared) if declared.isdecimal() and int(declared) > self._most else 0
+
+        async def limited() -> Message:
+            nonlocal seen
+            message = {"type": "http.request"} if seen > self._most else await receive()
+            seen += len(message.get("body", b""))
+            if message["type"] == "http.request" and seen > self._most:
+                raise HTTPException(413, f"the body has more than {self._most} bytes; send less at once")
+            return message
+
+        await self._app(scope, limited, send)
 
 
 class Ascii(JSONResponse):
@@ -102,6 +129,13 @@ def _first(error: RequestValidationError) -> str:
     if not complaints:
         return "the request is not valid"
     worst = max(complaints, key=lambda item: len(item["loc"]))
-    where = ".".join(str(part) for part in worst["loc"] if part != "body")
-    what = {"json_invalid": "the body is not JSON"}.get(worst["type"], worst["msg"])
-    return f"{where}: {what}" if where and worst["type"] != "json_invalid" else what
+    path = [str(part) for part in worst["loc"][1:]]  # without "body"
+    # without the names of a union's types, such as SamplingParams, str and list[str]
+    where = ".".join(
+        part for part in path if part.isdecimal() or (part.islower() and part.isidentifier() and part != "str")
+    )
+    if worst["type"] == "json_invalid":
+        return f"the body is not JSON: {worst['ctx']['error']} at character {where}"
+    if not where:
+        return f"{worst['msg']}; send a JSON object, with the header Content-Type: application/json"
+    return f"{where}: {worst['msg']}"

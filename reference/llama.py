@@ -249,10 +249,11 @@ class Stage(nn.Module):
     def forward(self, inputs: Tensor, batch: StageBatch, cache: KVCache, every_position: bool = False) -> Tensor:
         """Runs the stage on the new tokens of `batch`, and adds them to `cache`.
 
-        inputs: token ids [B, T] int64 on the first stage, hidden states [B, T, H] on the others.
+        inputs: token ids [B, T] int64, also of the host, on the first stage, hidden states [B, T, H] on the others.
         Returns hidden states [B, T, H]; on the last stage logits in float32, [B, V] at each sequence's last
         new token or, with `every_position`, [B, T, V]. What stands at padding is meaningless.
         """
+        inputs = inputs.to(self.frequencies_E.device, non_blocking=True)
         x_BTH = F.embedding(inputs, self.embedding) if self.first else inputs
         placement = place(batch, x_BTH.shape[1], cache, x_BTH)
         angles_BT1E = (placement.positions_BT[..., None] * self.frequencies_E)[:, :, None]

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from model.grid import grid_loop
+from model.ops import Batch as Group
+from model.ops import Isend
 from model.orderings import Ordering
 from model.serving import Phase, Step
 from reference.answers import answer, last_position, read, size
@@ -20,12 +22,12 @@ from reference.batch import Batch
 from reference.board import Board
 from reference.config import HEARTBEAT
 from reference.decode import RecordedStage
-from reference.device import Device
+from reference.device import Device, HostEvent
+from reference.host_staged import HostStaged
 from reference.kv_cache import KVCache
 from reference.llama import Stage, StageBatch
 from reference.recorder import Recorder
 from reference.requests import Arrivals, Token, decode_arrivals
-from reference.sampling import upload
 from reference.scheduler import Scheduler
 from reference.shard import WHOLE, Shard
 from reference.stage_group import StageGroup
@@ -61,7 +63,7 @@ class Pipeline:
         stage: Stage | RecordedStage,
         cache: KVCache,
         scheduler: Scheduler,
-        transport: Transport,
+        transport: Transport | HostStaged,
         board: Board,
         clients: Clients | None = None,
         observe: Observer | None = None,
@@ -144,10 +146,11 @@ class Pipeline:
                 assert self._hidden_BTH is not None
                 self._message(step, self._hidden_BTH if self._tp == 1 else self._shared.cut(self._hidden_BTH))
             case Phase.SEND_OUTPUT:
-                self._message(step, self._answers_N.pop(slot) if self._last else self._held_N)
-                self._held_N = None
+                self._message(step, self._outgoing(slot))
             case Phase.RECV_OUTPUT:
-                self._arrive(self._message(step, self._empty(size(self._batches[slot]), dtype=torch.int64)))
+                self._arrive(self._message(step, self._incoming(slot)))
+            case Phase.EXCHANGE_OUTPUT:
+                self._exchange(step)
             case Phase.KEEP_OUTPUT:
                 self._arrive(self._answers_N.pop(slot))
             case Phase.FINISH:
@@ -178,7 +181,7 @@ class Pipeline:
     def _launch(self, slot: int, batch: Batch) -> None:
         """The stage's forward. It and the sends are queued on one stream, so a send needs no event of its own."""
         if self._first:
-            inputs = upload(batch.padded(), self._device.torch)
+            inputs = torch.tensor(batch.padded())
         else:
             assert self._hidden_BTH is not None
             inputs = self._hidden_BTH
@@ -191,8 +194,32 @@ class Pipeline:
         else:
             self._hidden_BTH = out
 
+    def _outgoing(self, slot: int) -> Tensor:
+        """The output to send: the last rank's own, or the one that is passed on."""
+        answer_N, self._held_N = (self._answers_N.pop(slot), None) if self._last else (self._held_N, None)
+        assert answer_N is not None
+        return answer_N
+
+    def _incoming(self, slot: int) -> Tensor:
+        """Room for the output of a slot's batch. Where the host reads it, if the transport can put it there."""
+        where = self._transport.lands or self._device.torch
+        return torch.empty(size(self._batches[slot]), dtype=torch.int64, device=where)
+
+    def _exchange(self, step: Step) -> None:
+        """Both halves of the output phase, or one, as a group."""
+        assert isinstance(step.op, Group)
+        arriving = None if step.into is None else self._incoming(step.into)
+        self._message(
+            step, *(self._outgoing(step.slot) if isinstance(part, Isend) else arriving for part in step.op.ops)
+        )
+        if arriving is not None:
+            self._arrive(arriving)
+
     def _arrive(self, answer_N: Tensor) -> None:
         """Starts to copy an answer to the host, beside whatever the device computes next."""
+        if answer_N.is_cpu:
+            self._arrived = answer_N, answer_N, HostEvent()
+            return
         self._copies.wait_stream(self._device.current_stream())
         with self._device.on_stream(self._copies):
             self._arrived = answer_N, answer_N.to("cpu", non_blocking=True), self._copies.record_event()

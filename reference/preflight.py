@@ -7,15 +7,21 @@ Three rounds of all slots are enough: a circuit closes within P iterations that 
 
 from __future__ import annotations
 
+from functools import cache
+
 from model import Result, check
 from model.grid import BESIDE, unroll_grid
 from model.libraries import semantics
-from model.orderings import NAMED, Ordering, ordering
+from model.orderings import BATCHED, Ordering, output_policy
 from model.semantics import Semantics
 from model.serving import CONTROL, DATA
 
 BLOCKING_ISEND = "rendezvous"
 """The declared semantics of a backend whose isend is made to block until its receive is posted."""
+
+PREFERRED = ("send-first", "parity", BATCHED.name)
+"""Policies from the best to the last resort. Sending first keeps nobody waiting; parity lets half of the ranks wait
+for a message before they send; a group lets every rank wait for both."""
 
 
 class DeadlockAhead(ValueError):
@@ -26,20 +32,26 @@ class DeadlockAhead(ValueError):
         super().__init__(message)
 
 
-def choose(name: str, *, ranks: int, data: str) -> Ordering:
-    """The ordering of a name; `auto` is parity where an isend waits for its receive, and send-first elsewhere.
+def choose(name: str, *, ranks: int, depth: int, control: str, data: str, tp: int = 1) -> Ordering:
+    """The output phase's policy of a name; `auto` asks the model.
 
-    data: the declared semantics of the data communicator. Raises ValueError on an unknown name of either.
+    It is the first of `PREFERRED` under which the serving loop finishes, and would without any buffering too;
+    where there is none the first of them, which `preflight` refuses. control, data: the declared semantics.
+    Raises ValueError on an unknown name of a policy or of semantics.
     """
-    if name == "auto":
-        name = "parity" if semantics(data).isend_returns == "match" else "send-first"
-    return ordering(name, ranks)
+    if name != "auto":
+        return output_policy(name, ranks)
+    policies = [output_policy(candidate, ranks) for candidate in PREFERRED]
+    sound = (policy for policy in policies if _sound(policy, ranks, depth, control, data, tp))
+    return next(sound, policies[0])
 
 
+@cache
 def predict(*, ranks: int, depth: int, policy: Ordering, control: str, data: str, tp: int = 1) -> Result:
     """The model's verdict on `ranks` stages of `tp` ranks with every slot full. `control`, `data`: declared semantics.
 
-    A stage's collectives are judged by the library of the same kind of message.
+    A stage's collectives are judged by the library of the same kind of message. The loop begins with the first
+    message of each connection, so libraries that make them then are asked for that.
     """
     present = [True] * (3 * (ranks + depth))
     program = unroll_grid(stages=ranks, tp=tp, depth=depth, ordering=policy, present=present)
@@ -57,8 +69,8 @@ def preflight(*, ranks: int, depth: int, policy: Ordering, control: str, data: s
     )
     cures = [
         name
-        for name, other in sorted(NAMED.items(), key=lambda item: item[0] != "parity")
-        if predict(ranks=ranks, depth=depth, policy=other, control=control, data=data, tp=tp).verdict == "ok"
+        for name in sorted(PREFERRED, key=lambda name: name != "parity")  # it holds on more libraries than the others
+        if _sound(output_policy(name, ranks), ranks, depth, control, data, tp)
     ]
     cure = f"use --ordering {cures[0]}" if cures else "use a backend whose isend returns at once"
     size = f"{ranks} ranks" if tp == 1 else f"{ranks} stages of {tp} ranks"
@@ -67,3 +79,8 @@ def preflight(*, ranks: int, depth: int, policy: Ordering, control: str, data: s
         f"as in {data!r}: {circuit}; {cure} (or run it all the same with --no-preflight)",
         result,
     )
+
+
+def _sound(policy: Ordering, ranks: int, depth: int, control: str, data: str, tp: int) -> bool:
+    result = predict(ranks=ranks, depth=depth, policy=policy, control=control, data=data, tp=tp)
+    return result.verdict == "ok" and not result.depends_on_buffering

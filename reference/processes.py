@@ -18,6 +18,8 @@ from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
+from reference import intel, torchrun
+
 PRELOAD = "reference.worker"
 _PR_SET_PDEATHSIG = 1
 
@@ -27,13 +29,14 @@ def context() -> ForkServerContext | SpawnContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload([PRELOAD])
+    found.set_forkserver_preload([PRELOAD, *intel.preload()])
     return found
 
 
 def warm_up() -> None:
     """Starts the fork server, which imports torch, while the caller goes on with something else."""
-    if context().get_start_method() == "forkserver":
+    # a process of a job that has not the engine starts no others
+    if context().get_start_method() == "forkserver" and not torchrun.follows():
         with interrupts_held():
             forkserver.ensure_running()
 
@@ -52,11 +55,16 @@ def interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def end_with_launcher() -> None:
+    """Called by a process of a job: it ends when the launcher that started it does. On Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def end_with_parent() -> None:
     """Called by a rank: it ends when the engine's process does, however that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":  # the process that forked this one ends with the engine
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_launcher()  # the process that forked this one ends with the engine
     parent = multiprocessing.parent_process()
     assert parent is not None, "called by the engine's own process"
 

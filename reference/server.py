@@ -46,12 +46,11 @@ def make_app(engine: Engine, options: ServerOptions) -> FastAPI:
         title="Ringproof reference",
         version=version("ringproof"),
         description="A pipeline-parallel Llama, with SGLang's and OpenAI's interfaces.",
-        max_body_size=options.max_body,
         docs_url=None,  # these pages would load scripts from elsewhere
         redoc_url=None,
     )
     app.state.clients = clients
-    http_errors.install(app)
+    http_errors.install(app, options.max_body)
     app.include_router(sglang_api.router(engine, clients, about(engine, options, name)))
     app.include_router(openai_api.router(engine, clients, name, _template(engine)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -17,7 +17,7 @@ from reference.fields import stops as stop_texts
 from reference.http_errors import DOCUMENTED
 from reference.openai_words import LEAST
 from reference.outputs import Output
-from reference.params import MOST_LOGPROBS, MOST_STOPS, Params
+from reference.params import MOST_STOPS, Params
 from reference.sse import stream
 
 
@@ -27,12 +27,12 @@ class SamplingParams(Body):
     max_new_tokens: Count = 128
     temperature: Temperature = 1.0
     top_p: Probability = 1.0
-    top_k: int = Field(-1, ge=-1, lt=2**31, description="-1 or 0: all tokens")
+    top_k: Annotated[int, Field(ge=-1, lt=2**31, description="-1 or 0: all tokens")] = -1
     sampling_seed: Seed | None = None
     stop: Stop = None
-    stop_token_ids: list[TokenId] | None = Field(None, max_length=MOST_STOPS)
+    stop_token_ids: Annotated[list[TokenId], Field(max_length=MOST_STOPS)] | None = None
     ignore_eos: bool = False
-    stream_interval: Count | None = Field(None, description="Tokens from one event of a stream to the next")
+    stream_interval: Annotated[Count | None, Field(description="Tokens from one event of a stream to the next")] = None
     n: One = 1
     min_p: Zero = 0
     min_new_tokens: Zero = 0
@@ -65,8 +65,8 @@ class GenerateBody(Body):
     input_ids: Tokens | list[Tokens] | None = None
     sampling_params: SamplingParams | list[SamplingParams] = SamplingParams()
     return_logprob: bool = False
-    logprob_start_len: int = Field(-1, ge=-1, lt=2**31, description="-1: of new tokens only")
-    top_logprobs_num: Top = Field(0, description=f"With return_logprob; at most {MOST_LOGPROBS}")
+    logprob_start_len: Annotated[int, Field(ge=-1, lt=2**31, description="-1: of new tokens only")] = -1
+    top_logprobs_num: Annotated[Top, Field(description="With return_logprob")] = 0
     return_text_in_logprobs: bool = False
     stream: bool = False
     rid: str | list[str] | None = None
@@ -210,7 +210,8 @@ def router(engine: Engine, clients: Clients, about: dict[str, Any]) -> APIRouter
         done = [item.show(last[index]) for index, item in enumerate(progress)]
         return done if batch else done[0]
 
-    @routes.api_route("/flush_cache", methods=["GET", "POST"], responses={400: DOCUMENTED[400]})
+    @routes.get("/flush_cache", responses={400: DOCUMENTED[400]}, operation_id="flush_cache_by_get")
+    @routes.post("/flush_cache", responses={400: DOCUMENTED[400]})
     def flush_cache() -> dict[str, Any]:
         """Succeeds where nothing is under way: nothing is kept between requests, so there is nothing to drop."""
         if not engine.flush():

@@ -16,7 +16,12 @@ import psutil
 
 from reference import processes, worker
 from reference.board import Board
+from reference.config import EngineConfig
+from reference.nodes import SILENCE, Remote, follow
+from reference.torchrun import Place, alone
+from reference.transport import listen_locally
 from reference.watchdog import PipelineStuck, RankDied, Watchdog
+from reference.weights import Source
 from reference.worker import Assignment
 
 GLANCE = 0.25
@@ -26,13 +31,41 @@ AFTERMATH = 1.0
 """Seconds in which the others may still say what they saw when a rank fails: the first to speak may be a victim."""
 
 
-class Ranks:
-    """The processes of the ranks, started by `__init__`, gone when `listen` ends."""
+def start(job: Place | None, *, config: EngineConfig, ordering: str, source: Source) -> Ranks:
+    """The ranks of a pipeline: all of them, on this host, or in a job of a launcher's the one of this process.
 
-    def __init__(self, assignments: Sequence[Assignment], *, watchdog: float, start_timeout: float) -> None:
-        context = processes.context()
-        self._board = Board(context, len(assignments))
-        self._watchdog = Watchdog(self._board, limit=watchdog, start_limit=start_timeout, glance=2 * GLANCE)
+    Returns on rank 0 only: in a job's other processes it serves, and exits.
+    """
+
+    def assignment(place: Place, port: int | None = None) -> Assignment:
+        return Assignment(
+            rank=place.rank, config=config, ordering=ordering, source=source, place=place, store_port=port
+        )
+
+    if job is None:
+        store, port = listen_locally()
+        places = [alone(rank, config.ranks) for rank in range(config.ranks)]
+        return Ranks([assignment(place, port) for place in places], store=store)
+    if job.rank > 0:
+        follow(assignment(job), job)
+    processes.end_with_launcher()
+    return Ranks([assignment(job)], place=job)
+
+
+class Ranks:
+    """The processes of the ranks, started by `__init__`, gone when `listen` ends.
+
+    place: in a job of a launcher, whose other processes are the other ranks, this process's; it starts rank 0 only.
+    """
+
+    def __init__(self, assignments: Sequence[Assignment], *, place: Place | None = None, store: Any = None) -> None:
+        self._store = store  # kept until the end: the ranks find each other through it
+        config, context = assignments[0].config, processes.context()
+        self._board = Board(context, config.ranks)
+        self._remote = Remote(place, config, self._board) if place is not None else None
+        self._watchdog = Watchdog(
+            self._board, limit=config.watchdog, start_limit=config.start_timeout, glance=2 * GLANCE
+        )
         self._pipes: dict[int, Connection] = {}
         self._failures: dict[int, dict[str, str]] = {}
         self._wake, self._waker = context.Pipe(duplex=False)
@@ -75,18 +108,21 @@ class Ranks:
         it ends, every process has ended before.
         """
         try:
-            while self._pipes or any(process.exitcode is None for process in self._processes):
+            while self._pipes or self._sentinels() or (self._remote is not None and not self._remote.ended):
                 sources: list[Any] = [*self._pipes.values(), *self._sentinels(), self._wake]
                 ready = connection.wait(sources, timeout=GLANCE)
                 if self._wake in ready:
                     return
                 yield from self._hear(ready)
+                yield from self._hear_remote()
                 if self._failures or any(process.exitcode for process in self._processes):
                     yield from self._aftermath()
                     raise self._blame()
                 if self._watchdog.look(time.monotonic()):
                     raise self._stuck()
         finally:
+            if self._remote is not None:
+                self._remote.end()
             processes.end(self._processes)
             for pipe in (*self._pipes.values(), self._wake):
                 pipe.close()
@@ -109,38 +145,58 @@ class Ranks:
             else:
                 yield rank, key, value
 
+    def _hear_remote(self) -> Iterator[tuple[int, str, Any]]:
+        if self._remote is None:
+            return
+        try:
+            for rank, key, value in self._remote.look(time.monotonic()):
+                if key == worker.FAILED:
+                    self._failures[rank] = value
+                else:
+                    yield rank, key, value
+        except RuntimeError as error:
+            raise RuntimeError(f"the meeting point of the nodes is gone ({error}); start again") from None
+
+    def _silent(self) -> frozenset[int]:
+        return frozenset() if self._remote is None else self._remote.silent(time.monotonic()) - set(self._failures)
+
     def _aftermath(self) -> Iterator[tuple[int, str, Any]]:
         """Hears the others out, until it is clear who is to blame or nobody says anything more."""
-        deadline = time.monotonic() + AFTERMATH
+        deadline = time.monotonic() + (AFTERMATH if self._remote is None else SILENCE + AFTERMATH)
         while self._culprit() is None and (left := deadline - time.monotonic()) > 0:
             sources: list[Any] = [*self._pipes.values(), *self._sentinels()]
-            if not sources:
+            if not sources and self._remote is None:
                 return
-            yield from self._hear(connection.wait(sources, timeout=left))
+            yield from self._hear(connection.wait(sources, timeout=min(left, GLANCE)))
+            yield from self._hear_remote()
 
     def _culprit(self) -> int | None:
         """The rank whose failure is no consequence of another's."""
         for rank, process in enumerate(self._processes):
             if process.exitcode and process.exitcode < 0:
                 return rank
-        kinds = {rank: failure["kind"] for rank, failure in sorted(self._failures.items())}
-        for rank, process in enumerate(self._processes):
-            speechless = process.exitcode and rank not in kinds and rank not in self._pipes
-            if kinds.get(rank, worker.LOST) != worker.LOST or speechless:
-                return rank
-        return None
+        kinds = {rank: failure["kind"] for rank, failure in self._failures.items()}
+        speechless = {
+            rank
+            for rank, process in enumerate(self._processes)
+            if process.exitcode and rank not in kinds and rank not in self._pipes
+        }
+        guilty = {rank for rank, kind in kinds.items() if kind != worker.LOST}
+        return min(guilty | speechless | self._silent(), default=None)
 
     def _blame(self) -> Exception:
         rank = self._culprit()
         if rank is None:
             ended = (rank for rank, process in enumerate(self._processes) if process.exitcode)
             rank = min([*self._failures, *ended])
-        failure = self._failures.get(rank, {"kind": worker.CRASH, "text": ""})
+        silent = self._silent()
+        text = f"nothing is heard of rank {', '.join(map(str, sorted(silent)))} any more" if rank in silent else ""
+        failure = self._failures.get(rank, {"kind": worker.CRASH, "text": text})
         if failure["kind"] == worker.USAGE:
             return ValueError(failure["text"])
         return RankDied(
             rank=rank,
-            exitcode=self._processes[rank].exitcode,
+            exitcode=self._processes[rank].exitcode if rank < len(self._processes) else None,
             position=self._board.read(rank),
             reason=failure["text"],
         )
@@ -151,6 +207,7 @@ class Ranks:
             seconds=self._watchdog.limit,
             now=time.monotonic(),
             stopped=[rank for rank, pid in enumerate(self.pids) if _suspended(pid)],
+            silent=self._silent(),
         )
 
 

@@ -98,6 +98,11 @@ class Transport:
             case _:
                 return op.peer
 
+    @property
+    def lands(self) -> torch.device | None:
+        """Where to receive what the host needs anyhow; None for the device, whose library takes only its tensors."""
+        return None
+
     def close(self) -> None:
         """Ends the helper thread; requests still open are dropped."""
         self._open.clear()
@@ -196,9 +201,14 @@ def listen_locally() -> tuple[dist.TCPStore, int]:
 def meet_locally(port: int, timeout: timedelta) -> dist.TCPStore:
     """The meeting point at `port`. The host's messages then stay on the loopback interface, unless told otherwise."""
     names = [name for _, name in socket.if_nameindex() if name.startswith("lo")]
-    if names:
-        os.environ.setdefault(f"{HOST_BACKEND.upper()}_SOCKET_IFNAME", names[0])
+    use_interface(names[0] if names else None)
     return dist.TCPStore(LOOPBACK, port, is_master=False, timeout=timeout)
+
+
+def use_interface(name: str | None) -> None:
+    """Lets messages between hosts go through a network interface, unless the user has named one. Before `join`."""
+    if name is not None:
+        os.environ.setdefault(f"{HOST_BACKEND.upper()}_SOCKET_IFNAME", name)
 
 
 def _tensor(payload: Payload) -> torch.Tensor:

@@ -19,17 +19,24 @@ class PipelineStuck(RuntimeError):
 
     circuit: the ranks that wait for each other, each for the next and the last for the first; empty where
     there is no such circuit, and then somebody is slow. positions: where every rank was. stopped: ranks
-    whose process the system had suspended.
+    whose process the system had suspended. silent: ranks of other hosts of which nothing is heard.
     """
 
     def __init__(
-        self, *, positions: Sequence[Position], seconds: float, now: float, stopped: Collection[int] = ()
+        self,
+        *,
+        positions: Sequence[Position],
+        seconds: float,
+        now: float,
+        stopped: Collection[int] = (),
+        silent: Collection[int] = (),
     ) -> None:
         self.positions = tuple(positions)
         self.seconds = seconds
         self.now = now
         self.stopped = frozenset(stopped)
-        self.circuit = find_circuit(self.positions, leave_out=self.stopped)
+        self.silent = frozenset(silent)
+        self.circuit = find_circuit(self.positions, leave_out=self.stopped | self.silent)
         super().__init__(self.positions, seconds)
 
     def __str__(self) -> str:
@@ -46,6 +53,8 @@ class PipelineStuck(RuntimeError):
             return f"deadlock, rank {' -> rank '.join(map(str, (*self.circuit, self.circuit[0])))} wait for each other"
         if self.stopped:
             return f"the process of rank {_listed(self.stopped)} is suspended"
+        if self.silent:
+            return f"nothing is heard of rank {_listed(self.silent)}: suspended, or out of reach"
         busy = [item for item in self.positions if not item.waits_for]
         if busy:
             return f"rank {_listed(item.rank for item in busy)} is slow, not stuck, in: {busy[0].phase}"
@@ -56,6 +65,8 @@ class PipelineStuck(RuntimeError):
             return "choose another ordering (the preflight tells which are free of deadlock)"
         if self.stopped:
             return "let the process continue, and start again"
+        if self.silent:
+            return "look at its node and at the network between, and start again"
         if any(item.phase in PREPARING for item in self.positions):
             return "raise start_timeout, or read the checkpoint from a faster disk"
         return "raise the watchdog's time, or give the ranks less to do at once (max_batch, the prompts)"

@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
+import select
+import sys
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from model.grid import SHARED_CONTROL, SHARED_DATA
-from model.orderings import ordering
+from model.orderings import output_policy
 from model.serving import CONTROL, DATA
 from reference import board as phases
+from reference import packed
 from reference.batch import Batch
 from reference.board import Board
 from reference.config import EngineConfig
 from reference.decode import runner
 from reference.device import HOST_BACKEND, select_device, select_dtype
+from reference.host_staged import HostStaged
 from reference.kv_cache import KVCache
 from reference.llama import partition_layers
-from reference.pipeline import Pipeline
+from reference.pipeline import Clients, Pipeline
 from reference.processes import end_with_parent
 from reference.recorder import Recorder
 from reference.requests import Arrivals, Token, decode_arrivals, encode_tokens
 from reference.scheduler import Scheduler
 from reference.shard import ALONE, Shard
 from reference.stage_group import GroupLost, StageGroup, join_stage
-from reference.transport import PeerLost, Transport, join, meet_locally
+from reference.torchrun import Place
+from reference.transport import PeerLost, Transport, join, meet_locally, use_interface
 from reference.weights import Source, load_stage
 
 READY, TOKENS, FAILED = "ready", "tokens", "failed"
@@ -45,13 +52,15 @@ USAGE, LOST, CRASH = "usage", "lost", "crash"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """All that a rank is told when its process starts. `ordering` is the policy's name, already chosen."""
+    """All that a rank is told when its process starts. `ordering` is the policy's name, already chosen; `place`
+    says which of its host's processes it is."""
 
     rank: int
     config: EngineConfig
     ordering: str
     source: Source
-    store_port: int
+    place: Place
+    store_port: int | None = None  # on this host; None where a launcher has a store
 
 
 class PipeClients:
@@ -59,11 +68,13 @@ class PipeClients:
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
+        self._poll = select.poll()  # the pipe's own way to ask costs ten times as much, in every iteration
+        self._poll.register(pipe.fileno(), select.POLLIN)
 
     def poll(self, wait: float) -> Arrivals:
         """What arrived since the last call. Raises EOFError once the engine is gone."""
         arrivals = Arrivals()
-        while self._pipe.poll(wait):
+        while self._poll.poll(1000 * wait):
             arrivals += decode_arrivals(self._pipe.recv_bytes())
             wait = 0.0
         return arrivals
@@ -87,7 +98,14 @@ class LogitsRecorder:
         torch.save(self._batches, path)
 
 
-def say(pipe: Connection, key: str, value: Any) -> None:
+class Voice(Protocol):
+    """A way to the engine: a pipe, or where that is elsewhere a `reference.nodes.Beacon`."""
+
+    def send_bytes(self, data: bytes) -> None:
+        """Sends one message. Raises OSError where the engine is gone."""
+
+
+def say(pipe: Voice, key: str, value: Any) -> None:
     """One message to the engine."""
     pipe.send_bytes(json.dumps({key: value}).encode())
 
@@ -100,10 +118,16 @@ def hear(pipe: Connection) -> tuple[str, Any]:
 
 
 def main(given: Assignment, board: Board, pipe: Connection) -> None:
-    """The process of a rank. It returns after a stop, and exits with 1 after a failure, of which it tells first."""
+    """The process of a rank that the engine started."""
     end_with_parent()
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the user reads is for the engine alone: gloo talks, too
+    run(given, board, pipe, PipeClients(pipe) if given.rank == 0 else None)
+
+
+def run(given: Assignment, board: Board, pipe: Voice, clients: Clients | None = None) -> None:
+    """A rank's work. It returns after a stop, and exits with 1 after a failure, of which it tells first."""
     try:
-        serve(given, board, pipe)
+        serve(given, board, pipe, clients)
     except ValueError as error:
         fail(pipe, USAGE, str(error))
     except (PeerLost, GroupLost, dist.DistError) as error:
@@ -113,30 +137,34 @@ def main(given: Assignment, board: Board, pipe: Connection) -> None:
     board.enter(given.rank, phases.END)
 
 
-def fail(pipe: Connection, kind: str, text: str) -> None:
+def fail(pipe: Voice, kind: str, text: str) -> None:
     """Tells the engine why this rank ends, and ends it."""
     with suppress(OSError):  # the engine is gone too
         say(pipe, FAILED, {"kind": kind, "text": text})
     raise SystemExit(1)
 
 
-def serve(given: Assignment, board: Board, pipe: Connection) -> None:
+def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None) -> None:
     """Joins the others, loads the stage, and runs the loop to its end."""
     config, rank = given.config, given.rank
     number, shard = rank // config.tp, Shard(rank=rank % config.tp, size=config.tp)
-    torch.set_num_threads(config.threads_per_rank)
-    device = select_device(config.device, rank)
+    torch.set_num_threads(config.threads_of(given.place.local_ranks))
+    device = select_device(config.device, given.place.local_rank, shared=config.transport == "host")
     dtype = select_dtype(config.dtype, device)
 
     board.enter(rank, phases.JOIN)
     # longer than whatever the watchdog allows: it is the one that reports, and it knows more
     timeout = timedelta(seconds=60 + config.start_timeout + config.watchdog)
-    store = meet_locally(given.store_port, timeout)
-    backends = {CONTROL: HOST_BACKEND, DATA: device.backend}
+    if given.store_port is not None:
+        store: dist.Store = meet_locally(given.store_port, timeout)
+    else:
+        use_interface(given.place.interface())
+        store = given.place.meet(timeout)
+    backends = {CONTROL: HOST_BACKEND, DATA: config.backend}
     groups = join(store=store, rank=rank, ranks=config.ranks, backends=backends, timeout=timeout)
     shared = None
     if shard.size > 1:
-        backends = {SHARED_CONTROL: HOST_BACKEND, SHARED_DATA: device.backend}
+        backends = {SHARED_CONTROL: HOST_BACKEND, SHARED_DATA: config.backend}
         beside = join_stage(rank=rank, stages=config.pp, tp=config.tp, backends=backends, timeout=timeout)
         via_host = backends[SHARED_DATA] == HOST_BACKEND and not device.is_host
         shared = StageGroup(rank=rank, shard=shard, groups=beside, board=board, via_host=via_host)
@@ -146,16 +174,22 @@ def serve(given: Assignment, board: Board, pipe: Connection) -> None:
     layers = partition_layers(shape.layers, config.pp)[number]
     ends = number == 0, number == config.pp - 1
     stage = load_stage(given.source, shape, layers, *ends, dtype, device.torch, shard, shared or ALONE)
+    if config.ipex == "on":
+        packed.optimize(stage, dtype)
     try:
         cache = KVCache(shard.of(shape), len(layers), config.cache_rows, config.max_len, dtype, device.torch)
     except RuntimeError as error:  # out of memory, under several names
         size = f"a cache of {config.cache_rows} requests of {config.max_len} tokens"
         raise ValueError(f"{size} does not fit ({error}); lower rows, max_batch, depth or max_len") from None
 
-    transport = Transport(groups, blocking=frozenset({DATA}) if config.blocking_isend else frozenset())
+    blocking = frozenset({DATA}) if config.blocking_isend else frozenset()
+    staged = config.transport == "host"
+    transport = HostStaged(groups, device, staged={DATA}, blocking=blocking) if staged else Transport(groups, blocking)
     recorded = config.record_logits is not None and stage.last and shard.rank == 0
     recorder = LogitsRecorder() if recorded else None
     events = None if device.is_host else device.timed_event
+    if config.record is not None:  # on another node than the engine's, unless the nodes share it
+        config.record.mkdir(parents=True, exist_ok=True)
     trace = None if config.record is None else Recorder(config.record, rank, event=events)
     pipeline = Pipeline(
         rank=rank,
@@ -173,14 +207,17 @@ def serve(given: Assignment, board: Board, pipe: Connection) -> None:
         ),
         transport=transport,
         board=board,
-        clients=PipeClients(pipe) if rank == 0 else None,
+        clients=clients,
         observe=recorder,
         recorder=trace,
         shard=shard,
         group=shared,
     )
+    board.enter(rank, phases.READY)  # first: to ranks of other nodes, who may hear of it late, another bound applies
     say(pipe, READY, None)
-    pipeline.run(depth=config.depth, ordering=ordering(given.ordering, config.pp))
+    gc.collect()
+    gc.freeze()  # what there is now stays: no collection needs to look at it in the middle of a step
+    pipeline.run(depth=config.depth, ordering=output_policy(given.ordering, config.pp))
     if trace is not None:
         trace.close()
     if recorder is not None:

@@ -29,7 +29,8 @@ def started(engine: Engine) -> str:
     """One line: what runs, where, and what the model says of it."""
     sizes = "+".join(str(len(layers)) for layers in engine.layers)
     verdict = "no preflight" if engine.prediction is None else f"the model says {engine.prediction.verdict}"
+    extension = ", ipex" if engine.ipex else ""
     return (
-        f"{engine.config.model}: {sizes} layers on {engine.config.ranks} ranks, {engine.device.kind}; ordering "
+        f"{engine.config.model}: {sizes} layers on {engine.config.ranks} ranks, {engine.route}{extension}; ordering "
         f"{engine.ordering.name}, isend as in {engine.semantics!r}: {verdict}"
     )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.orderings import NAMED, ordering
+from model.orderings import BATCHED, NAMED, POLICIES, ordering, output_policy
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -69,3 +69,16 @@ def test_a_vector_needs_one_letter_per_rank(name: str, ranks: int) -> None:
 def test_an_ordering_needs_ranks(name: str, ranks: int) -> None:
     with pytest.raises(ValueError, match=f"ranks is {ranks}"):
         ordering(name, ranks)
+
+
+def test_the_output_phase_can_be_told_a_group_as_well() -> None:
+    assert set(POLICIES) - set(NAMED) == {"batched"}
+    assert [name for name, policy in POLICIES.items() if policy.grouped] == ["batched"]
+    assert all(output_policy(name, 3) is policy for name, policy in POLICIES.items())
+    assert BATCHED.halves(1, 2) == ("S", "R")  # a library that replays its list must come to the sends first
+    assert output_policy("SRS", 3).vector(3) == "SRS"
+    for name in ("batch", "SR"):
+        with pytest.raises(ValueError, match=repr(name)):
+            output_policy(name, 3)
+    with pytest.raises(ValueError, match="'batched'"):
+        ordering("batched", 3)  # a ring of plain sends and receives has no groups

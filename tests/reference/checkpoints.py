@@ -1,5 +1,6 @@
 """Small Llama checkpoints for tests, made by transformers, the oracle; and one forward of ours over several stages."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,19 @@ def save_letters(folder: Path, **changes: Any) -> Any:
     tokenizer.decoder = ByteLevelDecoder()
     tokenizer.save(str(folder / "tokenizer.json"))
     return model
+
+
+TURNS = (
+    "{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+"""A chat template that these letters can spell."""
+
+
+def save_chatty(folder: Path) -> None:
+    """The same with a chat template, and with room for long texts."""
+    save_letters(folder, max_position_embeddings=10000)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": TURNS, "eos_token": "#"}))
 
 
 @torch.inference_mode()

@@ -243,6 +243,7 @@ def test_an_interrupt_while_torch_is_imported_leaves_no_traceback(checkpoint: Pa
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        env={**os.environ, "RINGPROOF_IPEX": "off"},  # where it is installed, it says much at its import
     )
     while not any("forkserver" in " ".join(child.cmdline()) for child in psutil.Process(process.pid).children()):
         assert process.poll() is None, "it ended before it had started the fork server"

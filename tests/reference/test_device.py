@@ -1,13 +1,27 @@
 """The choice of a device, what is asked of its module, and the host's stand-ins."""
 
 import inspect
+import re
+from pathlib import Path
 
 import pytest
 import torch
 
 from model.libraries import NAMED
 from reference import device as devices
-from reference.device import BACKENDS, CHOICES, HOST, HOST_BACKEND, MODULE_API, Device, select_device, select_dtype
+from reference.device import (
+    BACKENDS,
+    CARRIERS,
+    CHOICES,
+    HOST,
+    HOST_BACKEND,
+    MODULE_API,
+    SEMANTICS,
+    Device,
+    select_backend,
+    select_device,
+    select_dtype,
+)
 
 
 @pytest.fixture
@@ -64,11 +78,22 @@ def test_more_ranks_than_accelerators(cards):
         select_device("cuda", 2)
 
 
+@pytest.mark.parametrize("kind", devices.ACCELERATORS)
+def test_ranks_that_share_accelerators_go_round(cards, kind):
+    current = cards(**{kind: 2})
+    assert [select_device(kind, rank, shared=True).index for rank in range(5)] == [0, 1, 0, 1, 0]
+    assert current == [(kind, index) for index in (0, 1, 0, 1, 0)]
+    cards()
+    with pytest.raises(ValueError, match="finds none"):
+        select_device(kind, 0, shared=True)
+
+
 def test_a_torch_without_the_backend(cards, monkeypatch):
     cards(xpu=1)
     monkeypatch.setattr(torch.distributed, "is_backend_available", lambda name: name == "gloo")
-    with pytest.raises(ValueError, match="built without xccl"):
-        select_device("xpu")
+    with pytest.raises(ValueError, match=r"built without xccl.*--transport host"):
+        select_backend("auto", "xpu")
+    assert select_backend("auto", HOST) == "gloo"
 
 
 def test_an_unknown_device():
@@ -83,9 +108,15 @@ def test_torch_agrees_on_the_backends():
     assert torch.distributed.is_backend_available(HOST_BACKEND)
 
 
-def test_semantics_are_declared_for_the_backends_whose_isend_is_known():
-    assert NAMED[BACKENDS["cpu"]].isend_returns == "post"
-    assert NAMED[BACKENDS["xpu"]].isend_returns == "match"
+def test_semantics_are_declared_for_every_backend():
+    assert set(SEMANTICS) == {backend for carriers in CARRIERS.values() for backend in carriers}
+    assert set(SEMANTICS.values()) <= set(NAMED)
+    assert NAMED[SEMANTICS["gloo"]].isend_returns == "post"
+    assert NAMED[SEMANTICS["xccl"]].isend_returns == "match"
+    assert NAMED[SEMANTICS["xccl"]].batch == "replayed"
+    # joined without a device, torch makes the communicator of a pair when it is first used
+    assert (NAMED[SEMANTICS["nccl"]].order, NAMED[SEMANTICS["nccl"]].connection) == ("pair", "direction")
+    assert not NAMED[SEMANTICS["mpi"]].buffers  # the standard promises none
 
 
 @pytest.mark.parametrize("kind", devices.ACCELERATORS)
@@ -101,12 +132,74 @@ def test_nothing_else_is_used_of_a_device_module():
     assert used == set(MODULE_API)
 
 
-@pytest.mark.parametrize(
-    ("stand_in", "original"), [(devices.HostEvent, torch.Event), (devices.HostStream, torch.Stream)]
-)
-def test_a_stand_in_has_no_method_that_the_original_lacks(stand_in, original):
-    methods = [name for name in vars(stand_in) if not name.startswith("_")]
-    assert len(methods) >= 4 and all(hasattr(original, name) for name in methods)
+CALLS = {
+    "current_stream": ("device",),
+    "device_count": (),
+    "get_device_name": (0,),
+    "is_available": (),
+    "set_device": (0,),
+    "stream": ("stream",),
+    "synchronize": ("device",),
+}
+"""How each function of a device module is called."""
+
+METHODS = {
+    "Event": {"record": ("stream",), "wait": ("stream",), "synchronize": (), "query": ()},
+    "Stream": {
+        "wait_stream": ("stream",),
+        "wait_event": ("event",),
+        "record_event": (),
+        "synchronize": (),
+        "query": (),
+    },
+}
+"""How each method of its two classes may be called."""
+
+MADE = {"Event": (), "Stream": ("device",)}
+"""How they are made."""
+
+STAND_INS = {"Event": devices.HostEvent, "Stream": devices.HostStream}
+
+
+@pytest.mark.parametrize("kind", devices.ACCELERATORS)
+def test_everything_used_of_a_device_module_can_be_called_as_it_is(kind):
+    module = torch.get_device_module(kind)
+    assert set(CALLS) | set(METHODS) == set(MODULE_API)
+    for name, arguments in CALLS.items():
+        inspect.signature(getattr(module, name)).bind(*arguments)
+
+
+@pytest.mark.parametrize("kind", devices.ACCELERATORS)
+@pytest.mark.parametrize("name", METHODS)
+def test_events_and_streams_have_what_is_used_of_them_in_a_class_of_their_own(kind, name):
+    """What a build without the device says: its classes are whole, only their base is a dummy."""
+    found = getattr(torch.get_device_module(kind), name)
+    inspect.signature(found.__new__).bind(found, *MADE[name])
+    for method, arguments in METHODS[name].items():
+        assert method in vars(found), f"torch.{kind}.{name}.{method}"
+        inspect.signature(vars(found)[method]).bind(found, *arguments)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_stand_in_has_the_methods_that_are_used_and_no_others(name):
+    stand_in = STAND_INS[name]
+    assert {method for method in vars(stand_in) if not method.startswith("_")} == set(METHODS[name])
+    for method, arguments in METHODS[name].items():
+        ours = inspect.signature(getattr(stand_in, method))
+        ours.bind(stand_in, *arguments)
+        for kind in devices.ACCELERATORS:
+            theirs = inspect.signature(vars(getattr(torch.get_device_module(kind), name))[method])
+            assert list(ours.parameters) == list(theirs.parameters), f"torch.{kind}.{name}.{method}"
+
+
+def test_no_other_file_knows_a_device_module_or_a_method_of_its_classes():
+    """So that what is checked here is all that is used."""
+    of_the_classes = re.compile(r"\.((?:wait|record)_\w+|elapsed_time|ipc_handle|priority\w*)\(")
+    for path in sorted(Path(devices.__file__).parent.glob("*.py")):
+        source = path.read_text()
+        assert set(of_the_classes.findall(source)) <= {*METHODS["Stream"], *METHODS["Event"]}, path
+        if path != Path(devices.__file__):
+            assert not re.findall(r"torch\.(?:cuda|xpu|accelerator|mps)\b|get_device_module", source), path
 
 
 def test_work_on_the_host_is_done_when_it_is_asked():

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from model.serving import Phase
 from reference.config import EngineConfig
-from reference.device import HOST, Device
+from reference.device import HOST, HOST_BACKEND, Device
 from reference.engine import Engine, Output, Params, QueueFull
 from reference.preflight import DeadlockAhead
 from reference.watchdog import PipelineStuck, RankDied
@@ -437,19 +437,26 @@ def test_what_cannot_work_is_refused_before_any_process(
         Engine(config(checkpoint, **options))
 
 
-def test_auto_takes_the_host_where_accelerators_are_too_few(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def one_accelerator(choice: str, local_rank: int = 0) -> Device:
+def test_ranks_share_an_accelerator_through_the_host(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_accelerator(choice: str, local_rank: int = 0, *, shared: bool = False) -> Device:
         if choice == HOST:
             return Device(kind=HOST)
-        if local_rank > 0:
+        if local_rank > 0 and not shared:
             raise ValueError("there is one")
         return Device(kind="xpu")
 
-    monkeypatch.setattr("reference.engine.select_device", one_accelerator)
-    assert Engine(config(checkpoint, device="auto", pp=1)).config.device == "xpu"
-    assert Engine(config(checkpoint, device="auto", pp=2)).config.device == HOST
+    monkeypatch.setattr("reference.route.select_device", one_accelerator)
+    for options, chosen in (
+        ({"device": "auto"}, ("xpu", "host", HOST_BACKEND)),
+        ({"device": "auto", "transport": "device"}, (HOST, "device", HOST_BACKEND)),
+        ({"device": HOST, "transport": "host"}, (HOST, "host", HOST_BACKEND)),
+        ({"device": HOST}, (HOST, "device", HOST_BACKEND)),
+    ):
+        engine = Engine(config(checkpoint, pp=2, **options))
+        assert (engine.config.device, engine.config.transport, engine.config.backend) == chosen
+        assert engine.semantics == "gloo"
     with pytest.raises(ValueError, match="there is one"):
-        Engine(config(checkpoint, device="xpu", pp=2))
+        Engine(config(checkpoint, device="xpu", pp=2, transport="device"))
 
 
 @pytest.mark.parametrize(

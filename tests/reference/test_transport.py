@@ -1,9 +1,7 @@
-"""Every operation on real gloo processes, and an isend that waits for its receive."""
+"""Every operation on real gloo processes, directly and through the host, and an isend that waits for its receive."""
 
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
-from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from typing import Any
 
@@ -12,55 +10,19 @@ import torch
 
 from model.ops import Batch, Compute, Irecv, Isend, Recv, Send, Wait
 from model.serving import CONTROL, DATA
-from reference import processes
-from reference.device import HOST_BACKEND
-from reference.transport import PeerLost, Transport, join, listen_locally, meet_locally
-
-PATIENCE = 60.0
-
-Part = Callable[[Transport, Event], Any]
+from reference.transport import PeerLost, Transport
+from tests.reference.pairs import PATIENCE, Part, pair_of_ranks
 
 
-def _rank(rank: int, part: Part, port: int, blocking: bool, event: Event, pipe: Connection) -> None:
-    processes.end_with_parent()
-    timeout = timedelta(seconds=PATIENCE)
-    groups = join(
-        store=meet_locally(port, timeout),
-        rank=rank,
-        ranks=2,
-        backends={CONTROL: HOST_BACKEND, DATA: HOST_BACKEND},
-        timeout=timeout,
-    )
-    transport = Transport(groups, blocking=frozenset({DATA}) if blocking else frozenset())
-    pipe.send(part(transport, event))
-    transport.close()
-
-
-@pytest.fixture
-def pair() -> Iterator[Callable[..., list[Any]]]:
+@pytest.fixture(params=["device", "host"])
+def pair(request: pytest.FixtureRequest) -> Iterator[Callable[..., list[Any]]]:
     """`pair(part of rank 0, part of rank 1)` runs both in processes of their own; what they returned."""
-    started = []
+    with pair_of_ranks() as run:
 
-    def run(*parts: Part, blocking: bool = False) -> list[Any]:
-        context = processes.context()
-        _store, port = listen_locally()
-        event, pipes = context.Event(), []
-        for rank, part in enumerate(parts):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_rank, args=(rank, part, port, blocking, event, theirs))
-            process.start()
-            theirs.close()
-            started.append(process)
-            pipes.append(ours)
-        answers = []
-        for rank, pipe in enumerate(pipes):
-            assert pipe.poll(PATIENCE), f"rank {rank} gave no answer"
-            answers.append(pipe.recv())
-            pipe.close()
-        return answers
+        def run_here(*parts: Part, blocking: bool = False) -> list[Any]:
+            return run(*parts, way=request.param, blocking=blocking)
 
-    yield run
-    processes.end(started)
+        yield run_here
 
 
 def numbers(start: int, count: int = 1000) -> torch.Tensor:

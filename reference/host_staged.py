@@ -1,0 +1,250 @@
+"""Performs the operations of `model.ops` where no library takes the device's tensors: through the host's memory.
+
+A tensor goes device -> pinned host buffer -> the hosts' group -> pinned host buffer -> device, in chunks, so that
+copies and sockets work at the same time. An isend returns when its copies are queued. A thread waits for them and
+hands the chunks to the group, whose promise is therefore that of the whole way.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from model.ops import Batch, Irecv, Isend, Operation, Recv, Request, Send, Wait
+from reference.device import HOST, Device
+from reference.transport import Payload, PeerLost, Transport
+
+CHUNK = 2**20
+"""Bytes of a piece of a message: large enough for the socket, small enough to keep the copies beside it. Sender and
+receiver cut alike."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Out:
+    """A send under way. `posted` is set once every chunk is with the group, or `failure` says why not."""
+
+    op: Send | Isend
+    buffer: torch.Tensor | None
+    chunks: Sequence[torch.Tensor]
+    copied: Sequence[Any]
+    payload: torch.Tensor
+    posted: threading.Event = field(default_factory=threading.Event)
+    works: list[dist.Work] = field(default_factory=list)
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _In:
+    """A receive that is posted: chunk by chunk of `buffer` it comes to be copied into `into`."""
+
+    op: Recv | Irecv
+    buffer: torch.Tensor | None
+    works: Sequence[dist.Work]
+    into: torch.Tensor
+
+
+class Buffers:
+    """Host buffers that are kept and used again, by size. A buffer is free once the event of its last use is over."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._free: dict[int, list[tuple[torch.Tensor, Any]]] = {}
+        self.made = 0
+
+    def take(self, nbytes: int) -> torch.Tensor:
+        """A buffer of at least so many bytes, to be given back."""
+        size = max(4096, 1 << (nbytes - 1).bit_length())
+        free = self._free.setdefault(size, [])
+        for at, (buffer, over) in enumerate(free):
+            if over is None or over.query():
+                del free[at]
+                return buffer
+        self.made += 1
+        return self._device.host_buffer(size)
+
+    def give(self, buffer: torch.Tensor, over: Any = None) -> None:
+        """Gives a buffer back, free at once or when the event `over` has happened."""
+        self._free[buffer.numel()].append((buffer, over))
+
+
+class HostStaged:
+    """The operations of one rank, as `Transport` performs them. Tensors in host memory need no staging and go as ever.
+
+    staged: the communicators of the device's tensors, whose groups are between hosts. blocking: as for `Transport`.
+    """
+
+    def __init__(
+        self,
+        groups: Mapping[str, dist.ProcessGroup],
+        device: Device,
+        *,
+        staged: Collection[str],
+        blocking: frozenset[str] = frozenset(),
+    ) -> None:
+        self._groups, self._device, self._staged = dict(groups), device, frozenset(staged)
+        self._blocking = blocking
+        self._direct = Transport(groups, blocking=blocking - self._staged)
+        self._waiter = ThreadPoolExecutor(1, thread_name_prefix="isend") if blocking & self._staged else None
+        self._buffers = Buffers(device)
+        self._copies = device.stream()
+        self._open: dict[Request, _Out | _In] = {}
+        self._queue: SimpleQueue[_Out | None] = SimpleQueue()
+        self._latest: _Out | None = None
+        self._poster = threading.Thread(target=self._post_all, name="host-staged sends", daemon=True)
+        self._poster.start()
+
+    def perform(self, op: Operation, *payloads: Payload) -> Any:
+        """Performs one operation; returns what a Recv received. Contract and errors as `Transport.perform`."""
+        match op:
+            case Wait():
+                for request in op.requests:
+                    if request in self._open:
+                        self._finish(self._open.pop(request))
+                    else:
+                        self._direct.perform(Wait(requests=(request,)))
+            case Batch() if all(part.comm in self._staged for part in op.ops):
+                started = [self._start(part, payload) for part, payload in zip(op.ops, payloads, strict=True)]
+                for one in started:
+                    self._finish(one)
+            case Send() | Isend() | Recv() | Irecv() if op.comm in self._staged and payloads:
+                started_one = self._start(op, payloads[0])
+                if isinstance(op, Send | Recv):
+                    self._finish(started_one)
+                    return payloads[0] if isinstance(op, Recv) else None
+                if isinstance(started_one, _Out) and self._waiter is not None and op.comm in self._blocking:
+                    self._poll(self._waiter, started_one)
+                self._open[op.request] = started_one
+            case _:
+                return self._direct.perform(op, *payloads)
+        return None
+
+    def waits_for(self, op: Operation) -> int | None:
+        """The rank whose answer the operation needs first, or None."""
+        if isinstance(op, Wait):
+            peers = [self._open[request].op.peer for request in op.requests if request in self._open]
+            return peers[0] if peers else self._direct.waits_for(op)
+        return self._direct.waits_for(op)
+
+    def close(self) -> None:
+        """Ends the helper threads; requests still open are dropped."""
+        self._open.clear()
+        self._queue.put(None)
+        if self._waiter is not None:
+            self._waiter.shutdown(wait=False, cancel_futures=True)
+        self._direct.close()
+
+    @property
+    def lands(self) -> torch.device:
+        """Where to receive what the host needs anyhow: there it needs no copy."""
+        return torch.device(HOST)
+
+    def _start(self, op: Send | Isend | Recv | Irecv, payload: Payload) -> _Out | _In:
+        assert isinstance(payload, torch.Tensor), "bytes travel between hosts, on a communicator that is not staged"
+        return self._send(op, payload) if isinstance(op, Send | Isend) else self._receive(op, payload)
+
+    def _send(self, op: Send | Isend, payload: torch.Tensor) -> _Out:
+        """Queues the copies. Payload and buffer are held until the message is waited for."""
+        flat = _bytes(payload.contiguous())
+        if not self._staged_at_all(payload):  # it is there already, whatever the device has still to do
+            out = _Out(op=op, buffer=None, chunks=_cut(flat), copied=(), payload=flat)
+            self._post(out)
+            return out
+        buffer = self._buffers.take(flat.numel())
+        pieces = _cut(buffer[: flat.numel()])
+        copied = []
+        self._copies.wait_stream(self._device.current_stream())
+        with self._device.on_stream(self._copies):
+            for piece, source in zip(pieces, _cut(flat), strict=True):
+                piece.copy_(source, non_blocking=True)
+                copied.append(self._copies.record_event())
+        out = _Out(op=op, buffer=buffer, chunks=pieces, copied=copied, payload=flat)
+        idle = self._latest is None or self._latest.posted.is_set()
+        self._latest = out
+        if idle and all(event.query() for event in copied):
+            self._post(out)  # nothing to wait for: the thread would only cost time
+        else:
+            self._queue.put(out)
+        return out
+
+    def _receive(self, op: Recv | Irecv, into: torch.Tensor) -> _In:
+        """Posts the receive of every chunk. A tensor in host memory is received in place."""
+        assert into.is_contiguous(), "received into a tensor of its own"
+        flat = _bytes(into)
+        buffer = self._buffers.take(flat.numel()) if self._staged_at_all(into) else None
+        target = flat if buffer is None else buffer[: flat.numel()]
+        group = self._groups[op.comm]
+        try:
+            works = [group.recv([piece], op.peer, op.tag) for piece in _cut(target)]
+        except RuntimeError as error:
+            raise PeerLost(op.peer, str(error)) from None
+        return _In(op=op, buffer=buffer, works=works, into=flat)
+
+    def _staged_at_all(self, tensor: torch.Tensor) -> bool:
+        """Whether the tensor is the device's; a device that is a host itself stages all, so that tests can."""
+        return self._device.is_host or tensor.device.type != HOST
+
+    def _finish(self, started: _Out | _In) -> None:
+        if isinstance(started, _Out):
+            started.posted.wait()
+            if started.failure:
+                raise PeerLost(started.op.peer, started.failure)
+            self._wait(started.op.peer, started.works)
+            if started.buffer is not None:
+                self._buffers.give(started.buffer)
+            return
+        if started.buffer is None:
+            self._wait(started.op.peer, started.works)
+            return
+        pieces = zip(_cut(started.into), _cut(started.buffer[: started.into.numel()]), started.works, strict=True)
+        for piece, source, work in pieces:
+            self._wait(started.op.peer, [work])
+            piece.copy_(source, non_blocking=True)  # on the stream on which the tensor will be used
+        self._buffers.give(started.buffer, self._device.current_stream().record_event())
+
+    def _wait(self, peer: int, works: Sequence[dist.Work]) -> None:
+        try:
+            for work in works:
+                work.wait()
+        except RuntimeError as error:
+            raise PeerLost(peer, str(error)) from None
+
+    def _post_all(self) -> None:
+        """The thread: posts sends in order, each chunk once its copy is done."""
+        while (out := self._queue.get()) is not None:
+            self._post(out)
+
+    def _post(self, out: _Out) -> None:
+        group = self._groups[out.op.comm]
+        try:
+            for number, chunk in enumerate(out.chunks):
+                if out.copied:
+                    out.copied[number].synchronize()
+                out.works.append(group.send([chunk], out.op.peer, out.op.tag))
+        except RuntimeError as error:
+            out.failure = str(error)
+        out.posted.set()
+
+    def _poll(self, waiter: ThreadPoolExecutor, out: _Out) -> None:
+        """Lets the isend return no earlier than its receive is posted, polling, as `Transport` does."""
+        out.posted.wait()
+        over = waiter.submit(self._wait, out.op.peer, tuple(out.works))
+        while not over.done():
+            time.sleep(0)
+        over.result()
+        out.works.clear()
+
+
+def _bytes(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.view(-1).view(torch.uint8)
+
+
+def _cut(flat: torch.Tensor) -> Sequence[torch.Tensor]:
+    return flat.split(CHUNK) if flat.numel() else ()

@@ -1,0 +1,50 @@
+"""The way of the tensors from stage to stage: on which devices, through which library, and what that promises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from reference.device import HOST, SEMANTICS, Device, select_backend, select_device
+
+Way = Literal["device", "host"]
+"""device: the library takes tensors where they live. host: they are copied to the host, sent between hosts, and
+copied to the device there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """What was chosen. `semantics` is the model's name for what `backend` promises; `device` is the last rank's."""
+
+    device: Device
+    way: Way
+    backend: str
+    semantics: str
+
+    def __str__(self) -> str:
+        staged = " through the host" if self.way == "host" else ""
+        return f"{self.device.kind}, {self.backend}{staged}"
+
+
+def choose_route(*, device: str, transport: str, backend: str, ranks: int) -> Route:
+    """The way for `ranks` ranks on this host. The arguments are the user's choices, each of which may be `auto`.
+
+    An automatic transport is the device's own where each rank has a device to itself and torch was built with the
+    library, else the host's. An automatic device is an accelerator where there is one, also a shared one, unless
+    the transport must be the device's. Raises ValueError for what cannot be.
+    """
+    if transport == "host":
+        return _route(select_device(device, ranks - 1, shared=True), "host", backend)
+    try:
+        return _route(select_device(device, ranks - 1), "device", backend)
+    except ValueError:
+        if transport == "auto" and (found := select_device(device, ranks - 1, shared=True)) and not found.is_host:
+            return _route(found, "host", backend)
+        if device != "auto":
+            raise
+    return _route(select_device(HOST), "device", backend)
+
+
+def _route(device: Device, way: Way, backend: str) -> Route:
+    carrier = select_backend(backend, HOST if way == "host" else device.kind)
+    return Route(device=device, way=way, backend=carrier, semantics=SEMANTICS[carrier])

@@ -1,0 +1,66 @@
+"""Two ranks in processes of their own, each with a transport."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
+from typing import Any
+
+from model.serving import CONTROL, DATA
+from reference import processes
+from reference.device import HOST, HOST_BACKEND, Device
+from reference.host_staged import HostStaged
+from reference.transport import Transport, join, listen_locally, meet_locally
+
+PATIENCE = 60.0
+
+Part = Callable[[Any, Event], Any]
+"""What a rank does with its transport and an event that both have."""
+
+
+def _rank(rank: int, part: Part, port: int, way: str, blocking: bool, event: Event, pipe: Connection) -> None:
+    processes.end_with_parent()
+    timeout = timedelta(seconds=PATIENCE)
+    groups = join(
+        store=meet_locally(port, timeout),
+        rank=rank,
+        ranks=2,
+        backends={CONTROL: HOST_BACKEND, DATA: HOST_BACKEND},
+        timeout=timeout,
+    )
+    blocks = frozenset({DATA}) if blocking else frozenset()
+    transport: Transport | HostStaged = Transport(groups, blocking=blocks)
+    if way == "host":
+        transport = HostStaged(groups, Device(kind=HOST), staged={DATA}, blocking=blocks)
+    pipe.send(part(transport, event))
+    transport.close()
+
+
+@contextmanager
+def pair_of_ranks() -> Iterator[Callable[..., list[Any]]]:
+    """`run(part of rank 0, part of rank 1)`: what they returned. No process is left at the end."""
+    started = []
+
+    def run(*parts: Part, way: str = "device", blocking: bool = False) -> list[Any]:
+        context = processes.context()
+        _store, port = listen_locally()
+        event, pipes = context.Event(), []
+        for rank, part in enumerate(parts):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_rank, args=(rank, part, port, way, blocking, event, theirs))
+            process.start()
+            theirs.close()
+            started.append(process)
+            pipes.append(ours)
+        answers = []
+        for rank, pipe in enumerate(pipes):
+            assert pipe.poll(PATIENCE), f"rank {rank} gave no answer"
+            answers.append(pipe.recv())
+            pipe.close()
+        return answers
+
+    try:
+        yield run
+    finally:
+        processes.end(started)

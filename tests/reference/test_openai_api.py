@@ -1,0 +1,138 @@
+"""OpenAI's interface, through its own client: completions and chat, whole and streamed."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+
+from tests.reference.conftest import Web
+
+pytestmark = pytest.mark.xdist_group("web")
+
+MESSAGES: list[Any] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi!"}]
+GREEDY: dict[str, Any] = {"model": "letters", "temperature": 0, "extra_body": {"ignore_eos": True}}
+
+
+@pytest.fixture(scope="module")
+def client(web: Web) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{web.url}/v1", api_key="none", max_retries=0, timeout=60) as made:
+        yield made
+
+
+def test_the_one_model_is_listed(client: openai.OpenAI) -> None:
+    (model,) = client.models.list().data
+    assert model.id == client.models.retrieve("letters").id == "letters"
+    with pytest.raises(openai.NotFoundError, match="not served here; ask for 'letters'"):
+        client.models.retrieve("gpt-4")
+
+
+def test_a_completion_streamed_is_the_completion(client: openai.OpenAI) -> None:
+    asked = {"prompt": "abc", "max_tokens": 8, **GREEDY}
+    whole = client.completions.create(**asked)
+    chunks = list(client.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    assert "".join(choice.text for chunk in chunks for choice in chunk.choices) == whole.choices[0].text != ""
+    assert chunks[-2].choices[0].finish_reason == whole.choices[0].finish_reason == "length"
+    assert chunks[-1].choices == [] and chunks[-1].usage == whole.usage
+    assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (3, 8)
+
+
+def test_several_prompts_as_text_or_as_tokens(client: openai.OpenAI, web: Web) -> None:
+    texts = ["abc", "Hello"]
+    by_text = client.completions.create(prompt=texts, max_tokens=4, **GREEDY)
+    by_token = client.completions.create(
+        prompt=[web.engine.tokenizer.encode(text) for text in texts], max_tokens=4, **GREEDY
+    )
+    assert [choice.index for choice in by_text.choices] == [0, 1]
+    assert [choice.text for choice in by_text.choices] == [choice.text for choice in by_token.choices]
+    one = client.completions.create(prompt=web.engine.tokenizer.encode("abc"), max_tokens=4, **GREEDY)
+    assert one.choices[0].text == by_text.choices[0].text
+    assert by_text.usage.completion_tokens == 8
+
+
+def test_a_chat_streamed_is_the_chat_and_the_template_was_used(client: openai.OpenAI, web: Web) -> None:
+    whole = client.chat.completions.create(messages=MESSAGES, max_completion_tokens=8, **GREEDY)
+    chunks = list(client.chat.completions.create(messages=MESSAGES, max_tokens=8, stream=True, **GREEDY))
+    text = whole.choices[0].message.content
+    assert chunks[0].choices[0].delta.role == whole.choices[0].message.role == "assistant"
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == text != ""
+    assert [chunk.choices[0].finish_reason for chunk in chunks] == [None] * (len(chunks) - 1) + ["length"]
+    plain = client.completions.create(prompt="<system>Be brief.<user>Hi!<assistant>", max_tokens=8, **GREEDY)
+    assert plain.choices[0].text == text
+    assert whole.usage.prompt_tokens == plain.usage.prompt_tokens == 37
+    parts = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "Hi!"}]}]
+    again = client.chat.completions.create(messages=parts, max_tokens=8, **GREEDY)
+    assert again.choices[0].message.content == text
+
+
+def test_an_answer_may_fill_the_context(client: openai.OpenAI, web: Web) -> None:
+    asked = [{"role": "user", "content": "x" * 480}]
+    answer = client.chat.completions.create(messages=asked, **GREEDY)
+    assert answer.usage.total_tokens == web.engine.config.max_len
+    assert answer.choices[0].finish_reason == "length"
+
+
+def test_stops_and_seeds(client: openai.OpenAI) -> None:
+    whole = client.completions.create(prompt="abc", max_tokens=8, **GREEDY).choices[0].text
+    cut = client.completions.create(prompt="abc", max_tokens=8, stop=[whole[3:5], "never"], **GREEDY).choices[0]
+    assert (cut.text, cut.finish_reason) == (whole[: whole.index(whole[3:5])], "stop")
+    drawn = [
+        client.completions.create(prompt="abc", max_tokens=12, seed=seed, **{**GREEDY, "temperature": 1})
+        .choices[0]
+        .text
+        for seed in (1, 1, 2)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_log_probabilities_in_both_forms(client: openai.OpenAI) -> None:
+    lists = client.completions.create(prompt="abc", max_tokens=5, logprobs=3, **GREEDY).choices[0]
+    assert "".join(lists.logprobs.tokens) == lists.text
+    assert lists.logprobs.text_offset == [0, 1, 2, 3, 4]
+    for token, value, top in zip(
+        lists.logprobs.tokens, lists.logprobs.token_logprobs, lists.logprobs.top_logprobs, strict=True
+    ):
+        assert len(top) == 3
+        assert top[token] == pytest.approx(value) == pytest.approx(max(top.values()))
+        assert sum(map(math.exp, top.values())) <= 1 + 1e-6
+    chunks = list(client.completions.create(prompt="abc", max_tokens=5, logprobs=3, stream=True, **GREEDY))
+    assert [chunk.choices[0].logprobs.text_offset for chunk in chunks] == [[0], [1], [2], [3], [4]]
+    asked = {"messages": MESSAGES, "max_tokens": 5, "logprobs": True, "top_logprobs": 2, **GREEDY}
+    content = client.chat.completions.create(**asked).choices[0].logprobs.content
+    streamed = [
+        item
+        for chunk in client.chat.completions.create(**asked, stream=True)
+        for item in (chunk.choices[0].logprobs.content if chunk.choices[0].logprobs else [])
+    ]
+    assert [item.token for item in streamed] == [item.token for item in content]
+    assert all(bytes(item.bytes).decode() == item.token and len(item.top_logprobs) == 2 for item in content)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_tokens": 600}, "more than the cache holds"),
+        ({"temperature": -1}, "temperature: Input should be greater"),
+        ({"n": 2}, "n: Input should be less than or equal to 1"),
+        ({"presence_penalty": 1}, "presence_penalty: Input should be"),
+        ({"logit_bias": {"5": 1}}, "logit_bias"),
+        ({"prompt": []}, "there is no prompt"),
+        ({"prompt": ["a", ""]}, "the prompt is empty"),
+        ({"echo": True}, "echo: Input should be False"),
+        ({"extra_body": {"colour": 1}}, "colour: Extra inputs are not permitted"),
+    ],
+)
+def test_a_mistake_is_the_clients_own_exception(client: openai.OpenAI, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(openai.BadRequestError, match=message):
+        client.completions.create(**{"prompt": "abc", **GREEDY, **changes})
+
+
+def test_another_model_and_an_empty_conversation_are_mistakes(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as wrong:
+        client.chat.completions.create(messages=MESSAGES, model="gpt-4")
+    assert wrong.value.code == "model_not_found"
+    with pytest.raises(openai.BadRequestError, match="messages: List should have at least 1 item"):
+        client.chat.completions.create(messages=[], **GREEDY)
+    with pytest.raises(openai.BadRequestError, match="tools"):
+        client.chat.completions.create(messages=MESSAGES, tools=[{"type": "function", "function": {}}], **GREEDY)
