@@ -29,7 +29,7 @@ ENOUGH_S = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Serving speed on one accelerator: PP=1, transformers, PP=4 on the same card beside its prediction, the scheduler."""
+    """Serving speed on one accelerator: PP=1, transformers, PP=4 on the same card and its prediction, the scheduler."""
 
     rows: tuple[str, ...] = ("pp1", "peer", "pp4", "pp4-32", "scheduler")
     """Which to measure: pp1 (the engine), peer (transformers, static cache), pp4 (all stages on one card), pp4-32

@@ -136,14 +136,13 @@ def _serialised(given: Program, found: Simulation) -> Program:
 
 def explained(measured: float, found: Prediction) -> str:
     """One sentence: how far the measured seconds are from both predictions, and what that leaves to explain."""
-    over, sharing = measured - found.ideal, found.shared - found.ideal
     rest = measured - found.shared
     side = "more" if rest >= 0 else "less"
     return (
-        f"The run took {measured:.2f} s. With a card for every stage the event graph gives {found.ideal:.2f} s; with "
-        f"one card that computes for one stage at a time, {found.shared:.2f} s, of which {found.compute:.2f} s are "
-        f"compute. So sharing the card accounts for {sharing:.2f} s of the {over:.2f} s beyond the ideal, and the run "
-        f"took {abs(rest):.2f} s ({abs(rest) / found.shared:.0%}) {side} than predicted for the shared card: that is "
-        "what stage and hop times do not hold, such as switches between processes, copies beside compute, and the "
-        "host's own work."
+        f"All slots full, the run took {measured:.2f} s. With a card for every stage the event graph gives "
+        f"{found.ideal:.2f} s; with one card that computes for one stage at a time {found.shared:.2f} s, of which "
+        f"{found.compute:.2f} s are compute, so sharing the card accounts for {found.shared - found.ideal:.2f} s. The run "
+        f"took {abs(rest):.2f} s ({abs(rest) / found.shared:.0%}) {side} than predicted for the shared card: that is what "
+        "stage and hop times do not hold, such as switches between processes, copies beside compute, and the host's own "
+        "work."
     )

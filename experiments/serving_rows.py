@@ -127,6 +127,7 @@ def stage(
     import torch
 
     from reference.batch import Batch
+    from reference.config import EngineConfig
     from reference.decode import runner
     from reference.device import select_device, select_dtype
     from reference.kv_cache import KVCache
@@ -135,6 +136,7 @@ def stage(
     from reference.weights import load_stage, resolve_source
 
     where = select_device(device)
+    torch.set_num_threads(EngineConfig(pp=pp).threads_of(pp))
     kind, source = select_dtype(dtype, where), resolve_source(model, "random", seed)
     shape = source.config()
     layers = partition_layers(shape.layers, pp)[number]
@@ -157,7 +159,7 @@ def stage(
         for turn in range(-warm, count):
             where.synchronize()
             began = time.perf_counter()
-            _launch(given, hidden, run, cache, where, first=first, last=last)
+            _launch(given, hidden, run, cache, first=first, last=last)
             where.synchronize()
             if turn >= 0:
                 seconds.append(round(time.perf_counter() - began, 7))
@@ -177,13 +179,14 @@ def stage(
         }
 
 
-def _launch(given: Batch, hidden: Any, run: Any, cache: Any, where: Any, *, first: bool, last: bool) -> None:
+def _launch(given: Batch, hidden: Any, run: Any, cache: Any, *, first: bool, last: bool) -> None:
     """As `Pipeline` launches a microbatch."""
+    import torch
+
     from reference.answers import answer
     from reference.llama import StageBatch
-    from reference.sampling import upload
 
-    inputs = upload(given.padded(), where.torch) if first else hidden
+    inputs = torch.tensor(given.padded()) if first else hidden
     placed = StageBatch(rows=given.rows, start=given.starts, length=given.lengths)
     out = run(inputs, placed, cache, every_position=given.scored)
     if last:
@@ -220,15 +223,16 @@ def scheduler(*, in_flight: int, input_len: int, output_len: int, vocabulary: in
 
 def _iteration(planner: Scheduler, answers: Any) -> int:
     """All that a rank does for a batch in Python, but for the loop's own steps; the number of requests in it."""
+    import torch
+
     from reference.answers import read
     from reference.llama import StageBatch
     from reference.requests import Arrivals, encode_tokens
-    from reference.sampling import upload
     from reference.worker import TOKENS
 
     batch = planner.form(0)
     assert batch is not None, "a batch of every request"
-    upload(batch.padded(), answers.device)
+    torch.tensor(batch.padded())
     StageBatch(rows=batch.rows, start=batch.starts, length=batch.lengths)
     tokens = planner.finish(0, *read(batch, answers))
     json.dumps({TOKENS: encode_tokens(tokens)}).encode()

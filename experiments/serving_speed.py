@@ -62,11 +62,8 @@ def _on_gpu(shelf: Shelf) -> list[_Line]:
         found = shelf.take(serving_gpu.NAME, serving_gpu.LABEL)
         rows, given = _rows(found), found["provenance"]["arguments"]
     output_len, pp = given["output_len"], given["pp"]
-    rates = {
-        name: serving_gpu.whole_rates(rows[name], output_len)
-        for name in ("pp1", "peer", "pp4", "pp4-32")
-        if name in rows
-    }
+    names: tuple[str, ...] = ("pp1", "peer", "pp4", "pp4-32")
+    rates = {name: serving_gpu.whole_rates(rows[name], output_len) for name in names if name in rows}
     return [
         _rate_line(f"one accelerator, batch {given['batch']}, PP=1", rates),
         _ratio_line("the same, beside transformers with a static cache", "at least as fast", rates, "pp1", "peer", 1.0),
