@@ -137,12 +137,12 @@ def _serialised(given: Program, found: Simulation) -> Program:
 def explained(measured: float, found: Prediction) -> str:
     """One sentence: how far the measured seconds are from both predictions, and what that leaves to explain."""
     rest = measured - found.shared
-    side = "more" if rest >= 0 else "less"
+    side, sharing = "more" if rest >= 0 else "less", found.shared - found.ideal
     return (
         f"All slots full, the run took {measured:.2f} s. With a card for every stage the event graph gives "
         f"{found.ideal:.2f} s; with one card that computes for one stage at a time {found.shared:.2f} s, of which "
-        f"{found.compute:.2f} s are compute, so sharing the card accounts for {found.shared - found.ideal:.2f} s. The run "
-        f"took {abs(rest):.2f} s ({abs(rest) / found.shared:.0%}) {side} than predicted for the shared card: that is what "
-        "stage and hop times do not hold, such as switches between processes, copies beside compute, and the host's own "
-        "work."
+        f"{found.compute:.2f} s are compute, so sharing the card accounts for {sharing:.2f} s. The run took "
+        f"{abs(rest):.2f} s ({abs(rest) / found.shared:.0%}) {side} than predicted for the shared card: that is what "
+        "stage and hop times do not hold, such as switches between processes, copies beside compute, and the host's "
+        "own work."
     )
