@@ -38,7 +38,7 @@ def origin(shelf: Shelf) -> str:
         given, where = found["provenance"]["arguments"], found["provenance"]["hardware"]
         rows = _rows(found)
         lines.append(
-            f"On the accelerator: {where['accelerator'] or where['cpu']}, {given['model']} with random weights in "
+            f"On the accelerator: {where.get('accelerator') or where['cpu']}, {given['model']} with random weights in "
             f"{given['dtype']}, batch {given['batch']}, input {given['input_len']}, output {given['output_len']}, "
             f"torch {found['provenance']['versions']['torch']}."
         )
