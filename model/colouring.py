@@ -14,7 +14,6 @@ from typing import Literal
 
 import networkx as nx
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
 Edge = tuple[int, int]
@@ -73,6 +72,8 @@ def exact_colouring(edges: Sequence[Edge], colours: int) -> tuple[int, ...] | Li
     """
     if len(edges) * colours > EXACT_CELLS:
         return "unknown"
+    from scipy.optimize import Bounds, LinearConstraint, milp  # slow to import
+
     busiest = Counter(vertex for edge in edges for vertex in edge).most_common(1)[0][0]
     fixed = [number for number, edge in enumerate(edges) if busiest in edge]
     if len(fixed) > colours:

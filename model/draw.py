@@ -58,8 +58,9 @@ def wait_for_graph(result: Result, *, ranks: int, title: str = "") -> Figure:
     for rank, op in stuck.items():
         x, y = places[rank]
         side = "center" if abs(x) < 0.1 else "left" if x > 0 else "right"
-        axes.annotate(_short(op), (1.3 * x, 1.3 * y), ha=side, va="center", fontsize=9, family="monospace")
-    axes.set(xlim=(-2.2, 2.2), ylim=(-1.5, 1.5), title=title or result.verdict)
+        height = "center" if abs(y) < 0.6 else "bottom" if y > 0 else "top"  # away from the rank, however many lines
+        axes.annotate(_short(op), (1.32 * x, 1.25 * y), ha=side, va=height, fontsize=9, family="monospace")
+    axes.set(xlim=(-2.2, 2.2), ylim=(-1.9, 1.9), title=title or result.verdict)
     axes.set_axis_off()
     axes.set_aspect("equal")
     return figure

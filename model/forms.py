@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import Field, fields
+from dataclasses import MISSING, Field, fields
 from typing import Any, Final
 
 from model.ops import (
@@ -142,10 +142,10 @@ def from_json(data: Mapping[str, Any]) -> Operation:
         given[field] = _value(kind, field, value)
     if mode not in (None, "standard"):
         given["mode"] = mode
-    try:
-        return cls(**given)
-    except TypeError as error:
-        raise ValueError(f"malformed {kind} {data!r}: {error}") from None
+    lacking = [field.name for field in fields(cls) if field.default is MISSING and field.name not in given]
+    if lacking:
+        raise ValueError(f"{kind} without {', '.join(lacking)}; add it: {data!r}")
+    return cls(**given)
 
 
 def _value(kind: str, field: str, value: Any) -> Any:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import tyro
+from reference import interrupts
 
-from reference.cli.bench import Bench
-from reference.cli.chat import Chat
-from reference.cli.generate import Generate
-from reference.cli.output import say
-from reference.cli.serve import Serve
+with interrupts.at_once():
+    import tyro
+
+    from reference.cli.bench import Bench
+    from reference.cli.chat import Chat
+    from reference.cli.generate import Generate
+    from reference.cli.output import say
+    from reference.cli.serve import Serve
 
 Command = (
     Annotated[Generate, tyro.conf.subcommand("generate")]
@@ -34,8 +37,10 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         say("interrupted")
-        return 130
+        return interrupts.STATUS
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    interrupts.ignore()
+    sys.exit(status)

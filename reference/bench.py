@@ -74,7 +74,8 @@ def figures(run: Measured) -> Figures:
     most = {item.index: item.made for item in sorted(run.arrivals, key=lambda item: item.made)}
     if most != dict.fromkeys(range(case.batch_size), case.output_len):
         raise RuntimeError(f"not every prompt got its {case.output_len} tokens: {most}; look at the server's messages")
-    first = max(item.seconds for item in run.arrivals if item.made == 1)
+    begun = {item.index: item.seconds for item in sorted(run.arrivals, key=lambda item: -item.seconds)}
+    first = max(begun.values())
     return Figures(
         latency=run.latency,
         input_throughput=_ratio(case.batch_size * case.input_len, first),

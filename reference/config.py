@@ -22,8 +22,8 @@ class EngineConfig:
     """One pipeline: its model, its ranks, and what to do when it hangs. Raises ValueError on values out of range."""
 
     model: str = "smollm2"
-    """smollm2 (pretrained, from a Python package), a folder with a Hugging Face Llama checkpoint, a .gguf file; with
-    --load random also the name of a shape."""
+    """smollm2 (pretrained, from a Python package), a folder with a Hugging Face Llama checkpoint, a .gguf file, a
+    repository in Hugging Face's cache, such as llama-3.1-8b; with --load random also the name of a shape."""
     load: Literal["checkpoint", "random"] = "checkpoint"
     """Weights from the checkpoint, or random numbers in its shape."""
     seed: int = 0
@@ -43,9 +43,10 @@ class EngineConfig:
     auto is what is known of the backend, or rendezvous with blocking_isend."""
     backend: str = "auto"
     """Library that carries tensors: one of torch.distributed's by name; auto is the usual one of the device."""
-    transport: Literal["auto", "device", "host"] = "auto"
+    transport: Literal["auto", "device", "host", "shared"] = "auto"
     """device: tensors go to the library where they are. host: through the host's memory, so that ranks can share an
-    accelerator. auto is device where each rank has an accelerator of its own or computes on a CPU, else host."""
+    accelerator. shared: so too, and from process to process through memory that they share, on one host. auto is
+    device where each rank has an accelerator of its own or computes on a CPU, else host."""
     blocking_isend: bool = False
     """Let no isend of a tensor return before its receive is posted, polling meanwhile, as reported for XCCL."""
     preflight: bool = True

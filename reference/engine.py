@@ -23,7 +23,7 @@ from model import Result
 from model.grid import BESIDE, SHARED_DATA
 from model.serving import CONTROL, DATA
 from model.trace import LoopOf, Trace
-from reference import intel, recording, worker
+from reference import intel, processes, recording, worker
 from reference.config import EngineConfig
 from reference.desk import Desk, Sink, Stream, Ticket
 from reference.device import HOST_BACKEND, select_dtype
@@ -62,6 +62,10 @@ class Engine:
         self.layers = partition_layers(self.shape.layers, config.pp)
         check_tp(self.shape, config.tp)
         neighbours = config.ranks if self.job is None else self.job.local_ranks
+        if config.transport == "shared" and self.job is not None:
+            raise ValueError("transport 'shared' is for one host and no launcher; choose --transport host")
+        if config.transport == "shared" and config.blocking_isend:
+            raise ValueError("blocking-isend needs a library that waits for receives; choose --transport host")
         self.route = choose_route(
             device=config.device, transport=config.transport, backend=config.backend, ranks=neighbours
         )
@@ -130,15 +134,14 @@ class Engine:
     def __enter__(self) -> Engine:
         if self.config.record is not None and (self.job is None or self.job.rank == 0):
             recording.begin(self.config.record, self._trace())
-        self._ranks = start(self.job, config=self.config, ordering=self.ordering.name, source=self.source)
-        self._desk.refuse(None)
         self._listener = threading.Thread(target=self._listen, name="engine", daemon=True)
-        self._listener.start()
-        threading.Thread(target=self._speak, name="engine's voice", daemon=True).start()
         try:
+            with processes.interrupts_held():  # one in here would leave ranks that nobody hears
+                self._start()
             failure = self._ready.get()
         except BaseException:
-            self._end(at_once=True)
+            if self._listener.ident is not None:
+                self._end(at_once=True)
             raise
         if failure is not None:
             self._listener.join()
@@ -198,6 +201,13 @@ class Engine:
         """Whether nothing is under way. Nothing is cached between requests, so there is nothing to drop."""
         now = self._desk.state()
         return now.running + now.waiting == 0
+
+    def _start(self) -> None:
+        """Starts the ranks, and the threads that talk with them."""
+        self._ranks = start(self.job, config=self.config, ordering=self.ordering.name, source=self.source)
+        self._desk.refuse(None)
+        self._listener.start()
+        threading.Thread(target=self._speak, name="engine's voice", daemon=True).start()
 
     def _request(self, prompt: str | Sequence[int], params: Params) -> Request:
         try:

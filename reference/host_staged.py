@@ -20,6 +20,7 @@ import torch.distributed as dist
 
 from model.ops import Batch, Irecv, Isend, Operation, Recv, Request, Send, Wait
 from reference.device import HOST, Device
+from reference.shared_memory import SharedGroup
 from reference.transport import Payload, PeerLost, Transport
 
 CHUNK = 2**20
@@ -78,12 +79,13 @@ class Buffers:
 class HostStaged:
     """The operations of one rank, as `Transport` performs them. Tensors in host memory need no staging and go as ever.
 
-    staged: the communicators of the device's tensors, whose groups are between hosts. blocking: as for `Transport`.
+    groups: as for `Transport`; of a staged communicator also a `SharedGroup`. staged: the communicators of the device's
+    tensors, whose groups are between hosts. blocking: as for `Transport`.
     """
 
     def __init__(
         self,
-        groups: Mapping[str, dist.ProcessGroup],
+        groups: Mapping[str, Any],
         device: Device,
         *,
         staged: Collection[str],
@@ -94,6 +96,7 @@ class HostStaged:
         self._direct = Transport(groups, blocking=blocking - self._staged)
         self._waiter = ThreadPoolExecutor(1, thread_name_prefix="isend") if blocking & self._staged else None
         self._buffers = Buffers(device)
+        self._inline = not any(isinstance(groups[comm], SharedGroup) for comm in staged)  # whose sends may wait
         self._copies = device.stream()
         self._open: dict[Request, _Out | _In] = {}
         self._queue: SimpleQueue[_Out | None] = SimpleQueue()
@@ -112,7 +115,7 @@ class HostStaged:
                         self._direct.perform(Wait(requests=(request,)))
             case Batch() if all(part.comm in self._staged for part in op.ops):
                 started = [self._start(part, payload) for part, payload in zip(op.ops, payloads, strict=True)]
-                for one in started:
+                for one in sorted(started, key=lambda one: isinstance(one, _Out)):  # a send may wait for room
                     self._finish(one)
             case Send() | Isend() | Recv() | Irecv() if op.comm in self._staged and payloads:
                 started_one = self._start(op, payloads[0])
@@ -155,7 +158,7 @@ class HostStaged:
         flat = _bytes(payload.contiguous())
         if not self._staged_at_all(payload):  # it is there already, whatever the device has still to do
             out = _Out(op=op, buffer=None, chunks=_cut(flat), copied=(), payload=flat)
-            self._post(out)
+            self._hand_on(out)
             return out
         buffer = self._buffers.take(flat.numel())
         pieces = _cut(buffer[: flat.numel()])
@@ -166,13 +169,17 @@ class HostStaged:
                 piece.copy_(source, non_blocking=True)
                 copied.append(self._copies.record_event())
         out = _Out(op=op, buffer=buffer, chunks=pieces, copied=copied, payload=flat)
+        self._hand_on(out)
+        return out
+
+    def _hand_on(self, out: _Out) -> None:
+        """Posts what can be posted at once, and leaves the rest to the thread. Sends keep their order."""
         idle = self._latest is None or self._latest.posted.is_set()
         self._latest = out
-        if idle and all(event.query() for event in copied):
+        if self._inline and idle and all(event.query() for event in out.copied):
             self._post(out)  # nothing to wait for: the thread would only cost time
         else:
             self._queue.put(out)
-        return out
 
     def _receive(self, op: Recv | Irecv, into: torch.Tensor) -> _In:
         """Posts the receive of every chunk. A tensor in host memory is received in place."""

@@ -36,12 +36,13 @@ class ErrorBody(BaseModel):
 
 
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {}}},  # beside JSON, which the framework adds
     400: {"model": ErrorBody, "description": "The request cannot be served as it stands."},
     413: {"model": ErrorBody, "description": "The body is too large."},
     429: {"model": ErrorBody, "description": "Too many requests wait already."},
     503: {"model": ErrorBody, "description": "The pipeline is down, or the server is shutting down."},
 }
-"""What a route that serves tokens may answer beside 200."""
+"""What a route that serves tokens may answer."""
 
 
 class NoSuchModel(ValueError):

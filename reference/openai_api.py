@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import Field
 
 from reference.chat_template import ChatTemplate
 from reference.clients import Clients
-from reference.engine import Engine
 from reference.fields import Body, Count, One, Probability, Seed, Stop, Temperature, TokenId, Tokens, Zero
 from reference.fields import stops as stop_texts
 from reference.http_errors import DOCUMENTED, NoSuchModel
@@ -23,6 +22,9 @@ from reference.sse import stream
 
 MOST_TOP = 20
 """OpenAI's bound on the likeliest tokens of a chat."""
+
+if TYPE_CHECKING:
+    from reference.engine import Engine
 
 
 class StreamOptions(Body):

@@ -18,9 +18,12 @@ from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
-from reference import intel, torchrun
+from reference import intel, interrupts, torchrun
 
-PRELOAD = "reference.worker"
+PRELOAD = "reference.preload"
+STARTER = "RINGPROOF_STARTED_BY"
+"""Environment variable: the process that starts ranks, for its children to know."""
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -28,17 +31,21 @@ def context() -> ForkServerContext | SpawnContext:
     """The way to start a rank: from the fork server, or where the system has none, from scratch."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
+    os.environ[STARTER] = str(os.getpid())
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload([PRELOAD, *intel.preload()])
     return found
 
 
-def warm_up() -> None:
-    """Starts the fork server, which imports torch, while the caller goes on with something else."""
-    # a process of a job that has not the engine starts no others
-    if context().get_start_method() == "forkserver" and not torchrun.follows():
-        with interrupts_held():
-            forkserver.ensure_running()
+@contextmanager
+def warming_up() -> Iterator[None]:
+    """Starts the fork server, which imports torch. Inside, the caller imports it too (see `interrupts.at_once`)."""
+    with interrupts.at_once():
+        # a process of a job that has not the engine starts no others
+        if context().get_start_method() == "forkserver" and not torchrun.follows():
+            with interrupts_held():
+                forkserver.ensure_running()
+        yield
 
 
 @contextmanager
@@ -73,6 +80,24 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="parent watch", daemon=True).start()
+
+
+@contextmanager
+def ended_by_parent() -> Iterator[None]:
+    """Inside, this process ends when the one that started it does. Not for long: the system takes the end of the
+    thread that started it for the end of that process."""
+    _die_with_parent(signal.SIGKILL)
+    if os.environ.get(STARTER) not in (None, str(os.getpid()), str(os.getppid())):
+        os._exit(1)  # it has ended already
+    try:
+        yield
+    finally:
+        _die_with_parent(0)
+
+
+def _die_with_parent(number: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
 
 def end(processes: Sequence[BaseProcess], *, grace: float = 2.0) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from reference.device import HOST, SEMANTICS, Device, select_backend, select_device
+from reference import shared_memory
+from reference.device import HOST, HOST_BACKEND, SEMANTICS, Device, select_backend, select_device
 
-Way = Literal["device", "host"]
+Way = Literal["device", "host", "shared"]
 """device: the library takes tensors where they live. host: they are copied to the host, sent between hosts, and
-copied to the device there."""
+copied to the device there. shared: the same on one host, sent through memory that its processes share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +23,8 @@ class Route:
     semantics: str
 
     def __str__(self) -> str:
-        staged = " through the host" if self.way == "host" else ""
-        return f"{self.device.kind}, {self.backend}{staged}"
+        ways = {"device": "", "host": " through the host", "shared": " for control, shared memory for tensors"}
+        return f"{self.device.kind}, {self.backend}{ways[self.way]}"
 
 
 def choose_route(*, device: str, transport: str, backend: str, ranks: int) -> Route:
@@ -33,6 +34,12 @@ def choose_route(*, device: str, transport: str, backend: str, ranks: int) -> Ro
     library, else the host's. An automatic device is an accelerator where there is one, also a shared one, unless
     the transport must be the device's. Raises ValueError for what cannot be.
     """
+    if transport == "shared":
+        shared_memory.check()
+        if backend not in ("auto", HOST_BACKEND):
+            raise ValueError(f"backend {backend!r} has nothing to carry with transport 'shared'; leave it out")
+        found = select_device(device, ranks - 1, shared=True)
+        return Route(device=found, way="shared", backend=HOST_BACKEND, semantics=shared_memory.SEMANTICS)
     if transport == "host":
         return _route(select_device(device, ranks - 1, shared=True), "host", backend)
     try:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 
 from reference.llama_config import LlamaConfig
@@ -16,6 +17,9 @@ from reference.shard import Piece
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 FETCH_AGAIN = "fetch the file again"
+
+PLAIN = frozenset({torch.float32, torch.bfloat16, torch.float16, torch.float64})
+"""Types of a number by itself; any other is quantised, and means something only with its scales."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +53,14 @@ class FolderSource:
                 )
             return dict.fromkeys(names, single)
         try:
-            shard_of = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            shard_of = dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
+            files = {name: self.folder / shard for name, shard in shard_of.items()}
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"{index} is not a safetensors index; {FETCH_AGAIN}") from None
-        missing = [name for name in names if name not in shard_of]
+        missing = [name for name in names if name not in files]
         if missing:
             raise ValueError(f"{index}: tensor {missing[0]!r} is missing; {FETCH_AGAIN}")
-        return {name: self.folder / shard_of[name] for name in names}
+        return {name: files[name] for name in names}
 
 
 def _fill_from(path: Path, pieces: Mapping[str, Piece]) -> None:
@@ -75,7 +80,7 @@ def _fill_from(path: Path, pieces: Mapping[str, Piece]) -> None:
                         "its config.json belongs to another checkpoint"
                     )
                 tensor = file.get_tensor(name) if piece.is_whole else stored_tensor[piece.index]
-                if not tensor.is_floating_point():
+                if tensor.dtype not in PLAIN:
                     raise ValueError(
                         f"{path}: tensor {name!r} is {tensor.dtype}; quantised weights are not implemented"
                     )

@@ -67,7 +67,7 @@ def make_app(engine: Engine, options: ServerOptions) -> FastAPI:
         """Prometheus metrics."""
         return Response(metrics.exposition(registry), media_type=metrics.FORMAT)
 
-    _describe_errors(app)
+    _describe(app, name)
     return app
 
 
@@ -189,22 +189,6 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def bind(options: ServerOptions) -> socket.socket:
-    """A socket at the address, which does not listen yet. Raises ValueError where that is taken or is none."""
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((options.host, options.port))
-    except OSError as wrong:
-        made.close()
-        reason = wrong.strerror or str(wrong)
-        raise ValueError(
-            f"cannot listen on {options.host} port {options.port} ({reason}); give another --host or --port"
-        ) from None
-    return made
-
-
 def _template(engine: Engine) -> ChatTemplate | ValueError:
     try:
         return load_chat_template(engine.source)
@@ -212,9 +196,11 @@ def _template(engine: Engine) -> ChatTemplate | ValueError:
         return missing
 
 
-def _describe_errors(app: FastAPI) -> None:
-    """The framework documents status 422 for a body that is not valid; here that is 400 like the rest."""
+def _describe(app: FastAPI, name: str) -> None:
+    """Makes /openapi.json true: only one model is served, and a body that is not valid gives 400, not 422."""
     described = app.openapi()
+    for body in ("CompletionBody", "ChatBody"):
+        described["components"]["schemas"][body]["properties"]["model"]["enum"] = [name]
     for path in described["paths"].values():
         for operation in path.values():
             operation["responses"].pop("422", None)

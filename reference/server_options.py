@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 
 
@@ -31,3 +32,18 @@ class ServerOptions:
                 raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
         if not 0 <= self.grace <= 3600:
             raise ValueError(f"grace is {self.grace}; give 0 to 3600 seconds")
+
+    def bind(self) -> socket.socket:
+        """A socket at the address, which does not listen yet. Raises ValueError where that is taken or is none."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        made = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((self.host, self.port))
+        except OSError as wrong:
+            made.close()
+            reason = wrong.strerror or str(wrong)
+            raise ValueError(
+                f"cannot listen on {self.host} port {self.port} ({reason}); give another --host or --port"
+            ) from None
+        return made

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
 from pydantic import Field
 
 from reference.clients import Clients
-from reference.engine import Engine
 from reference.fields import Body, Count, One, Probability, Seed, Stop, Temperature, TokenId, Tokens, Top, Zero
 from reference.fields import stops as stop_texts
 from reference.http_errors import DOCUMENTED
@@ -19,6 +17,9 @@ from reference.openai_words import LEAST
 from reference.outputs import Output
 from reference.params import MOST_STOPS, Params
 from reference.sse import stream
+
+if TYPE_CHECKING:
+    from reference.engine import Engine
 
 
 class SamplingParams(Body):
@@ -239,9 +240,9 @@ def router(engine: Engine, clients: Clients, about: dict[str, Any]) -> APIRouter
         return {"model_path": about["model_path"], "tokenizer_path": about["tokenizer_path"], "is_generation": True}
 
     @routes.get("/health_generate", responses={503: DOCUMENTED[503], 429: DOCUMENTED[429]})
-    async def health_generate(request: Request) -> Response:
+    async def health_generate(request: Request) -> dict[str, Any]:
         """Healthy enough to make one token."""
         await (await clients.ask(request, [[engine.shape.bos or 0]], Params(max_new_tokens=1, ignore_eos=True))).all()
-        return Response()
+        return {"status": "ok"}
 
     return routes

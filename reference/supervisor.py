@@ -18,6 +18,7 @@ from reference import processes, worker
 from reference.board import Board
 from reference.config import EngineConfig
 from reference.nodes import SILENCE, Remote, follow
+from reference.shared_memory import Rings
 from reference.torchrun import Place, alone
 from reference.transport import listen_locally
 from reference.watchdog import PipelineStuck, RankDied, Watchdog
@@ -37,9 +38,18 @@ def start(job: Place | None, *, config: EngineConfig, ordering: str, source: Sou
     Returns on rank 0 only: in a job's other processes it serves, and exits.
     """
 
+    shared = config.transport == "shared"
+    rings = Rings(processes.context(), stages=config.pp, tp=config.tp) if shared and job is None else None
+
     def assignment(place: Place, port: int | None = None) -> Assignment:
         return Assignment(
-            rank=place.rank, config=config, ordering=ordering, source=source, place=place, store_port=port
+            rank=place.rank,
+            config=config,
+            ordering=ordering,
+            source=source,
+            place=place,
+            store_port=port,
+            rings=rings,
         )
 
     if job is None:
@@ -70,16 +80,20 @@ class Ranks:
         self._failures: dict[int, dict[str, str]] = {}
         self._wake, self._waker = context.Pipe(duplex=False)
         self._processes = []
-        with processes.interrupts_held():
-            for given in assignments:
-                ours, theirs = context.Pipe()
-                process = context.Process(
-                    target=worker.main, args=(given, self._board, theirs), name=f"rank {given.rank}", daemon=True
-                )
-                self._pipes[given.rank] = ours
-                self._processes.append(process)
-                process.start()
-                theirs.close()
+        try:
+            with processes.interrupts_held():
+                for given in assignments:
+                    ours, theirs = context.Pipe()
+                    process = context.Process(
+                        target=worker.main, args=(given, self._board, theirs), name=f"rank {given.rank}", daemon=True
+                    )
+                    self._pipes[given.rank] = ours
+                    process.start()
+                    self._processes.append(process)
+                    theirs.close()
+        except BaseException:  # an interrupt, or the system has no room for one more
+            processes.end(self._processes)
+            raise
         self._front = self._pipes[0]
 
     @property

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import torch
 
 from reference.gguf_weights import GgufSource, smollm2_path
+from reference.hub_cache import cached, repository
 from reference.llama import Stage
 from reference.llama_config import SHAPES, LlamaConfig
 from reference.safetensors_weights import FolderSource
@@ -65,13 +66,14 @@ class RandomSource:
 
 
 def resolve_source(name_or_path: str, load: Load = "checkpoint", seed: int = 0) -> Source:
-    """The source of a shape's name (`SHAPES`), a Hugging Face folder or a GGUF file.
+    """The source of a shape's name (`SHAPES`), a Hugging Face folder, a GGUF file or a repository in Hugging Face's
+    cache (the name llama-3.1-8b, however capitalised, stands for one).
 
     With `load="random"` only the shape is taken. Raises ValueError when there is no such thing, or when
     only the shape of it is known.
     """
-    if load == "random" and name_or_path in SHAPES:
-        return RandomSource(shape=SHAPES[name_or_path], seed=seed)
+    if load == "random" and name_or_path.lower() in SHAPES:
+        return RandomSource(shape=SHAPES[name_or_path.lower()], seed=seed)
     source = _checkpoint(name_or_path)
     return RandomSource(shape=source.config(), seed=seed, like=source) if load == "random" else source
 
@@ -84,14 +86,16 @@ def _checkpoint(name_or_path: str) -> FolderSource | GgufSource:
         return FolderSource(folder=path)
     if path.is_file() and path.suffix == ".gguf":
         return GgufSource(path=path)
+    if (found := repository(name_or_path)) is not None:
+        return FolderSource(folder=cached(found))
     if name_or_path in SHAPES:
         raise ValueError(
-            f"the weights of {name_or_path!r} are not part of this package; name the folder that holds them, "
-            "or load random weights (--load random)"
+            f"the shape {name_or_path!r} has no weights of its own; load random ones (--load random), or name a folder"
         )
     raise ValueError(
         f"model {name_or_path!r} is no folder, no .gguf file and none of {', '.join(SHAPES)}; "
-        "name a Hugging Face folder with config.json and safetensors"
+        "name a Hugging Face folder with config.json and safetensors, or a repository that was fetched, such as "
+        "meta-llama/Llama-3.1-8B"
     )
 
 

@@ -38,6 +38,7 @@ from reference.recorder import Recorder
 from reference.requests import Arrivals, Token, decode_arrivals, encode_tokens
 from reference.scheduler import Scheduler
 from reference.shard import ALONE, Shard
+from reference.shared_memory import Rings
 from reference.stage_group import GroupLost, StageGroup, join_stage
 from reference.torchrun import Place
 from reference.transport import PeerLost, Transport, join, meet_locally, use_interface
@@ -61,6 +62,7 @@ class Assignment:
     source: Source
     place: Place
     store_port: int | None = None  # on this host; None where a launcher has a store
+    rings: Rings | None = None  # for transport shared
 
 
 class PipeClients:
@@ -149,7 +151,7 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
     config, rank = given.config, given.rank
     number, shard = rank // config.tp, Shard(rank=rank % config.tp, size=config.tp)
     torch.set_num_threads(config.threads_of(given.place.local_ranks))
-    device = select_device(config.device, given.place.local_rank, shared=config.transport == "host")
+    device = select_device(config.device, given.place.local_rank, shared=config.transport != "device")
     dtype = select_dtype(config.dtype, device)
 
     board.enter(rank, phases.JOIN)
@@ -183,8 +185,9 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
         raise ValueError(f"{size} does not fit ({error}); lower rows, max_batch, depth or max_len") from None
 
     blocking = frozenset({DATA}) if config.blocking_isend else frozenset()
-    staged = config.transport == "host"
-    transport = HostStaged(groups, device, staged={DATA}, blocking=blocking) if staged else Transport(groups, blocking)
+    staged = config.transport != "device"
+    ways: dict[str, Any] = groups if given.rings is None else {**groups, DATA: given.rings.group(rank)}
+    transport = HostStaged(ways, device, staged={DATA}, blocking=blocking) if staged else Transport(groups, blocking)
     recorded = config.record_logits is not None and stage.last and shard.rank == 0
     recorder = LogitsRecorder() if recorded else None
     events = None if device.is_host else device.timed_event

@@ -50,8 +50,8 @@ class Bench(EngineConfig):
         if self.base_url:
             runs = run_all(UrlTarget(self.base_url), warm, timed, self.seed, say)
         else:
-            processes.warm_up()
-            from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
+            with processes.warming_up():
+                from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
 
             longest = max(case.input_len + case.output_len for case in (*warm, *timed))
             with Engine(replace(config, max_len=max(config.max_len, longest))) as engine:

@@ -46,9 +46,9 @@ class Chat(EngineConfig):
         params = Params(
             max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_k=self.top_k, top_p=self.top_p
         )
-        processes.warm_up()
-        from reference.chat_template import load_chat_template
-        from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
+        with processes.warming_up():
+            from reference.chat_template import load_chat_template
+            from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
 
         with Engine(config) as engine:
             talk = Conversation(engine, load_chat_template(engine.source), params, self.system)

@@ -55,8 +55,8 @@ class Generate(EngineConfig):
         prompts: list[str | Sequence[int]] = [*self.prompt, *([self.prompt_tokens] if self.prompt_tokens else [])]
         if not prompts:
             raise ValueError("there is no prompt; give texts after --prompt, or token ids after --prompt-tokens")
-        processes.warm_up()
-        from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
+        with processes.warming_up():
+            from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
 
         with Engine(config) as engine:
             say(started(engine))

@@ -21,7 +21,8 @@ class Serve(EngineConfig):
     /metrics; /openapi.json describes them. On the loopback address, unless --host says otherwise: whoever reaches
     the server may use it.
 
-    Exit status: 0 ended by SIGTERM; 1 the pipeline hung, or a rank died; 2 bad usage or bad input; 130 interrupted.
+    Exit status: 0 ended by SIGTERM (143 where it comes within the first seconds); 1 the pipeline hung, or a rank died;
+    2 bad usage or bad input; 130 interrupted.
     """
 
     server: Annotated[ServerOptions, tyro.conf.arg(name="")] = ServerOptions()  # noqa: RUF009 (frozen)
@@ -33,16 +34,17 @@ class Serve(EngineConfig):
         config = engine_config(self)
         self.server.check()
         signal.signal(signal.SIGTERM, _end)
-        processes.warm_up()
-        try:
-            from reference.server import bind, serve
-        except ModuleNotFoundError as missing:
-            raise ValueError(f"{missing}; install the server's packages: pip install -e '.[serve]'") from None
-        from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
+        with self.server.bind() as listener:
+            with processes.warming_up():
+                try:
+                    from reference.server import serve
+                except ModuleNotFoundError as missing:
+                    raise ValueError(f"{missing}; install the server's packages: pip install -e '.[serve]'") from None
+                from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
 
-        with bind(self.server) as listener, Engine(config) as engine:
-            say(started(engine))
-            ended_by = serve(engine, self.server, listener, say)
+            with Engine(config) as engine:
+                say(started(engine))
+                ended_by = serve(engine, self.server, listener, say)
         if ended_by == signal.SIGINT:
             raise KeyboardInterrupt
         return 0

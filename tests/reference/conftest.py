@@ -1,8 +1,11 @@
 """One server for all tests of the HTTP interfaces: a real pipeline of two ranks behind a real socket."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +16,11 @@ import uvicorn
 
 from reference.config import EngineConfig
 from reference.engine import Engine
-from reference.server import bind, make_app
+from reference.server import make_app
 from reference.server_options import ServerOptions
 from tests.reference.checkpoints import save_chatty
+
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +62,9 @@ def web(chatty: Path) -> Iterator[Web]:
         model=str(chatty), device="cpu", threads=1, pp=2, max_len=512, max_batch=16, max_queue=512, watchdog=60
     )
     options = ServerOptions(port=0, served_model_name="letters", max_body=200_000, max_clients=300)
-    with bind(options) as listener, Engine(config) as engine:
-        server = uvicorn.Server(
-            uvicorn.Config(
-                make_app(engine, options), log_config=None, log_level="warning", http="h11", ws="none", lifespan="off"
-            )
-        )
+    with options.bind() as listener, Engine(config) as engine:
+        app = make_app(engine, options)
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, http="h11", ws="none", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -73,3 +75,23 @@ def web(chatty: Path) -> Iterator[Web]:
         pids = engine.pids
     assert not thread.is_alive()
     assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+@pytest.fixture
+def run_alone(tmp_path: Path) -> Callable[..., str]:
+    """`run_alone("line", ...)` runs a program in a process of its own; its standard output, if it ends well."""
+
+    def run(*lines: str) -> str:
+        file = tmp_path / "program.py"
+        file.write_text("\n".join(lines))
+        done = subprocess.run(
+            [sys.executable, str(file)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run

@@ -77,12 +77,8 @@ def test_stops_and_seeds(client: openai.OpenAI) -> None:
     whole = client.completions.create(prompt="abc", max_tokens=8, **GREEDY).choices[0].text
     cut = client.completions.create(prompt="abc", max_tokens=8, stop=[whole[3:5], "never"], **GREEDY).choices[0]
     assert (cut.text, cut.finish_reason) == (whole[: whole.index(whole[3:5])], "stop")
-    drawn = [
-        client.completions.create(prompt="abc", max_tokens=12, seed=seed, **{**GREEDY, "temperature": 1})
-        .choices[0]
-        .text
-        for seed in (1, 1, 2)
-    ]
+    asked = {"prompt": "abc", "max_tokens": 12, **GREEDY, "temperature": 1}
+    drawn = [client.completions.create(**asked, seed=seed).choices[0].text for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -82,29 +83,22 @@ def served(chatty: Path, *options: str) -> Iterator[Served]:
     assert not alive
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
-def test_a_signal_ends_it_in_good_order_and_tells_those_who_wait(
-    chatty: Path, number: signal.Signals, status: int
-) -> None:
+def test_an_interrupt_ends_it_and_tells_those_who_wait(chatty: Path) -> None:
     """Ctrl-C reaches the whole process group, as from a terminal."""
     with served(chatty, "--grace", "0.5") as server:
         asked = {"text": "a", "sampling_params": ENDLESS, "stream": True}
         with httpx.stream("POST", f"{server.url}/generate", json=asked, timeout=30) as response:
             lines = (line for line in response.iter_lines() if line)
             next(lines)
-            if number == signal.SIGINT:
-                os.killpg(server.process.pid, number)
-            else:
-                server.process.send_signal(number)
+            os.killpg(server.process.pid, signal.SIGINT)
             *_, error, end = lines
         out, err = server.process.communicate(timeout=30)
     assert end == "data: [DONE]"
     assert "shutting down" in json.loads(error[6:])["error"]["message"]
-    assert (server.process.returncode, out) == (status, "")
-    assert err == ("interrupted\n" if status else "")
+    assert (server.process.returncode, out, err) == (130, "", "interrupted\n")
 
 
-def test_an_answer_under_way_may_come_to_its_end_first(chatty: Path) -> None:
+def test_a_request_to_end_lets_answers_come_to_theirs(chatty: Path) -> None:
     with served(chatty, "--grace", "30") as server:
         asked = {"text": "a", "sampling_params": {**ENDLESS, "max_new_tokens": 100}, "stream": True}
         with httpx.stream("POST", f"{server.url}/generate", json=asked, timeout=30) as response:
@@ -112,9 +106,10 @@ def test_an_answer_under_way_may_come_to_its_end_first(chatty: Path) -> None:
             next(lines)
             server.process.send_signal(signal.SIGTERM)
             *_, last, end = lines
+        out, err = server.process.communicate(timeout=30)
     assert end == "data: [DONE]"
     assert json.loads(last[6:])["meta_info"]["completion_tokens"] == 100
-    assert server.process.returncode == 0
+    assert (server.process.returncode, out, err) == (0, "", "")
 
 
 def test_a_rank_killed_ends_it_with_status_1_and_the_reason(chatty: Path) -> None:
@@ -135,33 +130,24 @@ def test_a_rank_killed_ends_it_with_status_1_and_the_reason(chatty: Path) -> Non
 
 
 def test_a_rank_that_stands_still_shows_in_health_before_the_watchdog_ends_it(chatty: Path) -> None:
-    with served(chatty, "--watchdog", "4") as server:
+    with served(chatty, "--watchdog", "8") as server:
         server.ranks[0].suspend()
-        began = time.monotonic()
-        assert server.wait_for_health(503) == 503
+        server.wait_for_health(503)
         assert "no rank has made progress" in httpx.get(f"{server.url}/health").json()["error"]["message"]
-        assert server.process.poll() is None and time.monotonic() - began < 4
+        server.ranks[0].resume()
+        server.wait_for_health(200)
+        asked = {"text": "a", "sampling_params": {**ENDLESS, "max_new_tokens": 3}}
+        assert httpx.post(f"{server.url}/generate", json=asked, timeout=30).status_code == 200
+        server.ranks[1].suspend()
+        server.wait_for_health(503)
+        assert server.process.poll() is None
         _, err = server.process.communicate(timeout=30)
     assert server.process.returncode == 1
     assert "is suspended" in err
     assert "Traceback" not in err
 
 
-def test_a_rank_that_goes_on_is_healthy_again(chatty: Path) -> None:
-    with served(chatty, "--watchdog", "10") as server:
-        server.ranks[0].suspend()
-        server.wait_for_health(503)
-        server.ranks[0].resume()
-        server.wait_for_health(200)
-        asked = {"text": "a", "sampling_params": {**ENDLESS, "max_new_tokens": 3}}
-        assert httpx.post(f"{server.url}/generate", json=asked, timeout=30).status_code == 200
-        server.process.send_signal(signal.SIGTERM)
-    assert server.process.returncode == 0
-
-
 def test_a_port_in_use_is_status_2_before_anything_starts(chatty: Path) -> None:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

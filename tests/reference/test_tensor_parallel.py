@@ -12,7 +12,7 @@ import torch
 
 from model.serving import Phase
 from reference.config import EngineConfig
-from reference.engine import Engine
+from reference.engine import Engine, Output
 from reference.preflight import DeadlockAhead
 from reference.watchdog import PipelineStuck, RankDied
 from tests.reference.checkpoints import SMALL, oracle_greedy, save_llama
@@ -45,14 +45,14 @@ def serve(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     @cache
     def run(tp: int, pp: int, depth: int, **options: Any) -> Run:
         given = config(checkpoint, tp=tp, pp=pp, depth=depth, max_len=32, max_batch=MAX_BATCH, rows=ROWS, **options)
-        tokens: list[list[int]] = [[] for _ in PROMPTS]
+        outputs: list[list[Output]] = [[] for _ in PROMPTS]
         with Engine(EngineConfig(**{**given, "record_logits": path})) as engine:
             assert len(engine.pids) == tp * pp
             assert engine.prediction is not None and engine.prediction.verdict == "ok"
             for output in engine.generate(PROMPTS, NEW, ignore_eos=True):
-                tokens[output.index].append(output.token)
+                outputs[output.index].append(output)
         assert gone(engine.pids)
-        return Run(tokens=tokens, record=torch.load(path, weights_only=True))
+        return Run(outputs=outputs, record=torch.load(path, weights_only=True))
 
     return run
 

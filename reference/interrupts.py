@@ -1,0 +1,34 @@
+"""Ctrl-C while a program begins and while it ends. In between it is Python's KeyboardInterrupt."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+STATUS = 128 + signal.SIGINT
+"""The exit status of a program that was interrupted."""
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """An interrupt inside ends the program on the spot. For imports, before there is anything to tidy up: an import
+    runs callbacks in which Python drops exceptions, so a KeyboardInterrupt may come to nothing there."""
+    before = signal.signal(signal.SIGINT, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def ignore() -> None:
+    """From here on an interrupt does nothing: the program is over, only the interpreter has not ended yet."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    os.write(2, b"interrupted\n")
+    os._exit(STATUS)
