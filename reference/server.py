@@ -131,6 +131,7 @@ def serve(engine: Engine, options: ServerOptions, listener: socket.socket, say: 
     )
     server = _Server(config, engine, app.state.clients, options.grace)
     host, port = listener.getsockname()[:2]
+    listener.listen(config.backlog)  # or who comes as soon as this is said is refused
     say(f"serving on http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
     asyncio.run(server.serve(sockets=[listener]))
     failure = engine.failure
