@@ -1,29 +1,21 @@
 """How fast the engines of the model are: each row a target of its own, each run a process of its own.
 
-A row is a function that does the work once and gives what it found; `ROWS` is the registry. The process
-reports its own seconds, the import of the engine among them, and its peak memory. Compiled code is cached
+A row is a function that does the work once and gives what it found; `ROWS` is the registry. The seconds are the
+process's own, the import of the engine among them. Compiled code is cached
 on disk, and a first run that compiles is not counted.
 """
 
 from __future__ import annotations
 
-import importlib
-import json
-import resource
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tqdm import tqdm
 
-from experiments.paths import ROOT
+from experiments.alone import alone
 
 NAME = "bench-model"
-
-Work = Callable[..., Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,25 +132,5 @@ def reached(row: Row, samples: list[dict[str, Any]]) -> bool:
 
 
 def once(row: Row, *, small: bool) -> dict[str, Any]:
-    """One run in a fresh process. Raises ValueError where it fails, with the last line that it said."""
-    command = [sys.executable, "-m", "experiments.bench_model", row.work, json.dumps(row.smoke if small else row.full)]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if ran.returncode:
-        raise ValueError(f"benchmark {row.name} failed: {(ran.stderr.strip().splitlines() or ['no message'])[-1]}")
-    sample: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-    return sample
-
-
-def _inside(work: str, arguments: str) -> dict[str, Any]:
-    """What the fresh process does; a row that measures `seconds` itself keeps its own."""
-    module, function = work.split(":")
-    perform: Work = getattr(importlib.import_module(module), function)
-    began = time.perf_counter()
-    found = perform(**json.loads(arguments))
-    seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB, on macOS bytes
-    return {"seconds": seconds, "peak_gib": peak / (2**20 if sys.platform != "darwin" else 2**30), **found}
-
-
-if __name__ == "__main__":
-    print(json.dumps(_inside(*sys.argv[1:])))
+    """One run in a fresh process. Raises ValueError where it fails."""
+    return alone(row.work, row.smoke if small else row.full)

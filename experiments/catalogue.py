@@ -17,6 +17,8 @@ from experiments import (
     results,
     schedules,
     serving,
+    serving_cpu,
+    serving_gpu,
     simgrid,
     spin,
 )
@@ -26,12 +28,14 @@ from experiments.provenance import Stamp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """config: the class of its arguments, whose defaults are the full size. smoke: its smallest size."""
+    """config: the class of its arguments, whose defaults are the full size. smoke: its smallest size. label: the kind
+    of hardware that its result is of."""
 
     name: str
     config: Callable[[], Any]
     smoke: Any
     run: Callable[[Any], Mapping[str, Any]]
+    label: str = "cpu"
 
 
 CATALOGUE: Mapping[str, Experiment] = {
@@ -58,8 +62,18 @@ BENCHES: Mapping[str, Experiment] = {
     spin.NAME: Experiment(name=spin.NAME, config=spin.Config, smoke=spin.SMOKE, run=spin.run),
     simgrid.NAME: Experiment(name=simgrid.NAME, config=simgrid.Config, smoke=simgrid.SMOKE, run=simgrid.run),
     schedules.NAME: Experiment(name=schedules.NAME, config=schedules.Config, smoke=schedules.SMOKE, run=schedules.run),
+    serving_gpu.NAME: Experiment(
+        name=serving_gpu.NAME,
+        config=serving_gpu.Config,
+        smoke=serving_gpu.SMOKE,
+        run=serving_gpu.run,
+        label=serving_gpu.LABEL,
+    ),
+    serving_cpu.NAME: Experiment(
+        name=serving_cpu.NAME, config=serving_cpu.Config, smoke=serving_cpu.SMOKE, run=serving_cpu.run
+    ),
 }
-"""Run on their own: they judge this machine's speed, or need another judge or the pinned torch beside Python."""
+"""Run on their own: they judge this machine's speed, or need another judge, an accelerator, or the pinned torch."""
 
 
 def record(
@@ -76,4 +90,4 @@ def record(
     body = experiment.run(config)
     arguments = asdict(config)
     provenance = stamp.to_json(arguments=arguments, seed=arguments.get("seed"), wall_s=clock() - began)
-    return results.write(places.result(name), experiment=name, provenance=provenance, body=body)
+    return results.write(places.result(name, experiment.label), experiment=name, provenance=provenance, body=body)

