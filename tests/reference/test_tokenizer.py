@@ -76,6 +76,15 @@ def test_special_tokens_are_one_token_and_no_text(smollm2):
     assert smollm2.vocab_size == SHAPES["smollm2"].vocab_size
 
 
+def test_a_text_that_cannot_fit_is_refused_before_it_is_counted(smollm2):
+    spaces = max(n for n in range(1, 200) if len(smollm2.encode(" " * n, bare=True)) == 1)
+    assert smollm2.longest >= spaces > 8
+    assert len(smollm2.encode(" " * spaces, bare=True, most=1)) == 1, "one token may be as long as that"
+    with pytest.raises(ValueError, match="a text of 50000000 bytes makes more tokens than the cache holds"):
+        smollm2.encode("a" * 50_000_000, most=100)
+    assert smollm2.encode("é" * 40, most=1) == smollm2.encode("é" * 40), "whether it does fit is seen later"
+
+
 def test_half_a_surrogate_pair_is_no_text(smollm2):
     with pytest.raises(ValueError, match="not valid Unicode at character 2"):
         smollm2.encode("ab\ud800")
