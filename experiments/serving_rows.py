@@ -41,11 +41,11 @@ def engine(
     """
     from reference import processes
 
-    processes.warm_up()
-    from reference.bench import Case, figures, run_all
-    from reference.bench_targets import EngineTarget
-    from reference.config import EngineConfig
-    from reference.engine import Engine
+    with processes.warming_up():
+        from reference.bench import Case, figures, run_all
+        from reference.bench_targets import EngineTarget
+        from reference.config import EngineConfig
+        from reference.engine import Engine
 
     settings = EngineConfig(
         model=model,

@@ -11,7 +11,7 @@ import itertools
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from operator import index
@@ -71,7 +71,7 @@ class Engine:
         )
         self.device = self.route.device
         dtype = select_dtype(config.dtype, self.device)
-        self.ipex = intel.decide(config.ipex, self.device, dtype)
+        self.ipex = intel.decide(config.ipex, self.device, dtype, recorded=config.decode == "recorded")
         self.config = replace(
             config,
             device=self.device.kind,
@@ -136,8 +136,7 @@ class Engine:
             recording.begin(self.config.record, self._trace())
         self._listener = threading.Thread(target=self._listen, name="engine", daemon=True)
         try:
-            with processes.interrupts_held():  # one in here would leave ranks that nobody hears
-                self._start()
+            self._start()
             failure = self._ready.get()
         except BaseException:
             if self._listener.ident is not None:
@@ -203,15 +202,18 @@ class Engine:
         return now.running + now.waiting == 0
 
     def _start(self) -> None:
-        """Starts the ranks, and the threads that talk with them."""
-        self._ranks = start(self.job, config=self.config, ordering=self.ordering.name, source=self.source)
-        self._desk.refuse(None)
-        self._listener.start()
+        """Starts the ranks, and the threads that talk with them. An interrupt between would leave ranks unheard."""
+        with processes.interrupts_held() if self.job is None else nullcontext():
+            self._ranks = start(self.job, config=self.config, ordering=self.ordering.name, source=self.source)
+            self._desk.refuse(None)
+            self._listener.start()
         threading.Thread(target=self._speak, name="engine's voice", daemon=True).start()
 
     def _request(self, prompt: str | Sequence[int], params: Params) -> Request:
         try:
-            tokens = tuple(self.tokenizer.encode(prompt) if isinstance(prompt, str) else map(index, prompt))
+            if isinstance(prompt, str):
+                prompt = self.tokenizer.encode(prompt, most=self.config.max_len)
+            tokens = tuple(map(index, prompt))
         except TypeError:
             raise ValueError(f"the prompt {prompt!r:.60} is neither a text nor token ids; give one of them") from None
         return Request(

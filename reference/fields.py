@@ -3,9 +3,9 @@ that asks for what is not implemented may only hold null, or the number that cha
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from reference.params import MOST_LOGPROBS, MOST_STOPS, SEEDS
 
@@ -22,7 +22,18 @@ Seed = Annotated[int, Field(ge=-SEEDS, lt=SEEDS)]
 Top = Annotated[int, Field(ge=0, le=MOST_LOGPROBS)]
 
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
-Tokens = list[TokenId]
+Tokens = Annotated[list[TokenId], Field(fail_fast=True)]
+"""A list that is wrong is wrong at its first mistake: to gather millions of them would hold up everybody."""
+
+MOST_ITEMS = 2**14
+"""Prompts of one request, or messages of a conversation."""
+
+MOST_FIELDS = 100
+"""Far more than any object here has."""
+
+Few = Field(fail_fast=True, max_length=MOST_ITEMS)
+Batch = Annotated[list[Tokens], Few]
+Texts = Annotated[list[str], Few]
 StopText = Annotated[str, Field(min_length=1)]
 Stop = StopText | Annotated[list[StopText], Field(max_length=MOST_STOPS)] | None
 
@@ -31,6 +42,13 @@ class Body(BaseModel):
     """A JSON object whose numbers are numbers and whose unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_fields(cls, data: Any) -> Any:
+        if isinstance(data, dict) and len(data) > MOST_FIELDS:
+            raise ValueError(f"an object of {len(data)} fields; none has more than {MOST_FIELDS}")
+        return data
 
 
 def stops(stop: Stop) -> tuple[str, ...]:

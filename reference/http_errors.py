@@ -125,11 +125,11 @@ class Ascii(JSONResponse):
 
 
 def _first(error: RequestValidationError) -> str:
-    """The first complaint; of a union's branches, the one that got furthest into the data."""
+    """The first complaint; of a union's branches, of a list too long or the one that got furthest into the data."""
     complaints = error.errors()
     if not complaints:
         return "the request is not valid"
-    worst = max(complaints, key=lambda item: len(item["loc"]))
+    worst = max(complaints, key=lambda item: (item["type"] == "too_long", len(item["loc"])))
     path = [str(part) for part in worst["loc"][1:]]  # without "body"
     # without the names of a union's types, such as SamplingParams, str and list[str]
     where = ".".join(
@@ -137,6 +137,8 @@ def _first(error: RequestValidationError) -> str:
     )
     if worst["type"] == "json_invalid":
         return f"the body is not JSON: {worst['ctx']['error']} at character {where}"
+    if worst["type"] == "value_error":
+        return str(worst["ctx"]["error"])
     if not where:
         return f"{worst['msg']}; send a JSON object, with the header Content-Type: application/json"
     return f"{where}: {worst['msg']}"

@@ -40,27 +40,31 @@ def obstacle() -> str:
 
 def preload() -> tuple[str, ...]:
     """Modules to import once, before ranks are started: the extension takes seconds where it will be used."""
-    return () if obstacle() or os.environ.get(SWITCH) == "off" else (MODULE,)
+    return () if obstacle() or os.environ.get(SWITCH) == "off" else ("reference.packed_preload",)
 
 
-def decide(choice: str, device: Device, dtype: torch.dtype) -> bool:
+def decide(choice: str, device: Device, dtype: torch.dtype, *, recorded: bool = False) -> bool:
     """Whether stages on this device and in this dtype go through the extension.
 
-    choice: on, off, or auto, which is what `SWITCH` says, else on where it can be. Raises ValueError where `on`
-    cannot be.
+    choice: on, off, or auto, which is on where it can be; `SWITCH` may turn auto off, or insist that the extension
+    is there. recorded: whether kernels of our own must read the weights. Raises ValueError where `on` cannot be.
     """
-    if choice == "auto":
-        choice = os.environ.get(SWITCH, "auto")
-    if choice not in ("auto", "on", "off"):
-        raise ValueError(f"ipex is {choice!r}; choose one of auto, on, off (also in {SWITCH})")
+    switch = os.environ.get(SWITCH, "auto")
+    for name, value in (("ipex", choice), (SWITCH, switch)):
+        if value not in ("auto", "on", "off"):
+            raise ValueError(f"{name} is {value!r}; choose one of auto, on, off")
     against = obstacle()
+    if choice == "auto" and switch == "on" and against:
+        raise ValueError(f"{SWITCH} is on: {against}")
     if not device.extended:
         against = f"{PACKAGE} does nothing for device {device.kind!r}; leave --ipex at auto"
     elif str(dtype) not in DTYPES:
         against = f"{PACKAGE} packs no {dtype}; choose one of {', '.join(DTYPES)}, or --ipex off"
+    elif recorded:
+        against = "recorded decode steps read plain weights; choose --decode plain, or --ipex off"
     if choice == "on" and against:
         raise ValueError(f"ipex: {against}")
-    return choice != "off" and not against
+    return choice != "off" and (choice == "on" or switch != "off") and not against
 
 
 def _remedy(wanted: str) -> str:

@@ -8,11 +8,27 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
 from reference.chat_template import ChatTemplate
 from reference.clients import Clients
-from reference.fields import Body, Count, One, Probability, Seed, Stop, Temperature, TokenId, Tokens, Zero
+from reference.fields import (
+    MOST_ITEMS,
+    Batch,
+    Body,
+    Count,
+    Few,
+    One,
+    Probability,
+    Seed,
+    Stop,
+    Temperature,
+    Texts,
+    TokenId,
+    Tokens,
+    Zero,
+)
 from reference.fields import stops as stop_texts
 from reference.http_errors import DOCUMENTED, NoSuchModel
 from reference.openai_words import Choice, chat_logprobs, completion_logprobs, usage
@@ -76,7 +92,7 @@ class Common(Body):
 class CompletionBody(Common):
     """Continue texts, or token ids."""
 
-    prompt: str | list[str] | Tokens | list[Tokens]
+    prompt: str | Texts | Tokens | Batch
     max_tokens: Count | None = 16
     logprobs: int | None = Field(None, ge=0, le=MOST_TOP)
     best_of: One | None = 1
@@ -103,7 +119,7 @@ class ChatMessage(Body):
     """One message of a conversation."""
 
     role: str = Field(min_length=1)
-    content: str | list[TextPart]
+    content: str | Annotated[list[TextPart], Few]
     name: str | None = None
 
     def plain(self) -> dict[str, str]:
@@ -121,7 +137,7 @@ class TextFormat(Body):
 class ChatBody(Common):
     """Answer a conversation."""
 
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MOST_ITEMS, fail_fast=True)
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
     logprobs: bool | None = False
@@ -199,13 +215,17 @@ def router(engine: Engine, clients: Clients, name: str, template: ChatTemplate |
         ]
         return {**head, "choices": shown, "usage": usage(choices)}
 
+    def rendered(messages: list[ChatMessage]) -> list[int]:
+        if isinstance(template, ValueError):
+            raise template
+        text = template.render([item.plain() for item in messages])
+        return engine.tokenizer.encode(text, bare=True, most=engine.config.max_len)
+
     @routes.post("/v1/chat/completions", responses=responses)
     async def chat(body: ChatBody, request: Request) -> Any:
         """Answer a conversation; with `stream`, as server-sent events."""
         check_model(body.model)
-        if isinstance(template, ValueError):
-            raise template
-        prompt = engine.tokenizer.encode(template.render([item.plain() for item in body.messages]), bare=True)
+        prompt = await run_in_threadpool(rendered, body.messages)  # it takes its time, as in `Clients.ask`
         room = max(1, engine.config.max_len - len(prompt))
         wanted = bool(body.logprobs)
         params = body.params(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -32,18 +36,44 @@ class PackedWeight(torch.Tensor):
         return super().__torch_function__(func, types, args, kwargs or {})
 
 
+def load() -> Any:
+    """The extension. It says much at its import, which is nothing that the user of a pipeline could act on.
+
+    Raises ValueError where it cannot be imported.
+    """
+    try:
+        with _silence():
+            return importlib.import_module(intel.MODULE)
+    except (ImportError, AttributeError, OSError) as error:
+        raise ValueError(
+            f"ipex: {intel.PACKAGE} cannot be imported ({error}); install it anew, or use --ipex off"
+        ) from None
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing reaches standard output or error, from compiled code neither."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(number) for number in (1, 2)]
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            for number in (1, 2):
+                os.dup2(nowhere.fileno(), number)
+        yield
+    finally:
+        for number, copy in zip((1, 2), kept, strict=True):
+            os.dup2(copy, number)
+            os.close(copy)
+
+
 def optimize(stage: torch.nn.Module, dtype: torch.dtype) -> int:
     """Lets the extension pack every matrix of a stage for inference, in place; how many there were.
 
     A table of embeddings that is the head too is kept beside its packed copy. Raises ValueError where the extension
     cannot be imported.
     """
-    try:
-        extension: Any = importlib.import_module(intel.MODULE)
-    except (ImportError, AttributeError, OSError) as error:
-        raise ValueError(
-            f"ipex: {intel.PACKAGE} cannot be imported ({error}); install it anew, or use --ipex off"
-        ) from None
+    extension = load()
     packed = 0
     for module in stage.modules():
         for name, weight in list(module._parameters.items()):

@@ -64,8 +64,7 @@ def interrupts_held() -> Iterator[None]:
 
 def end_with_launcher() -> None:
     """Called by a process of a job: it ends when the launcher that started it does. On Linux only."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _die_with_parent(signal.SIGKILL)
 
 
 def end_with_parent() -> None:

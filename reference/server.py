@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -129,9 +128,7 @@ def serve(engine: Engine, options: ServerOptions, listener: socket.socket, say: 
         limit_concurrency=2 * options.max_clients + 64,
         timeout_graceful_shutdown=2,
     )
-    server = _Server(config, engine, app.state.clients, options.grace)
-    host, port = listener.getsockname()[:2]
-    say(f"serving on http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
+    server = _Server(config, engine, app.state.clients, options.grace, say)
     asyncio.run(server.serve(sockets=[listener]))
     failure = engine.failure
     if failure is not None and not server.signal:
@@ -142,10 +139,19 @@ def serve(engine: Engine, options: ServerOptions, listener: socket.socket, say: 
 class _Server(uvicorn.Server):
     """uvicorn's server, which also ends with its pipeline, and ends its answers when it is told to end."""
 
-    def __init__(self, config: uvicorn.Config, engine: Engine, clients: Clients, grace: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, engine: Engine, clients: Clients, grace: float, say: Callable[[str], None]
+    ) -> None:
         super().__init__(config)
         self.signal = 0
-        self._engine, self._clients, self._grace = engine, clients, grace
+        self._engine, self._clients, self._grace, self._say = engine, clients, grace, say
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listens, and then says where."""
+        await super().startup(sockets)
+        assert sockets
+        host, port = sockets[0].getsockname()[:2]
+        self._say(f"serving on http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
 
     async def main_loop(self) -> None:
         """Returns when it is time to end."""
@@ -156,7 +162,7 @@ class _Server(uvicorn.Server):
     async def _end_with_engine(self) -> None:
         while self._engine.state().alive:
             await asyncio.sleep(GLANCE)
-        print(self._engine.state().failure, file=sys.stderr, flush=True)
+        self._say(f"the pipeline broke; the server ends: {self._engine.state().failure.splitlines()[0]}")
         await asyncio.sleep(LINGER)
         self.should_exit = True
 

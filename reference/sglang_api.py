@@ -10,7 +10,22 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 
 from reference.clients import Clients
-from reference.fields import Body, Count, One, Probability, Seed, Stop, Temperature, TokenId, Tokens, Top, Zero
+from reference.fields import (
+    Batch,
+    Body,
+    Count,
+    Few,
+    One,
+    Probability,
+    Seed,
+    Stop,
+    Temperature,
+    Texts,
+    TokenId,
+    Tokens,
+    Top,
+    Zero,
+)
 from reference.fields import stops as stop_texts
 from reference.http_errors import DOCUMENTED
 from reference.openai_words import LEAST
@@ -62,15 +77,15 @@ class SamplingParams(Body):
 class GenerateBody(Body):
     """One prompt or a batch, as text or as token ids."""
 
-    text: str | list[str] | None = None
-    input_ids: Tokens | list[Tokens] | None = None
-    sampling_params: SamplingParams | list[SamplingParams] = SamplingParams()
+    text: str | Texts | None = None
+    input_ids: Tokens | Batch | None = None
+    sampling_params: SamplingParams | Annotated[list[SamplingParams], Few] = SamplingParams()
     return_logprob: bool = False
     logprob_start_len: Annotated[int, Field(ge=-1, lt=2**31, description="-1: of new tokens only")] = -1
     top_logprobs_num: Annotated[Top, Field(description="With return_logprob")] = 0
     return_text_in_logprobs: bool = False
     stream: bool = False
-    rid: str | list[str] | None = None
+    rid: str | Texts | None = None
 
     def prompts(self) -> tuple[list[Any], bool]:
         """The prompts, and whether they were given as a batch. Raises ValueError where there is not one kind."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer
@@ -33,16 +34,25 @@ class TextTokenizer:
         """Number of tokens, added ones included."""
         return self._tokenizer.get_vocab_size(with_added_tokens=True)
 
-    def encode(self, text: str, *, bare: bool = False) -> list[int]:
+    @cached_property
+    def longest(self) -> int:
+        """Bytes of the longest token: no text of more bytes is one token."""
+        return max(len(piece.encode()) for piece in self._tokenizer.get_vocab(with_added_tokens=True))
+
+    def encode(self, text: str, *, bare: bool = False, most: int | None = None) -> list[int]:
         """The tokens of a text, with those that the model wants in front of one; bare: without them, as for the
         text that a chat template gives, which has its own.
 
-        Raises ValueError on half a surrogate pair, which is what undecodable bytes of a command line become.
+        Raises ValueError on half a surrogate pair, which is what undecodable bytes of a command line become; and
+        where the text is so long that it must make more than `most` tokens, without the minutes that it takes to
+        count them.
         """
         try:
-            text.encode()
+            size = len(text.encode())
         except UnicodeEncodeError as wrong:
             raise ValueError(f"the text is not valid Unicode at character {wrong.start}; give it as UTF-8") from None
+        if most is not None and size > most * self.longest:
+            raise ValueError(f"a text of {size} bytes makes more tokens than the cache holds ({most}); shorten it")
         return self._tokenizer.encode(text, add_special_tokens=not bare).ids
 
     def decode(self, tokens: Sequence[int]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import FrameType
 from typing import Annotated, NoReturn
 
 import tyro
 
-from reference import processes
+from reference import processes, torchrun
 from reference.cli.output import engine_config, say, started
 from reference.config import EngineConfig
 from reference.server_options import ServerOptions
@@ -34,7 +35,8 @@ class Serve(EngineConfig):
         config = engine_config(self)
         self.server.check()
         signal.signal(signal.SIGTERM, _end)
-        with self.server.bind() as listener:
+        # in a job of torchrun's the ranks that only follow enter the engine's block, and never leave it
+        with nullcontext() if torchrun.follows() else self.server.bind() as listener:
             with processes.warming_up():
                 try:
                     from reference.server import serve
@@ -43,6 +45,7 @@ class Serve(EngineConfig):
                 from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
 
             with Engine(config) as engine:
+                assert listener is not None, "only rank 0 comes here"
                 say(started(engine))
                 ended_by = serve(engine, self.server, listener, say)
         if ended_by == signal.SIGINT:

@@ -76,10 +76,11 @@ def test_a_pipeline_that_hangs_has_no_time() -> None:
 
 def test_the_sentence_is_made_of_the_figures() -> None:
     found = predict(NO_HOPS, steps=7, policy="send-first", data="gloo")
-    assert explained(35.0, found) == (
+    text = (
         "All slots full, the run took 35.00 s. With a card for every stage the event graph gives 15.00 s; with one "
         "card that computes for one stage at a time 28.00 s, of which 28.00 s are compute, so sharing the card "
-        "accounts for 13.00 s. The run took 7.00 s (25%) more than predicted for the shared card: that is what stage and "
-        "hop times do not hold, such as switches between processes, copies beside compute, and the host's own work."
+        "accounts for 13.00 s. The run took 7.00 s (25%) more than predicted for the shared card: that is what stage "
+        "and hop times do not hold, such as switches between processes, copies beside compute, and the host's own work."
     )
+    assert explained(35.0, found) == text
     assert "took 7.00 s (25%) less than predicted" in explained(21.0, found)

@@ -12,11 +12,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-import uvicorn
 
 from reference.config import EngineConfig
 from reference.engine import Engine
-from reference.server import make_app
 from reference.server_options import ServerOptions
 from tests.reference.checkpoints import save_chatty
 
@@ -56,8 +54,13 @@ def chatty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def web(chatty: Path) -> Iterator[Web]:
+def web(chatty: Path, require_module: Callable[[str, str], None]) -> Iterator[Web]:
     """The server. Tests leave it healthy and idle."""
+    require_module("fastapi", "pip install -e '.[serve]'")
+    import uvicorn
+
+    from reference.server import make_app
+
     config = EngineConfig(
         model=str(chatty), device="cpu", threads=1, pp=2, max_len=512, max_batch=16, max_queue=512, watchdog=60
     )

@@ -248,6 +248,9 @@ def test_an_interrupt_while_torch_is_imported_leaves_no_traceback(checkpoint: Pa
     while not any("forkserver" in " ".join(child.cmdline()) for child in psutil.Process(process.pid).children()):
         assert process.poll() is None, "it ended before it had started the fork server"
     time.sleep(0.5)  # into the import
+    family = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "interrupted\n")
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert not alive

@@ -16,6 +16,7 @@ from reference.device import (
     HOST,
     HOST_BACKEND,
     MODULE_API,
+    RECORDING_API,
     SEMANTICS,
     Device,
     select_backend,
@@ -129,7 +130,7 @@ def test_nothing_else_is_used_of_a_device_module():
     source = inspect.getsource(devices)
     used = {name for name in dir(torch.cuda) if f"module.{name}(" in source or f"_module.{name}(" in source}
     used |= {"set_device"} if ".set_device(" in source else set()
-    assert used == set(MODULE_API)
+    assert used == {*MODULE_API, *RECORDING_API}
 
 
 CALLS = {
@@ -155,7 +156,10 @@ METHODS = {
 }
 """How each method of its two classes may be called."""
 
-MADE = {"Event": (), "Stream": ("device",)}
+TIMED = {"elapsed_time": ("event",)}
+"""What is asked of the events of a device besides, which a host has no need of."""
+
+MADE = {"Event": ((), {"enable_timing": True}), "Stream": (("device",), {})}
 """How they are made."""
 
 STAND_INS = {"Event": devices.HostEvent, "Stream": devices.HostStream}
@@ -174,8 +178,9 @@ def test_everything_used_of_a_device_module_can_be_called_as_it_is(kind):
 def test_events_and_streams_have_what_is_used_of_them_in_a_class_of_their_own(kind, name):
     """What a build without the device says: its classes are whole, only their base is a dummy."""
     found = getattr(torch.get_device_module(kind), name)
-    inspect.signature(found.__new__).bind(found, *MADE[name])
-    for method, arguments in METHODS[name].items():
+    arguments, options = MADE[name]
+    inspect.signature(found.__new__).bind(found, *arguments, **options)
+    for method, arguments in (METHODS[name] | (TIMED if name == "Event" else {})).items():
         assert method in vars(found), f"torch.{kind}.{name}.{method}"
         inspect.signature(vars(found)[method]).bind(found, *arguments)
 
@@ -197,7 +202,7 @@ def test_no_other_file_knows_a_device_module_or_a_method_of_its_classes():
     of_the_classes = re.compile(r"\.((?:wait|record)_\w+|elapsed_time|ipc_handle|priority\w*)\(")
     for path in sorted(Path(devices.__file__).parent.glob("*.py")):
         source = path.read_text()
-        assert set(of_the_classes.findall(source)) <= {*METHODS["Stream"], *METHODS["Event"]}, path
+        assert set(of_the_classes.findall(source)) <= {*METHODS["Stream"], *METHODS["Event"], *TIMED}, path
         if path != Path(devices.__file__):
             assert not re.findall(r"torch\.(?:cuda|xpu|accelerator|mps)\b|get_device_module", source), path
 

@@ -1,6 +1,7 @@
 """Intel's extension of torch: when it is used, what stands in its way, and that it keeps the stage's answers."""
 
 import importlib.metadata
+import os
 from collections.abc import Callable
 
 import pytest
@@ -44,7 +45,8 @@ def test_it_is_used_where_it_is_made_for_this_torch(versions: Callable[..., None
     assert not intel.decide("off", CPU, torch.float32)
     assert not intel.decide("auto", CUDA, torch.bfloat16)
     assert not intel.decide("auto", CPU, torch.float16)
-    assert intel.preload() == (intel.MODULE,)
+    assert not intel.decide("auto", CPU, torch.float32, recorded=True)
+    assert intel.preload() == ("reference.packed_preload",)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,8 @@ def test_on_is_refused_where_it_does_nothing(versions: Callable[..., None]) -> N
         intel.decide("on", CUDA, torch.float32)
     with pytest.raises(ValueError, match=r"packs no torch\.float16"):
         intel.decide("on", CPU, torch.float16)
+    with pytest.raises(ValueError, match="recorded decode steps read plain weights; choose --decode plain"):
+        intel.decide("on", CPU, torch.float32, recorded=True)
     with pytest.raises(ValueError, match="'yes'; choose one of auto, on, off"):
         intel.decide("yes", CPU, torch.float32)
 
@@ -83,6 +87,10 @@ def test_the_environment_says_what_auto_is(versions: Callable[..., None], monkey
     assert not intel.decide("auto", CPU, torch.float32)
     assert intel.decide("on", CPU, torch.float32)
     assert intel.preload() == ()
+    monkeypatch.setenv(intel.SWITCH, "on")
+    assert intel.decide("auto", CPU, torch.float32)
+    assert not intel.decide("auto", CPU, torch.float16)
+    assert not intel.decide("off", CPU, torch.float32)
     versions(torch="2.13.0")
     monkeypatch.setenv(intel.SWITCH, "on")
     with pytest.raises(ValueError, match="not installed"):
@@ -124,13 +132,18 @@ def test_every_matrix_but_the_table_is_packed_and_the_stage_answers_the_same(mon
     assert torch.equal(_answer(stage, torch.float32), before)
 
 
-def test_an_extension_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_extension_that_cannot_be_imported_is_named(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     def broken(name: str) -> None:
+        os.write(1, b"noise")
         raise AttributeError("no such version")
 
     monkeypatch.setattr(packed.importlib, "import_module", broken)
     with pytest.raises(ValueError, match=r"cannot be imported \(no such version\).*--ipex off"):
         packed.optimize(torch.nn.Module(), torch.float32)
+    os.write(1, b"heard")
+    assert capfd.readouterr() == ("heard", "")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,6 +49,11 @@ class Served:
             assert time.monotonic() < deadline, f"/health still says {status}"
             time.sleep(0.05)
         return status
+
+
+@pytest.fixture(autouse=True)
+def framework(require_module: Callable[[str, str], None]) -> None:
+    require_module("fastapi", "pip install -e '.[serve]'")
 
 
 @contextmanager

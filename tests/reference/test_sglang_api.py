@@ -138,6 +138,15 @@ def test_a_mistake_is_one_clear_message(web: Web, body: dict[str, Any], message:
         (b'{"text": "a", "sampling_params": {"temperature": 1e999}}', "temperature"),
         (b'{"input_ids": [' + b"9" * 5000 + b"]}", ""),
         (b"[" * 100_000, ""),
+        (b'{"text": "' + b"a" * 150_000 + b'"}', "makes more tokens than the cache holds (512)"),
+        (b'{"input_ids": [' + b"[]," * 40_000 + b"[]]}", "input_ids: List should have at most 16384 items"),
+        (b'{"text": [' + b'"",' * 40_000 + b'""]}', "text: List should have at most 16384 items"),
+        (b'{"input_ids": [' + b'"",' * 40_000 + b'""]}', "input_ids.0: Input should be a valid integer"),
+        (
+            b'{"text": "a", "sampling_params": [' + b"{}," * 40_000 + b"{}]}",
+            "sampling_params: List should have at most",
+        ),
+        (b"{" + b",".join(b'"k%d": 0' % n for n in range(9000)) + b"}", "an object of 9000 fields"),
     ],
 )
 def test_a_body_that_is_no_request_is_refused(web: Web, content: bytes, message: str) -> None:

@@ -6,7 +6,6 @@ import time
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.reference.conftest import Web
 
@@ -17,6 +16,8 @@ ENDLESS = {**GREEDY, "max_new_tokens": 500}
 
 
 def metrics(web: Web) -> dict[str, float]:
+    from prometheus_client.parser import text_string_to_metric_families
+
     families = text_string_to_metric_families(web.get("/metrics").text)
     return {sample.name: sample.value for family in families for sample in family.samples}
 

@@ -1,5 +1,6 @@
 """Ranks that torchrun starts, on one node or two: the same tokens, reports that name other nodes' ranks, no orphans."""
 
+import json
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import psutil
 import pytest
@@ -212,6 +214,25 @@ def test_nodes_that_were_told_different_things_are_refused(job: Job) -> None:
     (status, _, err), (other, _, _) = ends(ranks(job, only={1: ("--max-batch", "3")}))
     assert status == 2 and "rank 1 was started with max_batch 3, rank 0 with 8; give all nodes the same" in err
     assert "Traceback" not in err and other == 1
+
+
+@pytest.mark.timeout(SLOW)
+def test_rank_0_serves_http_and_all_end_with_it(job: Job, require_module: Callable[[str, str], None]) -> None:
+    require_module("uvicorn", "pip install -e '.[serve]'")
+    port = free_port()
+    serve = (sys.executable, "-m", "reference", "serve", *MODEL, "--pp", "2", "--port", str(port))
+    started = ranks(job, command=serve)
+    answer, deadline = "", time.monotonic() + SLOW / 2
+    body = json.dumps({"input_ids": PROMPT, "sampling_params": {"max_new_tokens": 3, "ignore_eos": True}}).encode()
+    request = Request(f"http://127.0.0.1:{port}/generate", body, {"Content-Type": "application/json"})
+    while not answer and time.monotonic() < deadline and started[0].poll() is None:
+        try:
+            answer = urlopen(request, timeout=20).read().decode()
+        except OSError:
+            time.sleep(0.3)
+    assert "output_ids" in answer, answer or ends(started)
+    started[0].send_signal(signal.SIGTERM)
+    assert [status for status, _, _ in ends(started)] == [0, 0]
 
 
 GIVEN = {
