@@ -102,9 +102,8 @@ def by_turns(
         threads=threads,
         max_batch=batch,
         max_len=input_len + output_len,
-        chunk=batch * input_len,
         fill="pack",
-    )
+    )  # the usual chunk: what a host computes of more prompt tokens at once no longer fits into its caches
     with Engine(settings) as engine:
         for number in range(-1, repeats):
             prompts = [random.choices(range(source.config().vocab_size), k=input_len) for _ in range(batch)]

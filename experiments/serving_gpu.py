@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from tqdm import tqdm
 
 from experiments.alone import alone
-from experiments.serving_prediction import Times, explained, predict
+from experiments.serving_prediction import Hop, Times, explained, predict
 
 NAME = "serving-gpu"
 
@@ -45,6 +45,8 @@ class Config:
     output_len: int = 128
     pp: int = 4
     """Stages of pp4 and pp4-32, each a process on the same device."""
+    transport: Literal["host", "shared"] = "shared"
+    """How their tensors travel through the host, as for `python -m reference bench`."""
     in_flight: int = 64
     """Requests of the scheduler's row."""
     repeats: int = 5
@@ -124,7 +126,9 @@ def _common(config: Config) -> dict[str, Any]:
 
 
 def _engine(config: Config, do: Do, *, pp: int, requests: int) -> dict[str, Any]:
-    given = {"pp": pp, "max_batch": config.batch, "requests": requests, "repeats": config.repeats}
+    transport = config.transport if pp > 1 else "auto"
+    sizes = {"max_batch": config.batch, "requests": requests, "repeats": config.repeats}
+    given = {"pp": pp, "transport": transport, **sizes}
     return {"requests": requests, "pp": pp, **do("engine", {**_common(config), **given})}
 
 
@@ -148,7 +152,7 @@ def _pipeline(config: Config, do: Do) -> dict[str, Any]:
     hidden = _hidden(config.model)
     shapes = [(config.batch, config.input_len, hidden), (config.batch, 1, hidden)]
     given = {"device": config.device, "dtype": config.dtype, "shapes": shapes, "answers": config.batch}
-    hops = do("hops", {**given, "repeats": 10 * config.stage_repeats})["hops"]
+    hops = do("hops", {**given, "transport": config.transport, "repeats": 10 * config.stage_repeats})["hops"]
     prediction = predict(
         times_of(stages, hops), steps=config.output_len, policy=found["ordering"], data=found["semantics"]
     )
@@ -215,7 +219,9 @@ def whole_rates(row: Mapping[str, Any], output_len: int) -> list[float]:
 
 def times_of(stages: list[dict[str, Any]], hops: list[dict[str, Any]]) -> Times:
     """Medians of what was measured apart."""
-    prefill_hop, decode_hop, output_hop, requests_hop = (median(hop["seconds"]) for hop in hops)
+    prefill_hop, decode_hop, output_hop, requests_hop = (
+        Hop(nbytes=hop["nbytes"], seconds=median(hop["seconds"])) for hop in hops
+    )
     return Times(
         prefill=tuple(median(stage["prefill_s"]) for stage in stages),
         decode=tuple(median(stage["decode_s"]) for stage in stages),

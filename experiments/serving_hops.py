@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model.ops import Isend, Recv, Wait
 from model.serving import CONTROL, DATA, OUTPUT
+
+if TYPE_CHECKING:
+    from reference.shared_memory import Rings
 
 PATIENCE_S = 120.0
 """Without a word for so long, a rank is taken to be stuck."""
@@ -32,18 +35,23 @@ class Message:
     lands: bool = False
 
 
-def ping(messages: Sequence[Message], *, device: str, repeats: int) -> list[dict[str, Any]]:
-    """For each message its name, bytes, and `seconds`: half of each round trip. Raises ValueError where a rank dies."""
+def ping(messages: Sequence[Message], *, device: str, shared: bool, repeats: int) -> list[dict[str, Any]]:
+    """For each message its name, bytes, and `seconds`: half of each round trip.
+
+    shared: tensors travel through memory that both processes share. Raises ValueError where a rank dies.
+    """
     from reference import processes
+    from reference.shared_memory import Rings
     from reference.transport import listen_locally
 
     context = processes.context()
+    rings = Rings(context, stages=2, tp=1) if shared else None
     _store, port = listen_locally()
     started, pipes = [], []
     try:
         for rank in (0, 1):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_rank, args=(rank, port, tuple(messages), device, repeats, theirs))
+            process = context.Process(target=_rank, args=(rank, port, tuple(messages), device, rings, repeats, theirs))
             process.start()
             theirs.close()
             started.append(process)
@@ -60,7 +68,9 @@ def ping(messages: Sequence[Message], *, device: str, repeats: int) -> list[dict
         processes.end(started)
 
 
-def _rank(rank: int, port: int, messages: Sequence[Message], device: str, repeats: int, pipe: Connection) -> None:
+def _rank(
+    rank: int, port: int, messages: Sequence[Message], device: str, rings: Rings | None, repeats: int, pipe: Connection
+) -> None:
     """Rank 0 sends and times, rank 1 sends back what came."""
     import torch
 
@@ -75,7 +85,8 @@ def _rank(rank: int, port: int, messages: Sequence[Message], device: str, repeat
     where = select_device(device, rank, shared=True)
     backends = {CONTROL: HOST_BACKEND, DATA: HOST_BACKEND}
     groups = join(store=meet_locally(port, timeout), rank=rank, ranks=2, backends=backends, timeout=timeout)
-    transport = HostStaged(groups, where, staged={DATA})
+    ways = groups if rings is None else {**groups, DATA: rings.group(rank)}
+    transport = HostStaged(ways, where, staged={DATA})
     other = 1 - rank
     for message in messages:
         comm = CONTROL if message.from_host else DATA

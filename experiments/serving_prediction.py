@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import numpy as np
+from numpy.typing import NDArray
+
 from model.flat import flat
 from model.libraries import semantics
 from model.lowering import lower
@@ -19,28 +22,46 @@ from model.orderings import ordering
 from model.semantics import Semantics
 from model.serving import CONTROL, DATA, OUTPUT, PROXY, REQUESTS, unroll
 from model.simulator import Simulation, simulate
-from model.timing import Timing
+from model.timing import TICK, Timing
 
 CARD = "card"
-"""Communicator of the token, whose messages are stored at once and take no time."""
+"""Communicator of the token, whose messages have no bytes and take no time."""
 
-TICK = 1e-9
-"""Seconds. A message takes one tick for each byte but the first, so its size says its time, whatever it carries."""
 
-TIMING = Timing(per_byte=1.0, tick=TICK)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hop:
+    """A message of so many bytes, and the seconds that it was measured to take."""
+
+    nbytes: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """Seconds that were measured. prefill, decode: by stage, of one microbatch. hops: of one message by its tag, and
-    for a proxy those of a prefill and of a decode step."""
+    """What was measured. prefill, decode: seconds by stage, of one microbatch. Hops of a proxy of a prefill and of a
+    decode step, of an output, and of the message that no request arrived."""
 
     prefill: tuple[float, ...]
     decode: tuple[float, ...]
-    prefill_hop: float
-    decode_hop: float
-    output_hop: float
-    requests_hop: float
+    prefill_hop: Hop
+    decode_hop: Hop
+    output_hop: Hop
+    requests_hop: Hop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured(Timing):
+    """Messages take what those of their size were measured to take. points: (bytes, ticks), by bytes."""
+
+    points: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        """Medians of a clock's differences need no check."""
+
+    def wire(self, nbytes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Ticks from start to arrival; between two measured sizes in proportion."""
+        sizes, ticks = zip(*self.points, strict=True)
+        return np.rint(np.interp(nbytes, sizes, ticks)).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +78,7 @@ def predict(times: Times, *, steps: int, policy: str, data: str) -> Prediction:
 
     policy: name of the ordering. data: name of the semantics of tensor messages; requests travel as on gloo.
     """
-    ranks = len(times.prefill)
+    ranks, timing = len(times.prefill), _timing(times)
     apart = program(
         _timed(ops, times, rank)
         for rank, ops in enumerate(
@@ -65,8 +86,8 @@ def predict(times: Times, *, steps: int, policy: str, data: str) -> Prediction:
         )
     )
     world = {CONTROL: semantics("gloo"), DATA: semantics(data), CARD: semantics("bsend")}
-    ideal = _simulated(apart, world)
-    shared = _simulated(_serialised(apart, ideal), world)
+    ideal = _simulated(apart, world, timing)
+    shared = _simulated(_serialised(apart, ideal), world, timing)
     return Prediction(
         ideal=_seconds(ideal),
         shared=_seconds(shared),
@@ -74,9 +95,10 @@ def predict(times: Times, *, steps: int, policy: str, data: str) -> Prediction:
     )
 
 
-def nbytes(seconds: float) -> int:
-    """The size of a message that takes so long."""
-    return 1 + round(seconds / TICK)
+def _timing(times: Times) -> Measured:
+    hops = (times.requests_hop, times.output_hop, times.decode_hop, times.prefill_hop)
+    points = {0: 0, **{hop.nbytes: round(hop.seconds / TICK) for hop in hops}}
+    return Measured(tick=TICK, points=tuple(sorted(points.items())))
 
 
 def _timed(ops: Sequence[Operation], times: Times, rank: int) -> list[Operation]:
@@ -89,16 +111,16 @@ def _timed(ops: Sequence[Operation], times: Times, rank: int) -> list[Operation]
             op = replace(op, seconds=(times.prefill if forwards < slots else times.decode)[rank])
             forwards += 1
         elif isinstance(op, Isend) and op.tag == PROXY:
-            op = replace(op, nbytes=nbytes(times.prefill_hop if proxies < slots else times.decode_hop))
+            op = replace(op, nbytes=(times.prefill_hop if proxies < slots else times.decode_hop).nbytes)
             proxies += 1
         elif isinstance(op, Isend):
-            op = replace(op, nbytes=nbytes({OUTPUT: times.output_hop, REQUESTS: times.requests_hop}[op.tag]))
+            op = replace(op, nbytes={OUTPUT: times.output_hop, REQUESTS: times.requests_hop}[op.tag].nbytes)
         out.append(op)
     return out
 
 
-def _simulated(given: Program, world: Mapping[str, Semantics]) -> Simulation:
-    found = simulate(flat(lower(given, world)), TIMING)
+def _simulated(given: Program, world: Mapping[str, Semantics], timing: Timing) -> Simulation:
+    found = simulate(flat(lower(given, world)), timing)
     if found.hangs:
         raise ValueError("the model says that this pipeline hangs, so it takes no time; choose another ordering")
     return found
@@ -129,7 +151,7 @@ def _serialised(given: Program, found: Simulation) -> Program:
                 mine.append(Recv(peer=before[place][0], comm=CARD))
             mine.append(op)
             if place in after and after[place][0] != rank:
-                mine.append(Send(peer=after[place][0], comm=CARD))
+                mine.append(Send(peer=after[place][0], comm=CARD, nbytes=0))
         out.append(mine)
     return program(out)
 

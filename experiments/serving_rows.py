@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from reference.batch import Batch
@@ -26,6 +26,7 @@ def engine(
     device: str,
     dtype: str,
     pp: int,
+    transport: Literal["auto", "host", "shared"],
     max_batch: int,
     requests: int,
     input_len: int,
@@ -53,7 +54,7 @@ def engine(
         device=device,
         dtype=dtype,
         pp=pp,
-        transport="host" if pp > 1 else "auto",
+        transport=transport,
         max_batch=max_batch,
         max_len=input_len + output_len,
         chunk=max_batch * input_len,
@@ -240,7 +241,15 @@ def _iteration(planner: Scheduler, answers: Any) -> int:
     return len(batch.rows)
 
 
-def hops(*, device: str, dtype: str, shapes: Sequence[Sequence[int]], answers: int, repeats: int) -> dict[str, Any]:
+def hops(
+    *,
+    device: str,
+    dtype: str,
+    transport: Literal["host", "shared"],
+    shapes: Sequence[Sequence[int]],
+    answers: int,
+    repeats: int,
+) -> dict[str, Any]:
     """Seconds of one way from process to process through the host, by message: half of a ping and its answer.
 
     shapes: of hidden states. answers: numbers of an output message. Beside them a message of one number between
@@ -253,4 +262,4 @@ def hops(*, device: str, dtype: str, shapes: Sequence[Sequence[int]], answers: i
         Message(name="output", shape=(answers,), dtype="int64", lands=True),
         Message(name="requests", shape=(1,), dtype="int64", from_host=True, lands=True),
     ]
-    return {"hops": ping(messages, device=device, repeats=repeats)}
+    return {"hops": ping(messages, device=device, shared=transport == "shared", repeats=repeats)}

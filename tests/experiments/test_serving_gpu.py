@@ -13,6 +13,7 @@ import torch
 from experiments import serving_gpu, serving_rows
 from experiments.alone import alone
 from experiments.serving_gpu import ROWS, SMOKE, latencies, run, said, scheduler_share, times_of, whole_rates
+from experiments.serving_prediction import Hop
 
 pytestmark = pytest.mark.xdist_group("teams")
 
@@ -79,7 +80,7 @@ def test_stages_and_hops_are_measured_apart_and_make_the_prediction(rows: dict[s
     assert all(len(hop["seconds"]) == 20 and min(hop["seconds"]) > 0 for hop in row["hops"])
     times = times_of(row["stages"], row["hops"])
     assert times.decode == tuple(median(stage["decode_s"]) for stage in row["stages"])
-    assert times.requests_hop == median(row["hops"][3]["seconds"])
+    assert times.requests_hop == Hop(nbytes=8, seconds=median(row["hops"][3]["seconds"]))
     assert 0 < row["prediction"]["ideal"] <= row["prediction"]["shared"]
     assert row["prediction"]["compute"] <= row["prediction"]["shared"] * 1.000001
     assert said(row).endswith(row["explained"])

@@ -2,13 +2,24 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from experiments.serving_prediction import Times, explained, nbytes, predict
+from experiments.serving_prediction import Hop, Measured, Times, explained, predict
 
-NO_HOPS = Times(
-    prefill=(1.0, 1.0), decode=(1.0, 1.0), prefill_hop=0.0, decode_hop=0.0, output_hop=0.0, requests_hop=0.0
-)
+REQUESTS, OUTPUT, DECODE, PREFILL = 8, 64, 65536, 2**26  # bytes
+
+
+def hops(*, requests: float = 0.0, output: float = 0.0, decode: float = 0.0, prefill: float = 0.0) -> dict[str, Hop]:
+    return {
+        "requests_hop": Hop(nbytes=REQUESTS, seconds=requests),
+        "output_hop": Hop(nbytes=OUTPUT, seconds=output),
+        "decode_hop": Hop(nbytes=DECODE, seconds=decode),
+        "prefill_hop": Hop(nbytes=PREFILL, seconds=prefill),
+    }
+
+
+NO_HOPS = Times(prefill=(1.0, 1.0), decode=(1.0, 1.0), **hops())
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7])
@@ -33,7 +44,7 @@ def test_a_slow_stage_sets_the_pace() -> None:
 
 
 def test_every_hop_is_waited_for_where_two_stages_have_no_slack() -> None:
-    times = replace(NO_HOPS, decode_hop=0.5, prefill_hop=0.5, output_hop=0.25)
+    times = replace(NO_HOPS, **hops(decode=0.5, prefill=0.5, output=0.25))
     found = predict(times, steps=20, policy="send-first", data="gloo")
     bare = predict(NO_HOPS, steps=20, policy="send-first", data="gloo")
     waits = (
@@ -44,8 +55,18 @@ def test_every_hop_is_waited_for_where_two_stages_have_no_slack() -> None:
     assert found.compute == bare.compute
 
 
-def test_a_size_says_its_time() -> None:
-    assert (nbytes(0.0), nbytes(1e-9), nbytes(113e-6)) == (1, 2, 113_001)
+def test_a_message_takes_what_one_of_its_size_was_measured_to_take() -> None:
+    few, many = Measured(tick=1.0, points=((0, 0), (8, 30), (64, 50))), np.array([0, 8, 36, 64, 1000])
+    assert few.wire(many).tolist() == [0, 30, 40, 50, 50]
+
+
+def test_only_what_fits_is_stored() -> None:
+    times = replace(NO_HOPS, **hops(decode=0.5, prefill=0.5, output=0.25))
+    assert (
+        predict(times, steps=3, policy="send-first", data=f"fifo({2**22})").ideal
+        <= predict(times, steps=3, policy="send-first", data="gloo").ideal
+    )
+    assert predict(times, steps=3, policy="send-first", data="bsend").compute == 12
 
 
 def test_a_pipeline_that_hangs_has_no_time() -> None:
@@ -55,10 +76,11 @@ def test_a_pipeline_that_hangs_has_no_time() -> None:
 
 def test_the_sentence_is_made_of_the_figures() -> None:
     found = predict(NO_HOPS, steps=7, policy="send-first", data="gloo")
-    assert explained(35.0, found) == (
+    text = (
         "All slots full, the run took 35.00 s. With a card for every stage the event graph gives 15.00 s; with one "
         "card that computes for one stage at a time 28.00 s, of which 28.00 s are compute, so sharing the card "
         "accounts for 13.00 s. The run took 7.00 s (25%) more than predicted for the shared card: that is what stage "
         "and hop times do not hold, such as switches between processes, copies beside compute, and the host's own work."
     )
+    assert explained(35.0, found) == text
     assert "took 7.00 s (25%) less than predicted" in explained(21.0, found)
