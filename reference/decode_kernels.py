@@ -92,12 +92,16 @@ def product(
     rows, inputs = x_BK.shape
     outputs = out_BN.shape[1]
     assert rows <= MOST_ROWS and weight.shape == (outputs * (2 if gated else 1), inputs), f"{x_BK.shape} {weight.shape}"
-    # Measured on an H100: a tile of the norm goes through registers and wants to be wide and little pipelined, one
-    # without it streams; a large N, such as a vocabulary, has programs enough for taller tiles.
+    # Measured on an H100: a product with a norm wants tall tiles, one without it many small programs, the wider the
+    # more inputs there are; a large N, such as a vocabulary, has programs enough for the tallest tiles.
     normed = gain_K is not None
-    tall = normed and not gated and outputs >= 2**15
-    tile_n = largest_tile(outputs, 128 if tall else 64)
-    tile_k = largest_tile(inputs, 256 if normed and not tall else 128)
+    if not normed:
+        most_n, most_k, warps, stages = 16, 512 if inputs >= 2**13 else 256, 2, 3 if inputs >= 2**13 else 4
+    elif outputs >= 2**15:
+        most_n, most_k, warps, stages = 128, 128, 8, 3
+    else:
+        most_n, most_k, warps, stages = 64, 256, 4, 3 if gated else 4
+    tile_n, tile_k = largest_tile(outputs, most_n), largest_tile(inputs, most_k)
     _product[(outputs // tile_n,)](
         x_BK,
         weight,
@@ -114,8 +118,8 @@ def product(
         NORMED=normed,
         GATED=gated,
         ADDED=residual_BN is not None,
-        num_warps=8 if tall else 4,
-        num_stages=3 if normed else 6,
+        num_warps=warps,
+        num_stages=stages,
     )
 
 
@@ -266,7 +270,7 @@ class Attention:
             GROUP=self._group,
             D=self._head_dim,
             G=self._padded,
-            TILE_S=64,
+            TILE_S=32,
             SPLITS=SPLITS,
             num_warps=4,
             num_stages=3,

@@ -7,6 +7,7 @@ hands the chunks to the group, whose promise is therefore that of the whole way.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -148,6 +149,13 @@ class HostStaged:
     def lands(self) -> torch.device:
         """Where to receive what the host needs anyhow: there it needs no copy."""
         return torch.device(HOST)
+
+    def room(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor | None:
+        """Host memory, for what is so small that the device may as well fetch it when it is used; else None."""
+        nbytes = math.prod(shape) * dtype.itemsize
+        if self._device.is_host or nbytes > CHUNK:
+            return None
+        return self._device.host_buffer(nbytes).view(dtype).view(shape)
 
     def _start(self, op: Send | Isend | Recv | Irecv, payload: Payload) -> _Out | _In:
         assert isinstance(payload, torch.Tensor), "bytes travel between hosts, on a communicator that is not staged"

@@ -80,6 +80,7 @@ class Pipeline:
         self._copies = device.stream()
 
         self._iteration = -1
+        self._news: list[Token] = []  # for the clients, told once the device has work again
         self._go_on = True
         self._arrivals = Arrivals()
         self._batches: dict[int, Batch] = {}
@@ -117,6 +118,8 @@ class Pipeline:
             case Phase.POLL:
                 assert self._clients is not None
                 idle = self._scheduler.idle and self._held_N is None
+                if idle:
+                    self._tell()
                 return self._take(self._clients.poll(HEARTBEAT if idle else 0.0))
             case Phase.RECV_REQUESTS:
                 return self._take(decode_arrivals(self._message(step)))
@@ -129,17 +132,22 @@ class Pipeline:
             case Phase.FORM:
                 batch = self._scheduler.form(slot)
                 if batch is None:
+                    self._tell()
                     return False
                 self._batches[slot] = batch
                 return True
             case Phase.RECV_PROXY:
                 shape = (*self._batches[slot].shape, self._stage.config.hidden // self._tp)
-                self._hidden_BTH = self._message(step, self._empty(*shape, dtype=self._dtype))
+                into = self._transport.room(shape, self._dtype) if self._tp == 1 else None
+                if into is None:
+                    into = self._empty(*shape, dtype=self._dtype)
+                self._hidden_BTH = self._message(step, into)
             case Phase.GATHER_PROXY:
                 assert self._hidden_BTH is not None
                 self._hidden_BTH = self._shared.all_gather(self._hidden_BTH)
             case Phase.LAUNCH:
                 self._launch(slot, self._batches[slot])
+                self._tell()
             case Phase.AGREE_OUTPUT:
                 self._answers_N[slot] = self._shared.agree(self._answers_N[slot])
             case Phase.SEND_PROXY:
@@ -194,6 +202,12 @@ class Pipeline:
         else:
             self._hidden_BTH = out
 
+    def _tell(self) -> None:
+        """Tells the clients what is new."""
+        if self._clients is not None and self._news:
+            self._clients.deliver(self._news)
+        self._news = []
+
     def _outgoing(self, slot: int) -> Tensor:
         """The output to send: the last rank's own, or the one that is passed on."""
         answer_N, self._held_N = (self._answers_N.pop(slot), None) if self._last else (self._held_N, None)
@@ -230,9 +244,7 @@ class Pipeline:
         answer_N, on_host_N, copied = self._arrived
         copied.synchronize()
         self._arrived = None
-        new = self._scheduler.finish(slot, *read(self._batches.pop(slot), on_host_N))
-        if self._clients is not None and new:
-            self._clients.deliver(new)
+        self._news += self._scheduler.finish(slot, *read(self._batches.pop(slot), on_host_N))
         if not self._last:
             self._held_N = answer_N
 

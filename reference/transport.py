@@ -103,6 +103,10 @@ class Transport:
         """Where to receive what the host needs anyhow; None for the device, whose library takes only its tensors."""
         return None
 
+    def room(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor | None:
+        """Where to receive what the device needs, if anywhere but on the device."""
+        return None
+
     def close(self) -> None:
         """Ends the helper thread; requests still open are dropped."""
         self._open.clear()
