@@ -21,6 +21,9 @@ MOST_ROWS = 64
 SPLITS = 4
 """Parts into which the positions of one sequence are cut, so that a few sequences keep a whole device busy."""
 
+SHARED_MEMORY = 225_000
+"""Bytes of shared memory for the tiles that are on their way; a program of an H100 has 227 KiB in all."""
+
 _LEAST_TILE = 16  # what `tl.dot` takes
 
 
@@ -102,6 +105,9 @@ def product(
     else:
         most_n, most_k, warps, stages = 64, 256, 4, 3 if gated else 4
     tile_n, tile_k = largest_tile(outputs, most_n), largest_tile(inputs, most_k)
+    padded = max(_LEAST_TILE, triton.next_power_of_2(rows))
+    stage = (tile_n * (2 if gated else 1) + padded) * tile_k * x_BK.element_size()
+    stages = max(1, min(stages, SHARED_MEMORY // stage))
     _product[(outputs // tile_n,)](
         x_BK,
         weight,
@@ -112,7 +118,7 @@ def product(
         B=rows,
         K=inputs,
         N=outputs,
-        M=max(_LEAST_TILE, triton.next_power_of_2(rows)),
+        M=padded,
         TILE_N=tile_n,
         TILE_K=tile_k,
         NORMED=normed,

@@ -54,7 +54,8 @@ class PollingMachine:
             return Polled(polled.state, polled.looked ^ {step.thread})
         state = self.machine.step(polled.state, step)
         moved = {thread for thread, at in enumerate(polled.state.heads) if at != state.heads[thread]}
-        return Polled(state, polled.looked - moved)
+        # a wait for a send and a receive polls no more once the send is over, though it has not moved
+        return Polled(state, frozenset(thread for thread in polled.looked - moved if self.polls(state, thread)))
 
     def polls(self, state: State, thread: int) -> bool:
         """Whether the thread is at a send, or at the wait of one, whose library polls."""
