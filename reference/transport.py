@@ -113,17 +113,26 @@ class Transport:
         if self._waiter is not None:
             self._waiter.shutdown(wait=False, cancel_futures=True)
 
+    def _group(self, op: Send | Isend | Recv | Irecv) -> dist.ProcessGroup:
+        """The operation's group. Of a peer that it has not, gloo would read beyond its list, or wait for ever."""
+        group = self._groups[op.comm]
+        if not 0 <= op.peer < group.size():
+            raise ValueError(f"there is no rank {op.peer} in {op.comm}; ranks are 0 to {group.size() - 1}")
+        return group
+
     def _send(self, op: Send | Isend, payload: Payload) -> _Open:
+        group = self._group(op)
         tensors = (payload.contiguous(),) if isinstance(payload, torch.Tensor) else _framed(payload)
         try:
-            works = [dist.isend(tensor, op.peer, group=self._groups[op.comm], tag=op.tag) for tensor in tensors]
+            works = [dist.isend(tensor, op.peer, group=group, tag=op.tag) for tensor in tensors]
         except RuntimeError as error:
             raise PeerLost(op.peer, str(error)) from None
         return _Open(peer=op.peer, works=tuple(work for work in works if work is not None), payload=tensors)
 
     def _post_recv(self, op: Recv | Irecv, into: torch.Tensor) -> _Open:
+        group = self._group(op)
         try:
-            work = dist.irecv(into, op.peer, group=self._groups[op.comm], tag=op.tag)
+            work = dist.irecv(into, op.peer, group=group, tag=op.tag)
         except RuntimeError as error:
             raise PeerLost(op.peer, str(error)) from None
         return _Open(peer=op.peer, works=() if work is None else (work,), payload=(into,))
@@ -143,7 +152,7 @@ class Transport:
                 dist.isend if isinstance(part, Isend) else dist.irecv,
                 _tensor(payload),
                 part.peer,
-                group=self._groups[part.comm],
+                group=self._group(part),
                 tag=part.tag,
             )
             for part, payload in zip(op.ops, payloads, strict=True)

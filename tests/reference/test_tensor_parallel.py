@@ -168,7 +168,8 @@ def test_a_suspended_rank_is_named_and_who_waits_for_it_in_a_collective(
         list(stream)
     assert caught.value.stopped == {rank} and caught.value.circuit == ()
     beside = caught.value.positions[rank ^ 1]
-    assert beside.waits_for == (rank,), f"{beside} shares the stage of rank {rank}"
+    # in a collective that the suspended rank has come to, nobody is late: then its members wait for each other
+    assert rank in (beside.waits_for or beside.members), f"{beside} shares the stage of rank {rank}"
     if beside.members:
         assert beside.op.endswith(f"({', '.join(map(str, sorted((rank, rank ^ 1))))})")
     assert f"rank {rank}" in str(caught.value)
