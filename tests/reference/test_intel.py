@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -34,7 +34,10 @@ def versions(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.fixture(autouse=True)
-def forget() -> None:
+def forget() -> Iterator[None]:
+    """What a test pretended is not believed after it, here or in another file."""
+    intel.obstacle.cache_clear()
+    yield
     intel.obstacle.cache_clear()
 
 
