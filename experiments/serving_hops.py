@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,7 +78,7 @@ def _rank(
     from reference.transport import join, meet_locally
 
     processes.end_with_parent()
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # gloo talks, and what it says is no result
+    processes.speak_on_stderr()
     timeout = timedelta(seconds=2 * PATIENCE_S)
     where = select_device(device, rank, shared=True)
     backends = {CONTROL: HOST_BACKEND, DATA: HOST_BACKEND}

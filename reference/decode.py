@@ -10,7 +10,7 @@ Shapes as in `reference.llama`: B sequences, H hidden size, V vocabulary.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,6 +35,7 @@ class _Staging:
     """Host memory from which the device takes a step's numbers; free once `taken` has happened."""
 
     numbers: Tensor
+    view: Any  # the same as an array of numpy, which is faster to write
     taken: Any
 
 
@@ -68,34 +69,54 @@ class RecordedStage:
             head_dim=stage.config.head_dim,
             device=device.torch,
         )
-        self._recorded: dict[int, _Recorded] = {}
         sizes = [1]
         while sizes[-1] < min(most, MOST_ROWS):
             sizes.append(min(2 * sizes[-1], most, MOST_ROWS))
-        for size in reversed(sizes):  # the largest first: the others then fit into its memory
-            self._recorded[size] = self._record(size)
+        made = {
+            size: self._record(size) for size in reversed(sizes)
+        }  # the largest first: the others fit into its memory
+        self._recorded = {size: made[size] for size in sizes}
+        self._prepared: StageBatch | None = None
 
     def __call__(self, inputs: Tensor, batch: StageBatch, cache: KVCache, every_position: bool = False) -> Tensor:
         """As `Stage.forward`. Token ids on the host are best left there."""
-        count = len(batch.rows)
-        fits = [size for size in self._recorded if size >= count]
-        if every_position or max(batch.length) > 1 or not fits:
+        recorded = None if every_position else self._fitting(batch)
+        if recorded is None:
             return self._stage(inputs, batch, cache, every_position)
-        recorded = self._recorded[min(fits)]
-        pad = recorded.numbers.shape[1] - count
-        staging = recorded.staging[0]
-        recorded.staging.rotate(1)
-        staging.taken.synchronize()
-        tokens = inputs[:, 0].tolist() if self.first else [0] * count
-        staging.numbers.copy_(
-            torch.tensor([[*batch.rows, *[-1] * pad], [*batch.start, *[0] * pad], [*tokens, *[0] * pad]])
-        )
-        recorded.numbers.copy_(staging.numbers, non_blocking=True)
-        staging.taken.record()
+        if self._prepared is not batch:
+            self._put(recorded, batch, inputs[:, 0].tolist() if self.first else ())
+        self._prepared = None
+        count = len(batch.rows)
         if recorded.hidden is not None:
             recorded.hidden[:count].copy_(inputs[:, 0], non_blocking=True)
         recorded.replay()
         return recorded.outcome[:count]
+
+    def prepare(self, batch: StageBatch) -> None:
+        """Does beforehand, for the next call, what needs no inputs."""
+        recorded = None if self.first else self._fitting(batch)
+        if recorded is not None:
+            self._put(recorded, batch, ())
+            self._prepared = batch
+
+    def _fitting(self, batch: StageBatch) -> _Recorded | None:
+        """What was recorded for such a batch, if it is a decode step."""
+        if max(batch.length) > 1:
+            return None
+        return next((recorded for size, recorded in self._recorded.items() if size >= len(batch.rows)), None)
+
+    def _put(self, recorded: _Recorded, batch: StageBatch, tokens: Sequence[int]) -> None:
+        """Sends a step's numbers to the device, where the step before it may still be under way."""
+        staging = recorded.staging[0]
+        recorded.staging.rotate(1)
+        staging.taken.synchronize()
+        count = len(batch.rows)
+        staging.view[0, :count], staging.view[0, count:] = batch.rows, -1
+        staging.view[1, :count] = batch.start
+        staging.view[2, : len(tokens)] = tokens
+        staging.view[1:, count:] = 0
+        recorded.numbers.copy_(staging.numbers, non_blocking=True)
+        staging.taken.record()
 
     def _record(self, size: int) -> _Recorded:
         stage, where = self._stage, self._device.torch
@@ -115,16 +136,18 @@ class RecordedStage:
             else scratch["x"].unsqueeze(1)
         )
         replay = self._device.record(lambda: self._step(given, numbers, outcome, **scratch))
-        staging = deque(
-            _Staging(
-                numbers=self._device.host_buffer(numbers.nbytes).view(torch.int64).view(numbers.shape),
-                taken=self._device.event(),
-            )
-            for _ in range(STAGINGS)
-        )
         return _Recorded(
-            hidden=given, numbers=numbers, outcome=outcome, scratch=scratch, replay=replay, staging=staging
+            hidden=given,
+            numbers=numbers,
+            outcome=outcome,
+            scratch=scratch,
+            replay=replay,
+            staging=deque(self._staging(numbers) for _ in range(STAGINGS)),
         )
+
+    def _staging(self, like: Tensor) -> _Staging:
+        numbers = self._device.host_buffer(like.nbytes).view(torch.int64).view(like.shape).zero_()
+        return _Staging(numbers=numbers, view=numbers.numpy(), taken=self._device.event())
 
     def _step(
         self,

@@ -88,7 +88,7 @@ class Engine:
             config.ordering,
             ranks=config.pp,
             depth=config.depth,
-            control=HOST_BACKEND,
+            control=self.route.control,
             data=self.semantics,
             tp=config.tp,
         )
@@ -98,7 +98,7 @@ class Engine:
                 ranks=config.pp,
                 depth=config.depth,
                 policy=self.ordering,
-                control=HOST_BACKEND,
+                control=self.route.control,
                 data=self.semantics,
                 tp=config.tp,
             )
@@ -265,7 +265,7 @@ class Engine:
 
     def _trace(self) -> Trace:
         """What a trace of this engine begins with."""
-        declared = {CONTROL: HOST_BACKEND, DATA: self.semantics}
+        declared = {CONTROL: self.route.control, DATA: self.semantics}
         return Trace(
             ranks=self.config.ranks,
             loop=LoopOf(depth=self.config.depth, ordering=self.ordering.name, tp=self.config.tp),

@@ -1,19 +1,17 @@
 """Performs the operations of `model.ops` where no library takes the device's tensors: through the host's memory.
 
 A tensor goes device -> pinned host buffer -> the hosts' group -> pinned host buffer -> device, in chunks, so that
-copies and sockets work at the same time. An isend returns when its copies are queued. A thread waits for them and
-hands the chunks to the group, whose promise is therefore that of the whole way.
+copies and sockets work at the same time. An isend returns when its copies are queued. `reference.posting` then hands
+the chunks to the group, whose promise is therefore that of the whole way.
 """
 
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from queue import SimpleQueue
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,26 +19,13 @@ import torch.distributed as dist
 
 from model.ops import Batch, Irecv, Isend, Operation, Recv, Request, Send, Wait
 from reference.device import HOST, Device
-from reference.shared_memory import SharedGroup
+from reference.posting import Out, Posting, RingPosting, ThreadPosting
+from reference.shared_memory import SharedGroup, framed
 from reference.transport import Payload, PeerLost, Transport
 
 CHUNK = 2**20
 """Bytes of a piece of a message: large enough for the socket, small enough to keep the copies beside it. Sender and
 receiver cut alike."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Out:
-    """A send under way. `posted` is set once every chunk is with the group, or `failure` says why not."""
-
-    op: Send | Isend
-    buffer: torch.Tensor | None
-    chunks: Sequence[torch.Tensor]
-    copied: Sequence[Any]
-    payload: torch.Tensor
-    posted: threading.Event = field(default_factory=threading.Event)
-    works: list[dist.Work] = field(default_factory=list)
-    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +65,9 @@ class Buffers:
 class HostStaged:
     """The operations of one rank, as `Transport` performs them. Tensors in host memory need no staging and go as ever.
 
-    groups: as for `Transport`; of a staged communicator also a `SharedGroup`. staged: the communicators of the device's
-    tensors, whose groups are between hosts. blocking: as for `Transport`.
+    groups: as for `Transport`; of a staged communicator also a `SharedGroup`, which carries bytes, too. staged: the
+    communicators whose groups are between hosts while their tensors may be a device's. blocking: as for `Transport`.
+    collective: whether the rank waits elsewhere, too.
     """
 
     def __init__(
@@ -91,19 +77,21 @@ class HostStaged:
         *,
         staged: Collection[str],
         blocking: frozenset[str] = frozenset(),
+        collective: bool = False,
     ) -> None:
         self._groups, self._device, self._staged = dict(groups), device, frozenset(staged)
         self._blocking = blocking
         self._direct = Transport(groups, blocking=blocking - self._staged)
         self._waiter = ThreadPoolExecutor(1, thread_name_prefix="isend") if blocking & self._staged else None
         self._buffers = Buffers(device)
-        self._inline = not any(isinstance(groups[comm], SharedGroup) for comm in staged)  # whose sends may wait
         self._copies = device.stream()
-        self._open: dict[Request, _Out | _In] = {}
-        self._queue: SimpleQueue[_Out | None] = SimpleQueue()
-        self._latest: _Out | None = None
-        self._poster = threading.Thread(target=self._post_all, name="host-staged sends", daemon=True)
-        self._poster.start()
+        self._open: dict[Request, Out | _In] = {}
+        rings = next((group for group in groups.values() if isinstance(group, SharedGroup)), None)
+        self._posting: Posting
+        if rings is not None and not collective:
+            self._posting = RingPosting(rings)
+        else:
+            self._posting = ThreadPosting(self._groups, inline=rings is None)
 
     def perform(self, op: Operation, *payloads: Payload) -> Any:
         """Performs one operation; returns what a Recv received. Contract and errors as `Transport.perform`."""
@@ -116,14 +104,16 @@ class HostStaged:
                         self._direct.perform(Wait(requests=(request,)))
             case Batch() if all(part.comm in self._staged for part in op.ops):
                 started = [self._start(part, payload) for part, payload in zip(op.ops, payloads, strict=True)]
-                for one in sorted(started, key=lambda one: isinstance(one, _Out)):  # a send may wait for room
+                for one in sorted(started, key=lambda one: isinstance(one, Out)):  # a send may wait for room
                     self._finish(one)
-            case Send() | Isend() | Recv() | Irecv() if op.comm in self._staged and payloads:
+            case Recv() if op.comm in self._staged and not payloads:
+                return self._groups[op.comm].recv_bytes(op.peer, op.tag)
+            case Send() | Isend() | Recv() | Irecv() if op.comm in self._staged:
                 started_one = self._start(op, payloads[0])
                 if isinstance(op, Send | Recv):
                     self._finish(started_one)
                     return payloads[0] if isinstance(op, Recv) else None
-                if isinstance(started_one, _Out) and self._waiter is not None and op.comm in self._blocking:
+                if isinstance(started_one, Out) and self._waiter is not None and op.comm in self._blocking:
                     self._poll(self._waiter, started_one)
                 self._open[op.request] = started_one
             case _:
@@ -140,7 +130,7 @@ class HostStaged:
     def close(self) -> None:
         """Ends the helper threads; requests still open are dropped."""
         self._open.clear()
-        self._queue.put(None)
+        self._posting.close()
         if self._waiter is not None:
             self._waiter.shutdown(wait=False, cancel_futures=True)
         self._direct.close()
@@ -157,37 +147,33 @@ class HostStaged:
             return None
         return self._device.host_buffer(nbytes).view(dtype).view(shape)
 
-    def _start(self, op: Send | Isend | Recv | Irecv, payload: Payload) -> _Out | _In:
-        assert isinstance(payload, torch.Tensor), "bytes travel between hosts, on a communicator that is not staged"
-        return self._send(op, payload) if isinstance(op, Send | Isend) else self._receive(op, payload)
+    def _start(self, op: Send | Isend | Recv | Irecv, payload: Payload) -> Out | _In:
+        if isinstance(op, Send | Isend):
+            return self._send(op, framed(payload) if isinstance(payload, bytes) else payload)
+        assert isinstance(payload, torch.Tensor), "only Send, Isend and Recv carry bytes"
+        return self._receive(op, payload)
 
-    def _send(self, op: Send | Isend, payload: torch.Tensor) -> _Out:
+    def _send(self, op: Send | Isend, payload: torch.Tensor) -> Out:
         """Queues the copies. Payload and buffer are held until the message is waited for."""
         flat = _bytes(payload.contiguous())
         if not self._staged_at_all(payload):  # it is there already, whatever the device has still to do
-            out = _Out(op=op, buffer=None, chunks=_cut(flat), copied=(), payload=flat)
-            self._hand_on(out)
+            out = Out(op=op, buffer=None, chunks=_cut(flat), copied=(), payload=flat)
+            self._posting.put(out)
             return out
         buffer = self._buffers.take(flat.numel())
         pieces = _cut(buffer[: flat.numel()])
         copied = []
-        self._copies.wait_stream(self._device.current_stream())
-        with self._device.on_stream(self._copies):
+        stream = self._device.current_stream()
+        if flat.numel() > CHUNK:  # less is copied sooner than another stream has learnt of it
+            self._copies.wait_stream(stream)
+            stream = self._copies
+        with self._device.on_stream(stream):
             for piece, source in zip(pieces, _cut(flat), strict=True):
                 piece.copy_(source, non_blocking=True)
-                copied.append(self._copies.record_event())
-        out = _Out(op=op, buffer=buffer, chunks=pieces, copied=copied, payload=flat)
-        self._hand_on(out)
+                copied.append(stream.record_event())
+        out = Out(op=op, buffer=buffer, chunks=pieces, copied=copied, payload=flat)
+        self._posting.put(out)
         return out
-
-    def _hand_on(self, out: _Out) -> None:
-        """Posts what can be posted at once, and leaves the rest to the thread. Sends keep their order."""
-        idle = self._latest is None or self._latest.posted.is_set()
-        self._latest = out
-        if self._inline and idle and all(event.query() for event in out.copied):
-            self._post(out)  # nothing to wait for: the thread would only cost time
-        else:
-            self._queue.put(out)
 
     def _receive(self, op: Recv | Irecv, into: torch.Tensor) -> _In:
         """Posts the receive of every chunk. A tensor in host memory is received in place."""
@@ -206,12 +192,9 @@ class HostStaged:
         """Whether the tensor is the device's; a device that is a host itself stages all, so that tests can."""
         return self._device.is_host or tensor.device.type != HOST
 
-    def _finish(self, started: _Out | _In) -> None:
-        if isinstance(started, _Out):
-            started.posted.wait()
-            if started.failure:
-                raise PeerLost(started.op.peer, started.failure)
-            self._wait(started.op.peer, started.works)
+    def _finish(self, started: Out | _In) -> None:
+        if isinstance(started, Out):
+            self._posting.finish(started)
             if started.buffer is not None:
                 self._buffers.give(started.buffer)
             return
@@ -231,25 +214,10 @@ class HostStaged:
         except RuntimeError as error:
             raise PeerLost(peer, str(error)) from None
 
-    def _post_all(self) -> None:
-        """The thread: posts sends in order, each chunk once its copy is done."""
-        while (out := self._queue.get()) is not None:
-            self._post(out)
-
-    def _post(self, out: _Out) -> None:
-        group = self._groups[out.op.comm]
-        try:
-            for number, chunk in enumerate(out.chunks):
-                if out.copied:
-                    out.copied[number].synchronize()
-                out.works.append(group.send([chunk], out.op.peer, out.op.tag))
-        except RuntimeError as error:
-            out.failure = str(error)
-        out.posted.set()
-
-    def _poll(self, waiter: ThreadPoolExecutor, out: _Out) -> None:
+    def _poll(self, waiter: ThreadPoolExecutor, out: Out) -> None:
         """Lets the isend return no earlier than its receive is posted, polling, as `Transport` does."""
-        out.posted.wait()
+        assert out.event is not None, "only a thread's group blocks"
+        out.event.wait()
         over = waiter.submit(self._wait, out.op.peer, tuple(out.works))
         while not over.done():
             time.sleep(0)

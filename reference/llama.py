@@ -246,6 +246,9 @@ class Stage(nn.Module):
             )
         return pieces
 
+    def prepare(self, batch: StageBatch) -> None:
+        """May be called before the inputs of the next `forward` are there; nothing is worth doing that early."""
+
     def forward(self, inputs: Tensor, batch: StageBatch, cache: KVCache, every_position: bool = False) -> Tensor:
         """Runs the stage on the new tokens of `batch`, and adds them to `cache`.
 

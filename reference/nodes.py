@@ -124,6 +124,7 @@ class Remote:
 def follow(given: Assignment, place: Place) -> NoReturn:
     """The process of a rank other than 0: serves until the engine ends, and exits; 0 after a stop, else 1."""
     processes.end_with_launcher()
+    processes.speak_on_stderr()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the engine that ends the job
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once, also in the middle of a collective
     board = Board(processes.context(), place.ranks)

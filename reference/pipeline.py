@@ -84,7 +84,8 @@ class Pipeline:
         self._go_on = True
         self._arrivals = Arrivals()
         self._batches: dict[int, Batch] = {}
-        self._hidden_BTH: Tensor | None = None  # of the batch at hand: into the stage, then out of it
+        self._placed: StageBatch | None = None  # the batch at hand, as the stage sees it
+        self._hidden_BTH: Tensor | None = None  # of it: into the stage, then out
         self._answers_N: dict[int, Tensor] = {}  # by slot, until the last rank sends them
         # A slot takes its next batch before its last output has been passed on, so outputs are kept apart from slots.
         self._arrived: tuple[Tensor, Tensor, Any] | None = None  # answer [N], its copy on the host, its event
@@ -135,12 +136,15 @@ class Pipeline:
                     self._tell()
                     return False
                 self._batches[slot] = batch
+                self._placed = StageBatch(rows=batch.rows, start=batch.starts, length=batch.lengths)
                 return True
             case Phase.RECV_PROXY:
                 shape = (*self._batches[slot].shape, self._stage.config.hidden // self._tp)
                 into = self._transport.room(shape, self._dtype) if self._tp == 1 else None
                 if into is None:
                     into = self._empty(*shape, dtype=self._dtype)
+                assert self._placed is not None
+                self._stage.prepare(self._placed)
                 self._hidden_BTH = self._message(step, into)
             case Phase.GATHER_PROXY:
                 assert self._hidden_BTH is not None
@@ -193,8 +197,8 @@ class Pipeline:
         else:
             assert self._hidden_BTH is not None
             inputs = self._hidden_BTH
-        placed = StageBatch(rows=batch.rows, start=batch.starts, length=batch.lengths)
-        out = self._stage(inputs, placed, self._cache, every_position=batch.scored)
+        assert self._placed is not None
+        out = self._stage(inputs, self._placed, self._cache, every_position=batch.scored)
         if self._last:
             self._answers_N[slot] = answer(batch, out)
             if self._observe is not None:

@@ -62,6 +62,11 @@ def interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def speak_on_stderr() -> None:
+    """Called by a process whose standard output is no result, for what libraries print there; gloo does."""
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+
 def end_with_launcher() -> None:
     """Called by a process of a job: it ends when the launcher that started it does. On Linux only."""
     _die_with_parent(signal.SIGKILL)

@@ -10,7 +10,7 @@ from reference.device import HOST, HOST_BACKEND, SEMANTICS, Device, select_backe
 
 Way = Literal["device", "host", "shared"]
 """device: the library takes tensors where they live. host: they are copied to the host, sent between hosts, and
-copied to the device there. shared: the same on one host, sent through memory that its processes share."""
+copied to the device there. shared: the same on one host, where all messages go through memory that processes share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +22,13 @@ class Route:
     backend: str
     semantics: str
 
+    @property
+    def control(self) -> str:
+        """The model's name for what is promised of messages between hosts."""
+        return self.semantics if self.way == "shared" else SEMANTICS[HOST_BACKEND]
+
     def __str__(self) -> str:
-        ways = {"device": "", "host": " through the host", "shared": " for control, shared memory for tensors"}
+        ways = {"device": "", "host": " through the host", "shared": " for collectives, shared memory for messages"}
         return f"{self.device.kind}, {self.backend}{ways[self.way]}"
 
 

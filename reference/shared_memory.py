@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.serving import OUTPUT, PROXY
+from model.serving import OUTPUT, PROXY, REQUESTS
 
 SIZE = 2**22
 """Bytes of a ring."""
@@ -33,10 +33,16 @@ SEMANTICS = f"fifo({SIZE})"
 
 POLLED = 0.05
 """Seconds of polling before sleeping, longer than a decode step, where each rank has cores to itself."""
-NAP = 0.0002
-"""Seconds between two looks of one who sleeps."""
+NAP = 0.0002, 0.005
+"""Seconds between two looks of one who sleeps: at first, and at most, after a long time."""
+LONG = 64
+"""A nap is no longer than this part of the time waited so far."""
 
 _APART = 64  # bytes: counters of two processes on one cache line would slow both
+
+_LENGTH = 8  # bytes of a counter, and of the number that says how many bytes follow
+
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class Rings:
@@ -50,30 +56,64 @@ class Rings:
         self._memory: dict[tuple[int, int, int], Any] = {
             (rank, (rank + tp) % ranks, tag): context.RawArray(ctypes.c_uint8, 2 * _APART + SIZE)
             for rank in range(ranks)
-            for tag in (PROXY, OUTPUT)
+            for tag in (REQUESTS, PROXY, OUTPUT)
         }
 
     def group(self, rank: int) -> SharedGroup:
         """The rings of one rank, in its own process."""
-        rings = {key: _Ring(memory, self._polled) for key, memory in self._memory.items() if rank in key[:2]}
-        return SharedGroup(rank, rings)
+        rings = {key: _Ring(memory) for key, memory in self._memory.items() if rank in key[:2]}
+        return SharedGroup(rank, rings, self._polled)
 
 
 class SharedGroup:
-    """One rank's ends of its rings, as `HostStaged` uses a process group: `send` and `recv` of lists of one tensor."""
+    """One rank's ends of its rings, as `reference.host_staged` uses a process group: `send` and `recv` of lists of one
+    tensor. `meanwhile` is called again and again while something is waited for: at first it lets this process's
+    other threads have the interpreter."""
 
-    def __init__(self, rank: int, rings: dict[tuple[int, int, int], _Ring]) -> None:
-        self._rank, self._rings = rank, rings
+    def __init__(self, rank: int, rings: dict[tuple[int, int, int], _Ring], polled: float) -> None:
+        self._rank, self._rings, self._polled = rank, rings, polled
+        self.meanwhile: Callable[[], object] = lambda: time.sleep(0)
 
     def send(self, tensors: Sequence[torch.Tensor], peer: int, tag: int) -> Work:
         """Returns when the bytes are in the ring, which waits for the reader where they do not fit."""
-        self._rings[self._rank, peer, tag].write(tensors[0].numpy())
+        self._write(tensors[0].numpy(), peer, tag)
         return Work(None)
 
     def recv(self, tensors: Sequence[torch.Tensor], peer: int, tag: int) -> Work:
         """Takes the bytes when it is waited for. Receives of one ring must be waited for in their order."""
-        ring, into = self._rings[peer, self._rank, tag], tensors[0].numpy()
-        return Work(lambda: ring.read(into))
+        into = tensors[0].numpy()
+        return Work(lambda: self._read(into, peer, tag))
+
+    def offer(self, tensor: torch.Tensor, peer: int, tag: int) -> int:
+        """Puts in as many bytes as there is room for, which is how many; waits for nothing."""
+        return self._rings[self._rank, peer, tag].put(tensor.numpy())
+
+    def recv_bytes(self, peer: int, tag: int) -> bytes:
+        """What was `framed` and sent, once it is there."""
+        length = np.empty(_LENGTH, dtype=np.uint8)
+        self._read(length, peer, tag)
+        content = np.empty(int.from_bytes(length.tobytes(), "little"), dtype=np.uint8)
+        self._read(content, peer, tag)
+        return content.tobytes()
+
+    def until(self, over: Callable[[], bool]) -> None:
+        """Waits."""
+        began, waited = time.perf_counter(), 0.0
+        while not over():
+            self.meanwhile()
+            if waited >= self._polled:
+                time.sleep(min(max(NAP[0], waited / LONG), NAP[1]))
+            waited = time.perf_counter() - began
+
+    def _write(self, source: Bytes, peer: int, tag: int) -> None:
+        ring, done = self._rings[self._rank, peer, tag], 0
+        while (done := done + ring.put(source[done:])) < source.size:
+            self.until(lambda: ring.room > 0)
+
+    def _read(self, into: Bytes, peer: int, tag: int) -> None:
+        ring, done = self._rings[peer, self._rank, tag], 0
+        while (done := done + ring.take(into[done:])) < into.size:
+            self.until(lambda: ring.filled > 0)
 
 
 class Work:
@@ -89,45 +129,45 @@ class Work:
             self._rest = None
 
 
-class _Ring:
-    def __init__(self, memory: Any, polled: float) -> None:
-        whole = np.frombuffer(memory, dtype=np.uint8)
-        self._written = whole[:8].view(np.int64)
-        self._read = whole[_APART : _APART + 8].view(np.int64)
-        self._data = whole[2 * _APART :]
-        self._polled = polled
+def framed(data: bytes) -> torch.Tensor:
+    """A message that `recv_bytes` finds out the length of."""
+    return torch.frombuffer(bytearray(len(data).to_bytes(_LENGTH, "little") + data), dtype=torch.uint8)
 
-    def write(self, source: np.ndarray[Any, Any]) -> None:
-        """Puts all bytes in, as room comes."""
-        done, at = 0, int(self._written[0])
-        while done < source.size:
-            room = SIZE - (at - int(self._read[0]))
-            if room == 0:
-                self._wait(self._read, at - SIZE)
-                continue
-            count = min(room, source.size - done, PIECE, SIZE - at % SIZE)
+
+class _Ring:
+    def __init__(self, memory: Any) -> None:
+        whole = np.frombuffer(memory, dtype=np.uint8)
+        self._written = whole[:_LENGTH].data.cast("q")
+        self._read = whole[_APART : _APART + _LENGTH].data.cast("q")
+        self._data = whole[2 * _APART :]
+
+    @property
+    def filled(self) -> int:
+        """Bytes that are there."""
+        return self._written[0] - self._read[0]
+
+    @property
+    def room(self) -> int:
+        """Bytes that still fit."""
+        return SIZE - self.filled
+
+    def put(self, source: Bytes) -> int:
+        """Puts in what there is room for, in pieces; how much that was."""
+        done, at = 0, self._written[0]
+        while count := min(self.room, source.size - done, PIECE, SIZE - at % SIZE):
             self._data[at % SIZE : at % SIZE + count] = source[done : done + count]
             done, at = done + count, at + count
             self._written[0] = at
+        return done
 
-    def read(self, into: np.ndarray[Any, Any]) -> None:
-        """Takes as many bytes out as `into` has, as they come."""
-        done, at = 0, int(self._read[0])
-        while done < into.size:
-            there = int(self._written[0]) - at
-            if there == 0:
-                self._wait(self._written, at)
-                continue
-            count = min(there, into.size - done, SIZE - at % SIZE)
+    def take(self, into: Bytes) -> int:
+        """Takes out what is there and wanted, in pieces; how much that was."""
+        done, at = 0, self._read[0]
+        while count := min(self.filled, into.size - done, PIECE, SIZE - at % SIZE):
             into[done : done + count] = self._data[at % SIZE : at % SIZE + count]
             done, at = done + count, at + count
             self._read[0] = at
-
-    def _wait(self, counter: np.ndarray[Any, Any], past: int) -> None:
-        began = time.perf_counter()
-        while counter[0] <= past:
-            # a sleep of no time lets this process's other threads have the interpreter
-            time.sleep(0 if time.perf_counter() - began < self._polled else NAP)
+        return done
 
 
 def check() -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import select
-import sys
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
@@ -33,7 +31,7 @@ from reference.host_staged import HostStaged
 from reference.kv_cache import KVCache
 from reference.llama import partition_layers
 from reference.pipeline import Clients, Pipeline
-from reference.processes import end_with_parent
+from reference.processes import end_with_parent, speak_on_stderr
 from reference.recorder import Recorder
 from reference.requests import Arrivals, Token, decode_arrivals, encode_tokens
 from reference.scheduler import Scheduler
@@ -122,7 +120,7 @@ def hear(pipe: Connection) -> tuple[str, Any]:
 def main(given: Assignment, board: Board, pipe: Connection) -> None:
     """The process of a rank that the engine started."""
     end_with_parent()
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the user reads is for the engine alone: gloo talks, too
+    speak_on_stderr()  # what the user reads is for the engine alone
     run(given, board, pipe, PipeClients(pipe) if given.rank == 0 else None)
 
 
@@ -185,9 +183,12 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
         raise ValueError(f"{size} does not fit ({error}); lower rows, max_batch, depth or max_len") from None
 
     blocking = frozenset({DATA}) if config.blocking_isend else frozenset()
-    staged = config.transport != "device"
-    ways: dict[str, Any] = groups if given.rings is None else {**groups, DATA: given.rings.group(rank)}
-    transport = HostStaged(ways, device, staged={DATA}, blocking=blocking) if staged else Transport(groups, blocking)
+    transport: HostStaged | Transport = Transport(groups, blocking)
+    if given.rings is not None:
+        ways = dict.fromkeys((CONTROL, DATA), given.rings.group(rank))
+        transport = HostStaged(ways, device, staged=ways.keys(), collective=shared is not None)
+    elif config.transport != "device":
+        transport = HostStaged(groups, device, staged={DATA}, blocking=blocking)
     recorded = config.record_logits is not None and stage.last and shard.rank == 0
     recorder = LogitsRecorder() if recorded else None
     events = None if device.is_host else device.timed_event

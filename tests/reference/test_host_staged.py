@@ -25,6 +25,9 @@ def pair() -> Iterator[Callable[..., list[Any]]]:
 SIZES = (0, 1, 4096, CHUNK // 2 - 1, CHUNK // 2, CHUNK // 2 + 1, 3 * CHUNK // 2 + 5)
 """Elements of two bytes: below, at and over the size of a chunk, and several of them."""
 
+LONG = CHUNK // 2 + 1
+"""Elements that take two chunks, and a stream of their own."""
+
 
 def values(size: int) -> torch.Tensor:
     return (torch.arange(size) % 251).to(torch.bfloat16)
@@ -71,14 +74,17 @@ class GatedStream(HostStream):
 
 def send_before_the_copy_is_done(transport: HostStaged, event: Event) -> list[bool]:
     stream = transport._copies = GatedStream()
-    transport.perform(Isend(peer=1, request="first", tag=1, comm=DATA), values(10))  # returns: nobody opened a gate
-    transport.perform(Isend(peer=1, request="second", tag=2, comm=DATA), values(20))
-    first, second = stream.gates
-    second.gate.set()
+    transport.perform(Isend(peer=1, request="first", tag=1, comm=DATA), values(LONG))  # returns: nobody opened a gate
+    transport.perform(Isend(peer=1, request="second", tag=2, comm=DATA), values(LONG + 1))
+    first, second = stream.gates[:2], stream.gates[2:]
+    assert len(second) == 2
+    for gate in second:
+        gate.gate.set()
     event.set()
     transport.perform(Recv(peer=1, comm=CONTROL), torch.empty(1))
-    posted = [transport._open[name].posted.is_set() for name in ("first", "second")]
-    first.gate.set()
+    posted = [transport._open[name].posted for name in ("first", "second")]
+    for gate in first:
+        gate.gate.set()
     transport.perform(Wait(requests=("first", "second")))
     return posted
 
@@ -86,12 +92,14 @@ def send_before_the_copy_is_done(transport: HostStaged, event: Event) -> list[bo
 def recv_both(transport: HostStaged, event: Event) -> list[int]:
     assert event.wait(PATIENCE)
     transport.perform(Send(peer=0, comm=CONTROL), torch.ones(1))
-    got = [transport.perform(Recv(peer=0, tag=tag, comm=DATA), values(size)) for tag, size in ((1, 10), (2, 20))]
+    got = [
+        transport.perform(Recv(peer=0, tag=tag, comm=DATA), values(size)) for tag, size in ((1, LONG), (2, LONG + 1))
+    ]
     return [tensor.numel() for tensor in got]
 
 
 def test_an_isend_returns_before_its_copy_and_nothing_overtakes_it(pair: Callable[..., list[Any]]) -> None:
-    assert pair(send_before_the_copy_is_done, recv_both) == [[False, False], [10, 20]]
+    assert pair(send_before_the_copy_is_done, recv_both) == [[False, False], [LONG, LONG + 1]]
 
 
 def send_to_nobody(transport: HostStaged, event: Event) -> str:

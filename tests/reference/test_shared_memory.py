@@ -59,7 +59,7 @@ def test_a_send_waits_for_room_and_for_nothing_else():
 def test_the_model_knows_its_promise():
     route = choose_route(device="cpu", transport="shared", backend="auto", ranks=3)
     assert semantics(route.semantics).fifo == SIZE and semantics(route.semantics).isend_returns == "post"
-    assert str(route) == "cpu, gloo for control, shared memory for tensors"
+    assert str(route) == "cpu, gloo for collectives, shared memory for messages"
 
 
 @pytest.mark.xdist_group("engine")

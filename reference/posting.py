@@ -1,0 +1,162 @@
+"""How a send whose bytes are not yet in host memory gets to the hosts' group: by a thread, or in between.
+
+To a process group sends are handed by a thread, which may wait for copies while the rank goes on. Rings of shared
+memory are polled, and a thread beside one that polls would wait for the interpreter more than for the copies. There
+the rank itself hands on what is ready, whenever it waits for anything: progress is then made inside of operations only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+
+from model.ops import Isend, Send
+from reference.shared_memory import SharedGroup
+from reference.transport import PeerLost
+
+
+@dataclass(slots=True, kw_only=True)
+class Out:
+    """A send under way: chunk by chunk of `chunks`, each once its event in `copied`, if there are any, has happened.
+
+    buffer, payload: held meanwhile. `posted` becomes true once every chunk is with the group; a thread also sets
+    `event` then. Or `failure` says why that cannot be.
+    """
+
+    op: Send | Isend
+    buffer: torch.Tensor | None
+    chunks: Sequence[torch.Tensor]
+    copied: Sequence[Any]
+    payload: torch.Tensor
+    posted: bool = False
+    event: threading.Event | None = None
+    works: list[dist.Work] = field(default_factory=list)
+    failure: str = ""
+
+
+class Posting(Protocol):
+    """Takes sends and hands them on. Those to one peer with one tag keep their order."""
+
+    def put(self, out: Out) -> None:
+        """Takes a send over."""
+
+    def finish(self, out: Out) -> None:
+        """Returns when the send is over. Raises PeerLost where it could not be made."""
+
+    def close(self) -> None:
+        """Ends it; what is still to be sent is dropped."""
+
+
+class ThreadPosting:
+    """A thread waits for the copies. inline: what waits for none is handed on at once, which must not block then."""
+
+    def __init__(self, groups: dict[str, Any], *, inline: bool) -> None:
+        self._groups, self._inline = groups, inline
+        self._queue: SimpleQueue[Out | None] = SimpleQueue()
+        self._latest: Out | None = None
+        self._thread = threading.Thread(target=self._post_all, name="host-staged sends", daemon=True)
+        self._thread.start()
+
+    def put(self, out: Out) -> None:
+        """Posts what can be posted at once, and leaves the rest to the thread."""
+        idle = self._latest is None or self._latest.posted
+        out.event = threading.Event()
+        self._latest = out
+        if self._inline and idle and all(event.query() for event in out.copied):
+            self._post(out)  # nothing to wait for: the thread would only cost time
+        else:
+            self._queue.put(out)
+
+    def finish(self, out: Out) -> None:
+        """As `Posting.finish`."""
+        assert out.event is not None, "taken over"
+        out.event.wait()
+        try:
+            for work in out.works:
+                work.wait()
+        except RuntimeError as error:
+            out.failure = str(error)
+        if out.failure:
+            raise PeerLost(out.op.peer, out.failure)
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._queue.put(None)
+
+    def _post_all(self) -> None:
+        """The thread: posts sends in order, each chunk once its copy is done."""
+        while (out := self._queue.get()) is not None:
+            self._post(out)
+
+    def _post(self, out: Out) -> None:
+        group = self._groups[out.op.comm]
+        try:
+            for number, chunk in enumerate(out.chunks):
+                if out.copied:
+                    out.copied[number].synchronize()
+                out.works.append(group.send([chunk], out.op.peer, out.op.tag))
+        except RuntimeError as error:
+            out.failure = str(error)
+        out.posted = True
+        assert out.event is not None, "taken over"
+        out.event.set()
+
+
+class RingPosting:
+    """The rank hands on what is ready whenever its group waits, and with every new send."""
+
+    def __init__(self, group: SharedGroup) -> None:
+        self._group = group
+        self._waiting: dict[tuple[int, int], deque[_Rest]] = {}
+        group.meanwhile = self._advance
+
+    def put(self, out: Out) -> None:
+        """Hands it on, if it is ready."""
+        rest = _Rest(out=out)
+        others = self._waiting.setdefault((out.op.peer, out.op.tag), deque())
+        if others or not self._over(rest):
+            others.append(rest)
+
+    def finish(self, out: Out) -> None:
+        """As `Posting.finish`; of a ring nobody is lost."""
+        if not out.posted:
+            self._group.until(lambda: out.posted)
+
+    def close(self) -> None:
+        """Drops what is left."""
+        self._waiting.clear()
+
+    def _advance(self) -> None:
+        for rests in self._waiting.values():
+            while rests and self._over(rests[0]):
+                rests.popleft()
+
+    def _over(self, rest: _Rest) -> bool:
+        """Whether all of a send is in its ring, after as much of it as can be has been put there."""
+        out = rest.out
+        while rest.number < len(out.chunks):
+            if out.copied and not out.copied[rest.number].query():
+                return False
+            chunk = out.chunks[rest.number]
+            rest.at += self._group.offer(chunk[rest.at :], out.op.peer, out.op.tag)
+            if rest.at < chunk.numel():
+                return False
+            rest.number, rest.at = rest.number + 1, 0
+        out.posted = True
+        return True
+
+
+@dataclass(slots=True, kw_only=True)
+class _Rest:
+    """What is left of a send: from byte `at` of chunk `number` on."""
+
+    out: Out
+    number: int = 0
+    at: int = 0
