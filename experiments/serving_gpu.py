@@ -154,7 +154,11 @@ def _pipeline(config: Config, do: Do) -> dict[str, Any]:
     given = {"device": config.device, "dtype": config.dtype, "shapes": shapes, "answers": config.batch}
     hops = do("hops", {**given, "transport": config.transport, "repeats": 10 * config.stage_repeats})["hops"]
     prediction = predict(
-        times_of(stages, hops), steps=config.output_len, policy=found["ordering"], data=found["semantics"]
+        times_of(stages, hops),
+        steps=config.output_len,
+        policy=found["ordering"],
+        data=found["semantics"],
+        control=found["control"],
     )
     return {
         **found,

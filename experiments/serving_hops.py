@@ -36,7 +36,7 @@ class Message:
 def ping(messages: Sequence[Message], *, device: str, shared: bool, repeats: int) -> list[dict[str, Any]]:
     """For each message its name, bytes, and `seconds`: half of each round trip.
 
-    shared: tensors travel through memory that both processes share. Raises ValueError where a rank dies.
+    shared: messages travel through memory that both processes share. Raises ValueError where a rank dies.
     """
     from reference import processes
     from reference.shared_memory import Rings
@@ -83,8 +83,11 @@ def _rank(
     where = select_device(device, rank, shared=True)
     backends = {CONTROL: HOST_BACKEND, DATA: HOST_BACKEND}
     groups = join(store=meet_locally(port, timeout), rank=rank, ranks=2, backends=backends, timeout=timeout)
-    ways = groups if rings is None else {**groups, DATA: rings.group(rank)}
-    transport = HostStaged(ways, where, staged={DATA})
+    if rings is None:
+        transport = HostStaged(groups, where, staged={DATA})
+    else:
+        ways = dict.fromkeys((CONTROL, DATA), rings.group(rank))
+        transport = HostStaged(ways, where, staged=ways.keys())
     other = 1 - rank
     for message in messages:
         comm = CONTROL if message.from_host else DATA

@@ -73,10 +73,10 @@ class Prediction:
     compute: float
 
 
-def predict(times: Times, *, steps: int, policy: str, data: str) -> Prediction:
+def predict(times: Times, *, steps: int, policy: str, data: str, control: str = "gloo") -> Prediction:
     """A run in which every one of P microbatches is prefilled once and decoded until it has `steps` tokens.
 
-    policy: name of the ordering. data: name of the semantics of tensor messages; requests travel as on gloo.
+    policy: name of the ordering. data, control: names of the semantics of tensor messages and of requests.
     """
     ranks, timing = len(times.prefill), _timing(times)
     apart = program(
@@ -85,7 +85,7 @@ def predict(times: Times, *, steps: int, policy: str, data: str) -> Prediction:
             unroll(ranks=ranks, depth=0, ordering=ordering(policy, ranks), present=[True] * (ranks * steps))
         )
     )
-    world = {CONTROL: semantics("gloo"), DATA: semantics(data), CARD: semantics("bsend")}
+    world = {CONTROL: semantics(control), DATA: semantics(data), CARD: semantics("bsend")}
     ideal = _simulated(apart, world, timing)
     shared = _simulated(_serialised(apart, ideal), world, timing)
     return Prediction(
