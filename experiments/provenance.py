@@ -18,7 +18,7 @@ import psutil
 from experiments.paths import COMMITTED, ROOT
 
 COMMIT = "RINGPROOF_COMMIT"
-"""Environment variable that names the commit where a copy of the checkout runs without its git folder."""
+"""Environment variable that names the commit of a copy whose git folder does not know it, or that has none."""
 
 PACKAGES = (
     "ringproof",
@@ -38,8 +38,8 @@ PACKAGES = (
 class Stamp:
     """The origin of a result.
 
-    commit, dirty: of the checkout at the start of the run; outside of one None, unless `COMMIT` names the
-        commit. Results themselves do not make it dirty.
+    commit, dirty: of the checkout at the start of the run; outside of one None. Results themselves do not make it
+        dirty. Where `COMMIT` names the commit, nobody has looked whether that is what runs: dirty is None.
     command: what was typed after `python -m experiments`. memory_gib: of the whole machine.
     """
 
@@ -59,9 +59,10 @@ def stamp(
     *, command: Sequence[str], now: Callable[[], datetime] = lambda: datetime.now(UTC), root: Path = ROOT
 ) -> Stamp:
     """The stamp of a run that starts now. Take it before the first result is written."""
+    named = os.environ.get(COMMIT)
     return Stamp(
-        commit=_git(root, "rev-parse", "HEAD") or os.environ.get(COMMIT),
-        dirty=_dirty(root),
+        commit=named or _git(root, "rev-parse", "HEAD"),
+        dirty=None if named else _dirty(root),
         time_utc=now().astimezone(UTC).isoformat(timespec="seconds"),
         command=tuple(command),
         hardware=hardware(),

@@ -10,7 +10,7 @@ import pytest
 
 from experiments import provenance
 from experiments.paths import COMMITTED, ROOT
-from experiments.provenance import stamp
+from experiments.provenance import COMMIT, stamp
 
 
 @pytest.fixture
@@ -50,6 +50,14 @@ def test_outside_of_git_it_says_that_it_does_not_know(tmp_path: Path, monkeypatc
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     found = stamp(command=[], root=tmp_path)
     assert (found.commit, found.dirty) == (None, None)
+
+
+def test_a_copy_may_be_told_its_commit_and_does_not_vouch_for_it(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(COMMIT, "c0ffee")
+    found = stamp(command=[], root=checkout)
+    assert (found.commit, found.dirty) == ("c0ffee", None)
 
 
 def test_without_git_it_says_that_it_does_not_know(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
