@@ -80,7 +80,8 @@ class Pipeline:
         self._copies = device.stream()
 
         self._iteration = -1
-        self._news: list[Token] = []  # for the clients, told once the device has work again
+        # for the clients; told once the device has work again, which a host cannot do beside it
+        self._news: list[Token] = []
         self._go_on = True
         self._arrivals = Arrivals()
         self._batches: dict[int, Batch] = {}
@@ -249,6 +250,8 @@ class Pipeline:
         copied.synchronize()
         self._arrived = None
         self._news += self._scheduler.finish(slot, *read(self._batches.pop(slot), on_host_N))
+        if self._device.is_host:
+            self._tell()
         if not self._last:
             self._held_N = answer_N
 
