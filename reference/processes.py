@@ -25,6 +25,8 @@ STARTER = "RINGPROOF_STARTED_BY"
 """Environment variable: the process that starts ranks, for its children to know."""
 
 _PR_SET_PDEATHSIG = 1
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt, as is the greatest value that each takes
+_NEVER, _RARELY = 2**31 - 1, 2**25
 
 
 def context() -> ForkServerContext | SpawnContext:
@@ -65,6 +67,15 @@ def interrupts_held() -> Iterator[None]:
 def speak_on_stderr() -> None:
     """Called by a process whose standard output is no result, for what libraries print there; gloo does."""
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+
+def keep_memory() -> None:
+    """Called by a rank whose tensors are in host memory: what it frees it will want again. Otherwise glibc gives the
+    memory of a prefill back, and the system has to find and clear it for the next one."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _RARELY)
+        mallopt(_M_TRIM_THRESHOLD, _NEVER)
 
 
 def end_with_launcher() -> None:

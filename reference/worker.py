@@ -31,7 +31,7 @@ from reference.host_staged import HostStaged
 from reference.kv_cache import KVCache
 from reference.llama import partition_layers
 from reference.pipeline import Clients, Pipeline
-from reference.processes import end_with_parent, speak_on_stderr
+from reference.processes import end_with_parent, keep_memory, speak_on_stderr
 from reference.recorder import Recorder
 from reference.requests import Arrivals, Token, decode_arrivals, encode_tokens
 from reference.scheduler import Scheduler
@@ -151,6 +151,8 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
     torch.set_num_threads(config.threads_of(given.place.local_ranks))
     device = select_device(config.device, given.place.local_rank, shared=config.transport != "device")
     dtype = select_dtype(config.dtype, device)
+    if device.is_host:
+        keep_memory()
 
     board.enter(rank, phases.JOIN)
     # longer than whatever the watchdog allows: it is the one that reports, and it knows more
