@@ -2,7 +2,7 @@
 
 A decode step of a large model on an accelerator is a few hundred short kernels. Recorded as a graph they follow
 each other without the host; and the kernels of `reference.decode_kernels` read nothing twice. Whatever is not a
-plain decode step (a prefill, many sequences, a tensor-parallel stage, a host) runs as `Stage` does it.
+plain decode step (a prefill, many sequences, a host) runs as `Stage` does it.
 
 Shapes as in `reference.llama`: B sequences, H hidden size, V vocabulary.
 """
@@ -62,11 +62,12 @@ class RecordedStage:
 
         self.config, self.first, self.last = stage.config, stage.first, stage.last
         self._stage, self._cache, self._device = stage, cache, device
+        self._part = stage.shard.of(stage.config)
         self._attention = Attention(
             batch=min(most, MOST_ROWS),
-            heads=stage.config.heads,
-            kv_heads=stage.config.kv_heads,
-            head_dim=stage.config.head_dim,
+            heads=self._part.heads,
+            kv_heads=self._part.kv_heads,
+            head_dim=self._part.head_dim,
             device=device.torch,
         )
         sizes = [1]
@@ -119,16 +120,16 @@ class RecordedStage:
         staging.taken.record()
 
     def _record(self, size: int) -> _Recorded:
-        stage, where = self._stage, self._device.torch
-        hidden, kind = self.config.hidden, self._cache.k_LRKSD.dtype
+        stage, where, part = self._stage, self._device.torch, self._part
+        hidden, kind = part.hidden, self._cache.k_LRKSD.dtype
         given = None if stage.first else torch.zeros(size, hidden, dtype=kind, device=where)
         numbers = torch.tensor([[-1] * size, [0] * size, [0] * size], device=where)
-        width = (self.config.heads + 2 * self.config.kv_heads) * self.config.head_dim
+        width = (part.heads + 2 * part.kv_heads) * part.head_dim
         scratch = {
             "x": torch.empty(size, hidden, dtype=kind, device=where),
             "qkv": torch.empty(size, width, dtype=kind, device=where),
-            "attended": torch.zeros(size, self.config.heads * self.config.head_dim, dtype=kind, device=where),
-            "gated": torch.empty(size, self.config.intermediate, dtype=kind, device=where),
+            "attended": torch.zeros(size, part.heads * part.head_dim, dtype=kind, device=where),
+            "gated": torch.empty(size, part.intermediate, dtype=kind, device=where),
         }
         outcome = (
             torch.empty(size, self.config.vocab_size, dtype=torch.float32, device=where)
@@ -162,7 +163,8 @@ class RecordedStage:
     ) -> None:
         from reference.decode_kernels import product
 
-        stage, eps = self._stage, self.config.rms_eps
+        stage, eps, group = self._stage, self.config.rms_eps, self._stage.group
+        once = x if stage.shard.rank == 0 else None  # of the ranks that add up their parts one adds what was there
         rows_B, starts_B, tokens_B = numbers
         x.copy_(F.embedding(tokens_B, stage.embedding) if hidden is None else hidden)
         for number, layer in enumerate(stage.layers):
@@ -170,11 +172,16 @@ class RecordedStage:
             product(x, layer.qkv, qkv, gain_K=layer.attention_norm, eps=eps)
             k_RKSD, v_RKSD = self._cache.k_LRKSD[number], self._cache.v_LRKSD[number]
             self._attention(qkv, k_RKSD, v_RKSD, rows_B, starts_B, stage.frequencies_E, attended)
-            product(attended, layer.out, x, residual_BN=x)
+            product(attended, layer.out, x, residual_BN=once)
+            x.copy_(group.all_reduce(x))
             product(x, layer.gate_up, gated, gain_K=layer.mlp_norm, eps=eps, gated=True)
-            product(gated, layer.down, x, residual_BN=x)
+            product(gated, layer.down, x, residual_BN=once)
+            x.copy_(group.all_reduce(x))
         if stage.last:
-            product(x, stage.head, outcome, gain_K=stage.norm, eps=eps)
+            logits = outcome if stage.shard == WHOLE else outcome.new_empty(len(x), len(stage.head))
+            product(x, stage.head, logits, gain_K=stage.norm, eps=eps)
+            if stage.shard != WHOLE:
+                outcome.copy_(group.all_gather(logits)[:, : outcome.shape[1]])
 
 
 def runner(stage: Stage, cache: KVCache, device: Device, *, choice: Decode, most: int) -> Stage | RecordedStage:
@@ -202,14 +209,15 @@ def _hindrance(stage: Stage, device: Device) -> str:
         from reference.decode_kernels import tiles
     except ImportError:
         return "the package triton is not installed"
-    c = stage.config
-    if stage.shard != WHOLE:
-        return "a stage that ranks share is not recorded"
+    c = stage.shard.of(stage.config)
+    if device.records and not stage.group.recordable:
+        return "what joins the ranks of a stage here is no library of the device"
     if device.is_host and not device.interprets:
         return f"kernels do not run on device {device.kind!r}"
     if c.head_dim & (c.head_dim - 1) or c.head_dim < 32:
         return f"head_dim is {c.head_dim}, and the kernels take powers of two from 32"
-    sizes = (c.hidden, c.intermediate, c.heads * c.head_dim, (c.heads + 2 * c.kv_heads) * c.head_dim, c.vocab_size)
+    head = -(-c.vocab_size // stage.shard.size)
+    sizes = (c.hidden, c.intermediate, c.heads * c.head_dim, (c.heads + 2 * c.kv_heads) * c.head_dim, head)
     if not tiles(*sizes):
         return f"one of the sizes {sizes} is no multiple of 16"
     return ""

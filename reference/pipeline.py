@@ -22,7 +22,7 @@ from reference.batch import Batch
 from reference.board import Board
 from reference.config import HEARTBEAT
 from reference.decode import RecordedStage
-from reference.device import Device, HostEvent
+from reference.device import HOST, Device, HostEvent
 from reference.host_staged import HostStaged
 from reference.kv_cache import KVCache
 from reference.llama import Stage, StageBatch
@@ -241,7 +241,7 @@ class Pipeline:
             return
         self._copies.wait_stream(self._device.current_stream())
         with self._device.on_stream(self._copies):
-            self._arrived = answer_N, answer_N.to("cpu", non_blocking=True), self._copies.record_event()
+            self._arrived = answer_N, answer_N.to(HOST, non_blocking=True), self._copies.record_event()
 
     def _finish(self, slot: int) -> None:
         """Gives what came back of a batch to the scheduler, and keeps it to be passed on."""

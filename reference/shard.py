@@ -91,7 +91,12 @@ class Piece:
 
 
 class Group(Protocol):
-    """The ranks that share a stage. Every one calls the same of these in the same order."""
+    """The ranks that share a stage. Every one calls the same of these in the same order.
+
+    recordable: whether these can be part of work that a device records (`reference.device.Device.record`).
+    """
+
+    recordable: bool
 
     def all_reduce(self, x: Tensor) -> Tensor:
         """The sum of every rank's `x`, to the same bits on all; may be `x` itself, overwritten."""
@@ -102,6 +107,8 @@ class Group(Protocol):
 
 class Alone:
     """The group of a rank that shares nothing."""
+
+    recordable = True
 
     def all_reduce(self, x: Tensor) -> Tensor:
         """`x` itself."""

@@ -26,12 +26,20 @@ class StageGroup:
     """One rank's end of its stage's group (see `reference.shard.Group`).
 
     groups: the process groups of the stage, by communicator. via_host: the data group carries only host memory, so
-    tensors go there and back. Raises GroupLost where a connection breaks.
+    tensors go there and back. recordable: as in `reference.shard.Group`. Raises GroupLost where a connection breaks.
     """
 
     def __init__(
-        self, *, rank: int, shard: Shard, groups: Mapping[str, dist.ProcessGroup], board: Board, via_host: bool
+        self,
+        *,
+        rank: int,
+        shard: Shard,
+        groups: Mapping[str, dist.ProcessGroup],
+        board: Board,
+        via_host: bool,
+        recordable: bool,
     ) -> None:
+        self.recordable = recordable
         self._rank, self._shard, self._board, self._via_host = rank, shard, board, via_host
         self._control, self._data = groups[SHARED_CONTROL], groups[SHARED_DATA]
         self._first = rank - shard.rank

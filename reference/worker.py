@@ -26,7 +26,7 @@ from reference.batch import Batch
 from reference.board import Board
 from reference.config import EngineConfig
 from reference.decode import runner
-from reference.device import HOST_BACKEND, select_device, select_dtype
+from reference.device import HOST, HOST_BACKEND, select_device, select_dtype
 from reference.host_staged import HostStaged
 from reference.kv_cache import KVCache
 from reference.llama import partition_layers
@@ -91,7 +91,7 @@ class LogitsRecorder:
         self._batches: list[dict[str, Any]] = []
 
     def __call__(self, batch: Batch, logits_BV: Tensor) -> None:
-        self._batches.append({"requests": batch.ids, "starts": batch.starts, "logits": logits_BV.cpu()})
+        self._batches.append({"requests": batch.ids, "starts": batch.starts, "logits": logits_BV.to(HOST, copy=True)})
 
     def save(self, path: Any) -> None:
         """Writes a list with, for each batch, the ids of its requests, their positions and logits [B, V]."""
@@ -169,7 +169,14 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
         backends = {SHARED_CONTROL: HOST_BACKEND, SHARED_DATA: config.backend}
         beside = join_stage(rank=rank, stages=config.pp, tp=config.tp, backends=backends, timeout=timeout)
         via_host = backends[SHARED_DATA] == HOST_BACKEND and not device.is_host
-        shared = StageGroup(rank=rank, shard=shard, groups=beside, board=board, via_host=via_host)
+        shared = StageGroup(
+            rank=rank,
+            shard=shard,
+            groups=beside,
+            board=board,
+            via_host=via_host,
+            recordable=config.backend == device.backend,
+        )
 
     board.enter(rank, phases.LOAD)
     shape = given.source.config()

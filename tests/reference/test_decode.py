@@ -139,7 +139,8 @@ def test_what_cannot_be_recorded_is_said(monkeypatch: pytest.MonkeyPatch):
         EngineConfig(decode="quick")  # type: ignore[arg-type]
 
 
-def test_a_pipeline_of_recorded_stages_makes_the_same_tokens(tmp_path: Path):
+@pytest.mark.parametrize(("pp", "tp"), [(2, 1), (1, 2), (2, 2)])
+def test_ranks_with_recorded_stages_make_the_same_tokens_and_logits(tmp_path: Path, pp: int, tp: int):
     hf = {
         "model_type": "llama",
         "vocab_size": SHAPE.vocab_size,
@@ -153,11 +154,16 @@ def test_a_pipeline_of_recorded_stages_makes_the_same_tokens(tmp_path: Path):
         "max_position_embeddings": SHAPE.max_position,
     }
     (tmp_path / "config.json").write_text(json.dumps(hf))
-    found = []
+    tokens, logits = [], []
     for decode in ("plain", "recorded"):
+        sizes = {"pp": pp, "tp": tp, "max_batch": 2, "max_len": 32, "threads": 1}
+        kept = tmp_path / decode
         config = EngineConfig(
-            model=str(tmp_path), load="random", pp=2, decode=decode, device="cpu", max_batch=2, max_len=32, threads=1
+            model=str(tmp_path), load="random", decode=decode, device="cpu", record_logits=kept, **sizes
         )
         with Engine(config) as engine:
-            found.append([item.token for item in engine.generate([[1, 2, 3]], max_new_tokens=3)])
-    assert found[0] == found[1] and len(found[0]) == 3
+            tokens.append([item.token for item in engine.generate([[1, 2, 3]], max_new_tokens=3)])
+        logits.append([batch["logits"] for batch in torch.load(kept)])
+    assert tokens[0] == tokens[1] and len(tokens[0]) == len(logits[0]) == 3
+    torch.testing.assert_close(logits[0], logits[1], rtol=1e-4, atol=1e-5)
+    assert not all(torch.equal(*pair) for pair in zip(*logits, strict=True)), "nothing was recorded"
