@@ -100,6 +100,10 @@ class RecordedStage:
             self._put(recorded, batch, ())
             self._prepared = batch
 
+    def close(self) -> None:
+        """Lets go of what was recorded. A library does not end while a graph holds a collective of it."""
+        self._recorded.clear()
+
     def _fitting(self, batch: StageBatch) -> _Recorded | None:
         """What was recorded for such a batch, if it is a decode step."""
         if max(batch.length) > 1:

@@ -25,7 +25,7 @@ from reference import packed
 from reference.batch import Batch
 from reference.board import Board
 from reference.config import EngineConfig
-from reference.decode import runner
+from reference.decode import RecordedStage, runner
 from reference.device import HOST, HOST_BACKEND, select_device, select_dtype
 from reference.host_staged import HostStaged
 from reference.kv_cache import KVCache
@@ -204,12 +204,13 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
     if config.record is not None:  # on another node than the engine's, unless the nodes share it
         config.record.mkdir(parents=True, exist_ok=True)
     trace = None if config.record is None else Recorder(config.record, rank, event=events)
+    running = runner(stage, cache, device, choice=config.decode, most=config.max_batch)
     pipeline = Pipeline(
         rank=rank,
         ranks=config.ranks,
         device=device,
         dtype=dtype,
-        stage=runner(stage, cache, device, choice=config.decode, most=config.max_batch),
+        stage=running,
         cache=cache,
         scheduler=Scheduler(
             slots=config.slots,
@@ -236,4 +237,6 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
     if recorder is not None:
         recorder.save(config.record_logits)
     transport.close()
+    if isinstance(running, RecordedStage):
+        running.close()
     dist.destroy_process_group()
