@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
-from reference import interrupts
+from reference import interrupts, processes
 
 with interrupts.at_once():
     import tyro
@@ -26,9 +27,13 @@ Command = (
 
 def main() -> int:
     """Runs one command and gives its exit status."""
+    processes.open_standard_streams()
     try:
         command = tyro.cli(Command, prog="python -m reference", description=__doc__)
         return int(command.run())
+    except BrokenPipeError:  # who reads the output has enough, as `head` does; and there is nobody to tell it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
     except (ValueError, OSError) as error:
         say(f"error: {' '.join(str(error).splitlines())}")
         return 2

@@ -46,7 +46,8 @@ class EngineConfig:
     transport: Literal["auto", "device", "host", "shared"] = "auto"
     """device: tensors go to the library where they are. host: through the host's memory, so that ranks can share an
     accelerator. shared: so too, and from process to process through memory that they share, on one host. auto is
-    device where each rank has an accelerator of its own or computes on a CPU, else host."""
+    device where each rank has an accelerator of its own or computes on a CPU, else shared where that can be, else
+    host."""
     blocking_isend: bool = False
     """Let no isend of a tensor return before its receive is posted, polling meanwhile, as reported for XCCL."""
     preflight: bool = True

@@ -20,13 +20,10 @@ from random import Random
 from types import TracebackType
 
 from model import Result
-from model.grid import BESIDE, SHARED_DATA
-from model.serving import CONTROL, DATA
-from model.trace import LoopOf, Trace
 from reference import intel, processes, recording, worker
 from reference.config import EngineConfig
 from reference.desk import Desk, Sink, Stream, Ticket
-from reference.device import HOST_BACKEND, select_dtype
+from reference.device import select_dtype
 from reference.llama import partition_layers
 from reference.outputs import Output, State, TextOut
 from reference.params import Params, QueueFull, each
@@ -62,12 +59,13 @@ class Engine:
         self.layers = partition_layers(self.shape.layers, config.pp)
         check_tp(self.shape, config.tp)
         neighbours = config.ranks if self.job is None else self.job.local_ranks
-        if config.transport == "shared" and self.job is not None:
-            raise ValueError("transport 'shared' is for one host and no launcher; choose --transport host")
-        if config.transport == "shared" and config.blocking_isend:
-            raise ValueError("blocking-isend needs a library that waits for receives; choose --transport host")
+        apart = "an isend that blocks" if config.blocking_isend else ""
         self.route = choose_route(
-            device=config.device, transport=config.transport, backend=config.backend, ranks=neighbours
+            device=config.device,
+            transport=config.transport,
+            backend=config.backend,
+            ranks=neighbours,
+            apart=apart if self.job is None else "a job of a launcher",
         )
         self.device = self.route.device
         dtype = select_dtype(config.dtype, self.device)
@@ -133,7 +131,8 @@ class Engine:
 
     def __enter__(self) -> Engine:
         if self.config.record is not None and (self.job is None or self.job.rank == 0):
-            recording.begin(self.config.record, self._trace())
+            header = recording.header(self.config, self.route, ordering=self.ordering.name, data=self.semantics)
+            recording.begin(self.config.record, header)
         self._listener = threading.Thread(target=self._listen, name="engine", daemon=True)
         try:
             self._start()
@@ -262,19 +261,6 @@ class Engine:
         self._desk.close(ended)
         self._outbox.put(None)
         self._ready.put(ended)
-
-    def _trace(self) -> Trace:
-        """What a trace of this engine begins with."""
-        declared = {CONTROL: self.route.control, DATA: self.semantics}
-        return Trace(
-            ranks=self.config.ranks,
-            loop=LoopOf(depth=self.config.depth, ordering=self.ordering.name, tp=self.config.tp),
-            semantics=declared | {beside: declared[comm] for beside, comm in BESIDE.items()},
-            queued=frozenset() if self.route.backend == HOST_BACKEND else frozenset({DATA, SHARED_DATA}),
-            clocks=("",) * self.config.ranks,
-            records=(),
-            complete=False,
-        )
 
     def _record(self) -> None:
         """Puts the trace together, once the ranks have ended."""

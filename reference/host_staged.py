@@ -91,7 +91,7 @@ class HostStaged:
         if rings is not None and not collective:
             self._posting = RingPosting(rings)
         else:
-            self._posting = ThreadPosting(self._groups, inline=rings is None)
+            self._posting = ThreadPosting(self._groups, lasting=rings is not None)
 
     def perform(self, op: Operation, *payloads: Payload) -> Any:
         """Performs one operation; returns what a Recv received. Contract and errors as `Transport.perform`."""

@@ -2,14 +2,15 @@
 
 To a process group sends are handed by a thread, which may wait for copies while the rank goes on. Rings of shared
 memory are polled, and a thread beside one that polls would wait for the interpreter more than for the copies. There
-the rank itself hands on what is ready, whenever it waits for anything: progress is then made inside of operations only.
+the rank itself hands on what is ready, whenever it waits for a ring: progress is then made inside of operations only,
+which will not do for a rank that also waits in collectives.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, Protocol
@@ -20,6 +21,9 @@ import torch.distributed as dist
 from model.ops import Isend, Send
 from reference.shared_memory import SharedGroup
 from reference.transport import PeerLost
+
+Channel = tuple[int, int]
+"""Peer and tag."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,24 +59,27 @@ class Posting(Protocol):
 
 
 class ThreadPosting:
-    """A thread waits for the copies. inline: what waits for none is handed on at once, which must not block then."""
+    """Threads wait for the copies.
 
-    def __init__(self, groups: dict[str, Any], *, inline: bool) -> None:
-        self._groups, self._inline = groups, inline
-        self._queue: SimpleQueue[Out | None] = SimpleQueue()
+    lasting: whether the group's own send may wait, too, for its receiver. Then every channel has a thread of its own,
+    as one that is full must not hold up another; else one thread serves all, and what waits for no copy is handed on
+    at once.
+    """
+
+    def __init__(self, groups: Mapping[str, Any], *, lasting: bool) -> None:
+        self._groups, self._lasting = dict(groups), lasting
+        self._lanes: dict[Channel | None, SimpleQueue[Out | None]] = {}
         self._latest: Out | None = None
-        self._thread = threading.Thread(target=self._post_all, name="host-staged sends", daemon=True)
-        self._thread.start()
 
     def put(self, out: Out) -> None:
-        """Posts what can be posted at once, and leaves the rest to the thread."""
+        """Posts what can be posted at once, and leaves the rest to a thread."""
         idle = self._latest is None or self._latest.posted
         out.event = threading.Event()
         self._latest = out
-        if self._inline and idle and all(event.query() for event in out.copied):
+        if not self._lasting and idle and all(event.query() for event in out.copied):
             self._post(out)  # nothing to wait for: the thread would only cost time
         else:
-            self._queue.put(out)
+            self._lane(out).put(out)
 
     def finish(self, out: Out) -> None:
         """As `Posting.finish`."""
@@ -87,12 +94,20 @@ class ThreadPosting:
             raise PeerLost(out.op.peer, out.failure)
 
     def close(self) -> None:
-        """Ends the thread."""
-        self._queue.put(None)
+        """Ends the threads."""
+        for lane in self._lanes.values():
+            lane.put(None)
 
-    def _post_all(self) -> None:
-        """The thread: posts sends in order, each chunk once its copy is done."""
-        while (out := self._queue.get()) is not None:
+    def _lane(self, out: Out) -> SimpleQueue[Out | None]:
+        channel = (out.op.peer, out.op.tag) if self._lasting else None
+        if channel not in self._lanes:
+            lane = self._lanes[channel] = SimpleQueue()
+            threading.Thread(target=self._post_all, args=(lane,), name="host-staged sends", daemon=True).start()
+        return self._lanes[channel]
+
+    def _post_all(self, lane: SimpleQueue[Out | None]) -> None:
+        """A thread: posts sends in order, each chunk once its copy is done."""
+        while (out := lane.get()) is not None:
             self._post(out)
 
     def _post(self, out: Out) -> None:
@@ -114,7 +129,7 @@ class RingPosting:
 
     def __init__(self, group: SharedGroup) -> None:
         self._group = group
-        self._waiting: dict[tuple[int, int], deque[_Rest]] = {}
+        self._waiting: dict[Channel, deque[_Rest]] = {}
         group.meanwhile = self._advance
 
     def put(self, out: Out) -> None:

@@ -64,9 +64,19 @@ def interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def open_standard_streams() -> None:
+    """Called when a program begins: what it was started without leads nowhere. Or the next file that is opened would
+    have its number, and be taken for it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it takes the lowest number that is free
+
+
 def speak_on_stderr() -> None:
     """Called by a process whose standard output is no result, for what libraries print there; gloo does."""
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    os.dup2(2, 1)
 
 
 def keep_memory() -> None:
@@ -86,6 +96,7 @@ def end_with_launcher() -> None:
 def end_with_parent() -> None:
     """Called by a rank: it ends when the engine's process does, however that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _let_go_of_fork_server()
     end_with_launcher()  # the process that forked this one ends with the engine
     parent = multiprocessing.parent_process()
     assert parent is not None, "called by the engine's own process"
@@ -95,6 +106,16 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="parent watch", daemon=True).start()
+
+
+def _let_go_of_fork_server() -> None:
+    """The fork server ends when nobody has the other end of a pipe. Each child gets one, for children of its own; a
+    child that is suspended when the engine is killed would keep the server, and so itself."""
+    server = getattr(forkserver, "_forkserver", None)
+    alive = getattr(server, "_forkserver_alive_fd", None)
+    if server is not None and alive is not None:
+        os.close(alive)
+        server._forkserver_alive_fd = None
 
 
 @contextmanager

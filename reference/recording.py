@@ -14,12 +14,31 @@ from typing import Any
 
 from model import trace
 from model.forms import from_json
+from model.grid import BESIDE, SHARED_DATA
 from model.ops import Batch, Isend, Operation
-from model.trace import Record, Trace
+from model.serving import CONTROL, DATA
+from model.trace import LoopOf, Record, Trace
+from reference.config import EngineConfig
+from reference.device import HOST_BACKEND
 from reference.recorder import BEGIN, DEVICE, END, KINDS, NOTHING, ROW, ROWS
+from reference.route import Route
 
 HEADER = "header.jsonl"
 """The trace without its records."""
+
+
+def header(config: EngineConfig, route: Route, *, ordering: str, data: str) -> Trace:
+    """What the trace of an engine begins with. data: the declared semantics of its tensor messages."""
+    declared = {CONTROL: route.control, DATA: data}
+    return Trace(
+        ranks=config.ranks,
+        loop=LoopOf(depth=config.depth, ordering=ordering, tp=config.tp),
+        semantics=declared | {beside: declared[comm] for beside, comm in BESIDE.items()},
+        queued=frozenset() if route.backend == HOST_BACKEND else frozenset({DATA, SHARED_DATA}),
+        clocks=("",) * config.ranks,
+        records=(),
+        complete=False,
+    )
 
 
 def begin(folder: Path, header: Trace) -> None:

@@ -32,25 +32,31 @@ class Route:
         return f"{self.device.kind}, {self.backend}{ways[self.way]}"
 
 
-def choose_route(*, device: str, transport: str, backend: str, ranks: int) -> Route:
+def choose_route(*, device: str, transport: str, backend: str, ranks: int, apart: str = "") -> Route:
     """The way for `ranks` ranks on this host. The arguments are the user's choices, each of which may be `auto`.
 
+    apart: what keeps the ranks from having memory together, if anything does.
+
     An automatic transport is the device's own where each rank has a device to itself and torch was built with the
-    library, else the host's. An automatic device is an accelerator where there is one, also a shared one, unless
-    the transport must be the device's. Raises ValueError for what cannot be.
+    library, else through shared memory where that can be and no backend was chosen, else the host's. An automatic
+    device is an accelerator where there is one, also a shared one, unless the transport must be the device's. Raises
+    ValueError for what cannot be.
     """
     if transport == "shared":
         shared_memory.check()
+        if apart:
+            raise ValueError(f"transport 'shared' is not for {apart}; choose --transport host")
         if backend not in ("auto", HOST_BACKEND):
             raise ValueError(f"backend {backend!r} has nothing to carry with transport 'shared'; leave it out")
-        found = select_device(device, ranks - 1, shared=True)
-        return Route(device=found, way="shared", backend=HOST_BACKEND, semantics=shared_memory.SEMANTICS)
+        return _shared(select_device(device, ranks - 1, shared=True))
     if transport == "host":
         return _route(select_device(device, ranks - 1, shared=True), "host", backend)
     try:
         return _route(select_device(device, ranks - 1), "device", backend)
     except ValueError:
         if transport == "auto" and (found := select_device(device, ranks - 1, shared=True)) and not found.is_host:
+            if not apart and backend == "auto" and shared_memory.possible():
+                return _shared(found)
             return _route(found, "host", backend)
         if device != "auto":
             raise
@@ -60,3 +66,7 @@ def choose_route(*, device: str, transport: str, backend: str, ranks: int) -> Ro
 def _route(device: Device, way: Way, backend: str) -> Route:
     carrier = select_backend(backend, HOST if way == "host" else device.kind)
     return Route(device=device, way=way, backend=carrier, semantics=SEMANTICS[carrier])
+
+
+def _shared(device: Device) -> Route:
+    return Route(device=device, way="shared", backend=HOST_BACKEND, semantics=shared_memory.SEMANTICS)

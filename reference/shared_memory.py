@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from model.serving import OUTPUT, PROXY, REQUESTS
+from reference.config import HEARTBEAT
 
 SIZE = 2**22
 """Bytes of a ring."""
@@ -33,10 +34,12 @@ SEMANTICS = f"fifo({SIZE})"
 
 POLLED = 0.05
 """Seconds of polling before sleeping, longer than a decode step, where each rank has cores to itself."""
-NAP = 0.0002, 0.005
-"""Seconds between two looks of one who sleeps: at first, and at most, after a long time."""
-LONG = 64
-"""A nap is no longer than this part of the time waited so far."""
+NAP = 0.0002
+"""Seconds between two looks of one who sleeps."""
+IDLE = 0.8 * HEARTBEAT
+"""A wait as long as that of a rank that is only told, once a heartbeat, that there is nothing to do."""
+LONG_NAP = 0.002
+"""Seconds between two looks for what comes after such a wait."""
 
 _APART = 64  # bytes: counters of two processes on one cache line would slow both
 
@@ -96,24 +99,30 @@ class SharedGroup:
         self._read(content, peer, tag)
         return content.tobytes()
 
-    def until(self, over: Callable[[], bool]) -> None:
-        """Waits."""
+    def until(self, over: Callable[[], bool], ring: _Ring | None = None) -> None:
+        """Waits, for a ring if that is what it is for."""
+        if over():
+            return
+        idle = ring is not None and ring.idle
+        polled, nap = (0.0, LONG_NAP) if idle else (self._polled, NAP)
         began, waited = time.perf_counter(), 0.0
         while not over():
             self.meanwhile()
-            if waited >= self._polled:
-                time.sleep(min(max(NAP[0], waited / LONG), NAP[1]))
+            if waited >= polled:
+                time.sleep(nap)
             waited = time.perf_counter() - began
+        if ring is not None:
+            ring.idle = waited > IDLE
 
     def _write(self, source: Bytes, peer: int, tag: int) -> None:
         ring, done = self._rings[self._rank, peer, tag], 0
         while (done := done + ring.put(source[done:])) < source.size:
-            self.until(lambda: ring.room > 0)
+            self.until(lambda: ring.room > 0, ring)
 
     def _read(self, into: Bytes, peer: int, tag: int) -> None:
         ring, done = self._rings[peer, self._rank, tag], 0
         while (done := done + ring.take(into[done:])) < into.size:
-            self.until(lambda: ring.filled > 0)
+            self.until(lambda: ring.filled > 0, ring)
 
 
 class Work:
@@ -135,7 +144,10 @@ def framed(data: bytes) -> torch.Tensor:
 
 
 class _Ring:
+    """One process's view of a ring. `idle`: whether its last wait for it was a long one."""
+
     def __init__(self, memory: Any) -> None:
+        self.idle = False
         whole = np.frombuffer(memory, dtype=np.uint8)
         self._written = whole[:_LENGTH].data.cast("q")
         self._read = whole[_APART : _APART + _LENGTH].data.cast("q")
@@ -170,7 +182,12 @@ class _Ring:
         return done
 
 
+def possible() -> bool:
+    """Whether processors here see stores in the order in which they are made."""
+    return platform.machine() in ("x86_64", "AMD64")
+
+
 def check() -> None:
-    """Raises ValueError where processors may see stores in another order."""
-    if platform.machine() not in ("x86_64", "AMD64"):
+    """Raises ValueError where that is not so."""
+    if not possible():
         raise ValueError(f"transport 'shared' is for x86-64, this is {platform.machine()}; choose --transport host")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
 
 from reference import processes
 from reference.cli.output import engine_config, say, started
@@ -20,13 +22,15 @@ class Generate(EngineConfig):
     """Continue prompts. Standard output holds the continuation (not the prompt) as it is made; with several
     prompts one block each, in their order, an empty line between. Everything else goes to standard error.
 
-    Exit status: 0 ok; 1 the pipeline hung, or a rank died; 2 bad usage or bad input; 130 interrupted.
+    Exit status: 0 ok; 1 the pipeline hung, a rank died, or nobody reads the output; 2 bad usage or bad input;
+    130 interrupted.
     """
 
-    prompt: tuple[str, ...] = ()
-    """Texts to continue, all at once: each a request of its own."""
-    prompt_tokens: tuple[int, ...] = ()
-    """One more prompt, as token ids. With it the output is token ids too: a model may have no tokenizer."""
+    prompt: Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction] = ()
+    """Texts to continue, all at once: each a request of its own. May be given again, for more of them."""
+    prompt_tokens: Annotated[tuple[tuple[int, ...], ...], tyro.conf.UseAppendAction] = ()
+    """One more prompt, as token ids; may be given again. With it the output is token ids too: a model may have no
+    tokenizer."""
     max_new_tokens: int = 16
     """At most so many tokens for each prompt."""
     temperature: float = 0.0
@@ -52,7 +56,7 @@ class Generate(EngineConfig):
     def run(self) -> int:
         config = engine_config(self)
         params = Params(**{name: getattr(self, name) for name in ASKED})
-        prompts: list[str | Sequence[int]] = [*self.prompt, *([self.prompt_tokens] if self.prompt_tokens else [])]
+        prompts: list[str | Sequence[int]] = [*(text for texts in self.prompt for text in texts), *self.prompt_tokens]
         if not prompts:
             raise ValueError("there is no prompt; give texts after --prompt, or token ids after --prompt-tokens")
         with processes.warming_up():

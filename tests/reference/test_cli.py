@@ -254,3 +254,33 @@ def test_an_interrupt_while_torch_is_imported_leaves_no_traceback(checkpoint: Pa
     assert (process.returncode, err) == (130, "interrupted\n")
     _, alive = psutil.wait_procs(family, timeout=30)
     assert not alive
+
+
+@pytest.mark.parametrize("closed", [(1,), (0, 1, 2)], ids=["output", "all"])
+def test_standard_streams_may_be_closed(closed: tuple[int, ...]) -> None:
+    def close() -> None:
+        for number in closed:
+            os.close(number)
+
+    arguments = ("--model", "tiny", "--load", "random", "--device", "cpu", "--threads", "1", "--pp", "2")
+    command = [sys.executable, "-m", "reference", "generate", *arguments, "--prompt-tokens", "1", "2"]
+    assert subprocess.run(command, cwd=ROOT, preexec_fn=close, timeout=120).returncode == 0
+
+
+def test_who_reads_the_output_may_have_enough(checkpoint: Path) -> None:
+    with started(
+        *("--model", str(checkpoint), "--pp", "2", "--max-len", "10000", "--max-new-tokens", "9900", "--ignore-eos"),
+        *("--prompt", FRANCE),
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        err = process.stderr.read()
+    assert process.returncode == 1
+    assert len(err.splitlines()) == 1 and "the model says ok" in err
+
+
+def test_prompts_may_be_given_one_by_one(command: Callable[..., tuple[int, str, str]]) -> None:
+    model = ("generate", "--model", "tiny", "--load", "random", "--device", "cpu", "--threads", "1")
+    both = ("--prompt-tokens", "1", "2", "--prompt-tokens", "3", "--max-new-tokens", "3", "--ignore-eos")
+    status, out, _ = command(*model, *both)
+    assert status == 0 and [len(block.split()) for block in out.split("\n\n")] == [3, 3]

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from reference import device as devices
+from reference import shared_memory
 from reference.device import SEMANTICS
 from reference.route import choose_route
 
@@ -23,9 +24,10 @@ def cards(monkeypatch):
     return pretend
 
 
-def chosen(ranks=2, device="auto", transport="auto", backend="auto"):
-    route = choose_route(device=device, transport=transport, backend=backend, ranks=ranks)
-    assert route.semantics == SEMANTICS[route.backend]
+def chosen(ranks=2, device="auto", transport="auto", backend="auto", apart="a test"):
+    route = choose_route(device=device, transport=transport, backend=backend, ranks=ranks, apart=apart)
+    assert route.semantics == (shared_memory.SEMANTICS if route.way == "shared" else SEMANTICS[route.backend])
+    assert route.control == (shared_memory.SEMANTICS if route.way == "shared" else "gloo")
     return route.device.kind, route.device.index, route.way, route.backend
 
 
@@ -36,7 +38,15 @@ def test_each_rank_on_a_card_of_its_own_uses_the_cards_library(cards):
     assert chosen() == ("xpu", 1, "device", "xccl")
 
 
-def test_ranks_that_share_a_card_go_through_the_host(cards):
+def test_ranks_that_share_a_card_share_memory_where_they_can(cards, monkeypatch):
+    cards(cuda=1)
+    assert chosen(ranks=4, apart="") == ("cuda", 0, "shared", "gloo")
+    assert chosen(ranks=4, apart="", backend="gloo") == ("cuda", 0, "host", "gloo")
+    monkeypatch.setattr(shared_memory.platform, "machine", lambda: "aarch64")
+    assert chosen(ranks=4, apart="") == ("cuda", 0, "host", "gloo")
+
+
+def test_ranks_that_share_a_card_go_through_the_host_else(cards):
     cards(cuda=1)
     assert chosen(ranks=4) == ("cuda", 0, "host", "gloo")
     cards(cuda=2)

@@ -87,7 +87,7 @@ def test_a_pipeline_over_shared_memory_makes_the_same_tokens(tp: int):
 def test_where_it_cannot_be_it_is_refused(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(ValueError, match=r"backend 'mpi' has nothing to carry .* leave it out"):
         choose_route(device="cpu", transport="shared", backend="mpi", ranks=2)
-    with pytest.raises(ValueError, match="blocking-isend needs a library that waits"):
+    with pytest.raises(ValueError, match="is not for an isend that blocks"):
         Engine(EngineConfig(model="tiny", load="random", pp=2, transport="shared", blocking_isend=True))
     monkeypatch.setattr(shared_memory.platform, "machine", lambda: "aarch64")
     with pytest.raises(ValueError, match="is for x86-64, this is aarch64; choose --transport host"):
