@@ -106,3 +106,10 @@ def test_a_path_is_shown_as_people_type_it(monkeypatch: pytest.MonkeyPatch, tmp_
     assert shown(tmp_path / "x") == str(tmp_path / "x")
     monkeypatch.chdir(ROOT / "model")
     assert shown(Path("ops.py")) == "model/ops.py"
+
+
+@pytest.mark.parametrize("path", sorted(COMMITTED.glob("*/*.json")), ids=lambda path: path.parent.name)
+def test_a_committed_result_names_the_code_that_was_run(path: Path) -> None:
+    provenance = json.loads(path.read_text())["provenance"]
+    assert len(provenance["commit"] or "") == 40
+    assert provenance["dirty"] is not True, "run it again from a commit"

@@ -246,6 +246,8 @@ def tokens(engine: Engine, new: int) -> int:
         {"blocking_isend": True, "depth": 1, "pp": 2},
         {"pp": 1},
         {"pp": 2, "tp": 2},
+        {"transport": "shared", "depth": 1},
+        {"transport": "shared", "pp": 2, "tp": 2},
     ],
     ids=str,
 )
