@@ -44,9 +44,11 @@ if TYPE_CHECKING:
 
 
 class StreamOptions(Body):
-    """include_usage: one more event at the end says how many tokens there were."""
+    """include_usage: one more event at the end says how many tokens there were. continuous_usage_stats, a common
+    extension: every event says how many of its choice there are so far."""
 
     include_usage: bool = False
+    continuous_usage_stats: bool = False
 
 
 class Common(Body):
@@ -74,6 +76,12 @@ class Common(Body):
     def with_usage(self) -> bool:
         """Whether a stream ends with the count of tokens."""
         return self.stream_options is not None and self.stream_options.include_usage
+
+    def so_far(self, choice: Choice) -> dict[str, Any]:
+        """What an event of a stream says of tokens, beside its choice."""
+        if self.stream_options is not None and self.stream_options.continuous_usage_stats:
+            return {"usage": usage([choice]) if choice.outputs else None}
+        return {"usage": None} if self.with_usage else {}
 
     def params(self, **more: Any) -> Params:
         """The same for the engine."""
@@ -198,7 +206,7 @@ def router(engine: Engine, clients: Clients, name: str, template: ChatTemplate |
                 "logprobs": logprobs,
                 "finish_reason": output.reason,
             }
-            yield {**head, "choices": [item], **({"usage": None} if body.with_usage else {})}
+            yield {**head, "choices": [item], **body.so_far(choice)}
 
         if body.stream:
             return stream(answer, show, after=lambda: [{**head, **ending(choices)}] if body.with_usage else [])
@@ -245,8 +253,7 @@ def router(engine: Engine, clients: Clients, name: str, template: ChatTemplate |
                 "logprobs": logprobs,
                 "finish_reason": output.reason if last and output is not None else None,
             }
-            more = {"usage": None} if body.with_usage else {}
-            return {**head, "object": "chat.completion.chunk", "choices": [item], **more}
+            return {**head, "object": "chat.completion.chunk", "choices": [item], **body.so_far(choice)}
 
         def show(output: Output) -> Iterator[dict[str, Any]]:
             choice.add(output)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from reference.clients import Clients
@@ -37,6 +38,13 @@ if TYPE_CHECKING:
     from reference.engine import Engine
 
 
+MOST_WAIT = 600.0
+"""Seconds that a client may let the server wait until it is idle."""
+
+GLANCE = 0.05
+"""Seconds between two looks whether it is."""
+
+
 class SamplingParams(Body):
     """How to continue one prompt. Defaults are SGLang's."""
 
@@ -58,6 +66,9 @@ class SamplingParams(Body):
     json_schema: None = None
     regex: None = None
     ebnf: None = None
+    stop_regex: None = None
+    skip_special_tokens: Literal[True] = True
+    spaces_between_special_tokens: Literal[True] = True
 
     def params(self, **logprobs: Any) -> Params:
         """The same for the engine."""
@@ -86,6 +97,11 @@ class GenerateBody(Body):
     return_text_in_logprobs: bool = False
     stream: bool = False
     rid: str | Texts | None = None
+    lora_path: None = None
+    image_data: None = None
+    token_ids_logprob: None = None
+    return_routed_experts: Literal[False] = False
+    return_hidden_states: Literal[False] = False
 
     def prompts(self) -> tuple[list[Any], bool]:
         """The prompts, and whether they were given as a batch. Raises ValueError where there is not one kind."""
@@ -228,10 +244,14 @@ def router(engine: Engine, clients: Clients, about: dict[str, Any]) -> APIRouter
 
     @routes.get("/flush_cache", responses={400: DOCUMENTED[400]}, operation_id="flush_cache_by_get")
     @routes.post("/flush_cache", responses={400: DOCUMENTED[400]})
-    def flush_cache() -> dict[str, Any]:
-        """Succeeds where nothing is under way: nothing is kept between requests, so there is nothing to drop."""
-        if not engine.flush():
-            raise ValueError("requests are under way; flush when they are done")
+    async def flush_cache(timeout: Annotated[float, Query(ge=0, le=MOST_WAIT)] = 0) -> dict[str, Any]:
+        """Succeeds once nothing is under way, within `timeout` seconds: nothing is kept between requests, so there is
+        nothing to drop."""
+        deadline = time.monotonic() + timeout
+        while not engine.flush():
+            if time.monotonic() >= deadline:
+                raise ValueError("requests are under way; flush when they are done, or give a longer timeout")
+            await asyncio.sleep(GLANCE)
         return {"success": True, "message": "nothing is cached between requests"}
 
     @routes.get("/get_server_info")
@@ -247,12 +267,14 @@ def router(engine: Engine, clients: Clients, about: dict[str, Any]) -> APIRouter
         }
         return {**about, "internal_states": [inside]}
 
-    routes.get("/server_info", include_in_schema=False)(get_server_info)
+    routes.get("/server_info", include_in_schema=False)(get_server_info)  # its newer name
 
     @routes.get("/get_model_info")
     def get_model_info() -> dict[str, Any]:
         """What is served."""
         return {"model_path": about["model_path"], "tokenizer_path": about["tokenizer_path"], "is_generation": True}
+
+    routes.get("/model_info", include_in_schema=False)(get_model_info)
 
     @routes.get("/health_generate", responses={503: DOCUMENTED[503], 429: DOCUMENTED[429]})
     async def health_generate(request: Request) -> dict[str, Any]:

@@ -38,6 +38,20 @@ def test_a_completion_streamed_is_the_completion(client: openai.OpenAI) -> None:
     assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (3, 8)
 
 
+def test_every_event_counts_tokens_where_asked(client: openai.OpenAI) -> None:
+    counting: Any = {"stream": True, "stream_options": {"include_usage": True, "continuous_usage_stats": True}}
+    texts = list(client.completions.create(prompt=["abc", "Hello"], max_tokens=4, **counting, **GREEDY))
+    for index, prompt_tokens in enumerate((3, 5)):
+        counts = [chunk.usage for chunk in texts if chunk.choices and chunk.choices[0].index == index]
+        assert [(count.prompt_tokens, count.completion_tokens) for count in counts if count is not None] == [
+            (prompt_tokens, made) for made in (1, 2, 3, 4)
+        ]
+    assert texts[-1].usage is not None and (texts[-1].choices, texts[-1].usage.total_tokens) == ([], 16)
+    chat = list(client.chat.completions.create(messages=MESSAGES, max_tokens=4, **counting, **GREEDY))
+    assert [chunk.usage and chunk.usage.completion_tokens for chunk in chat] == [None, 1, 2, 3, 4, 4, 4]
+    assert {chunk.usage.prompt_tokens for chunk in chat[1:]} == {37}
+
+
 def test_several_prompts_as_text_or_as_tokens(client: openai.OpenAI, web: Web) -> None:
     texts = ["abc", "Hello"]
     by_text = client.completions.create(prompt=texts, max_tokens=4, **GREEDY)
