@@ -15,6 +15,9 @@ Zero = Annotated[float, Field(ge=0, le=0)]
 One = Annotated[float, Field(ge=1, le=1)]
 """A factor or count that is not implemented: only 1 is taken."""
 
+Nothing = Annotated[list[Any], Field(max_length=0)] | None
+"""A list of what is not implemented: only an empty one is taken."""
+
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Probability = Annotated[float, Field(gt=0, le=1)]
 Temperature = Annotated[float, Field(ge=0, le=1e6)]

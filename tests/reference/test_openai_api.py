@@ -80,6 +80,31 @@ def test_a_chat_streamed_is_the_chat_and_the_template_was_used(client: openai.Op
     assert again.choices[0].message.content == text
 
 
+def test_an_answer_goes_back_into_the_conversation_as_it_came(client: openai.OpenAI) -> None:
+    first = client.chat.completions.create(messages=MESSAGES, max_tokens=4, **GREEDY).choices[0].message
+    plain = {"role": "assistant", "content": first.content}
+    more: list[Any] = [{"role": "user", "content": "And?"}]
+    texts = [
+        client.chat.completions.create(messages=[*MESSAGES, said, *more], max_tokens=4, **GREEDY).choices[0].message
+        for said in (plain, first, first.model_dump())
+    ]
+    assert len({text.content for text in texts}) == 1
+    called = {**plain, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": ""}}]}
+    with pytest.raises(openai.BadRequestError, match="tool_calls: List should have at most 0 items"):
+        client.chat.completions.create(messages=[*MESSAGES, called, *more], **GREEDY)
+
+
+def test_what_is_off_may_be_said(client: openai.OpenAI) -> None:
+    asked: dict[str, Any] = {"messages": MESSAGES, "max_tokens": 4, **GREEDY}
+    off: dict[str, Any] = {"n": 1, "store": False, "service_tier": "auto", "parallel_tool_calls": True, "tools": []}
+    extra = {"ignore_eos": True, "min_tokens": 0, "skip_special_tokens": True, "reasoning_effort": None}
+    plain = client.chat.completions.create(**asked)
+    said = client.chat.completions.create(**{**asked, **off, "modalities": ["text"], "extra_body": extra})
+    assert said.choices[0].message == plain.choices[0].message
+    with pytest.raises(openai.BadRequestError, match="store: Input should be False"):
+        client.chat.completions.create(**asked, store=True)
+
+
 def test_an_answer_may_fill_the_context(client: openai.OpenAI, web: Web) -> None:
     asked = [{"role": "user", "content": "x" * 480}]
     answer = client.chat.completions.create(messages=asked, **GREEDY)
