@@ -12,6 +12,7 @@ from reference.fields import (
     Body,
     Count,
     Few,
+    Least,
     Nothing,
     One,
     Probability,
@@ -22,6 +23,7 @@ from reference.fields import (
     TokenId,
     Tokens,
     Zero,
+    reaches,
 )
 from reference.fields import stops as stop_texts
 from reference.openai_words import Choice, usage
@@ -58,7 +60,7 @@ class Common(Body):
     frequency_penalty: Zero | None = 0
     repetition_penalty: One | None = 1
     min_p: Zero | None = 0
-    min_tokens: Zero | None = 0
+    min_tokens: Least | None = 0
     logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
     skip_special_tokens: Literal[True] = True
     store: Literal[False] | None = False
@@ -77,7 +79,7 @@ class Common(Body):
 
     def params(self, **more: Any) -> Params:
         """The same for the engine."""
-        return Params(
+        params = Params(
             temperature=1.0 if self.temperature is None else self.temperature,
             top_p=1.0 if self.top_p is None else self.top_p,
             top_k=max(0, self.top_k or 0),
@@ -87,6 +89,7 @@ class Common(Body):
             ignore_eos=self.ignore_eos,
             **more,
         )
+        return reaches("min_tokens", self.min_tokens, params)
 
 
 class CompletionBody(Common):

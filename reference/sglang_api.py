@@ -16,6 +16,7 @@ from reference.fields import (
     Body,
     Count,
     Few,
+    Least,
     One,
     Probability,
     Seed,
@@ -26,6 +27,7 @@ from reference.fields import (
     Tokens,
     Top,
     Zero,
+    reaches,
 )
 from reference.fields import stops as stop_texts
 from reference.http_errors import DOCUMENTED
@@ -59,20 +61,20 @@ class SamplingParams(Body):
     stream_interval: Annotated[Count | None, Field(description="Tokens from one event of a stream to the next")] = None
     n: One = 1
     min_p: Zero = 0
-    min_new_tokens: Zero = 0
+    min_new_tokens: Least = 0
     frequency_penalty: Zero = 0
     presence_penalty: Zero = 0
     repetition_penalty: One = 1
     json_schema: None = None
     regex: None = None
     ebnf: None = None
-    stop_regex: None = None
+    stop_regex: Literal[""] | None = None
     skip_special_tokens: Literal[True] = True
     spaces_between_special_tokens: Literal[True] = True
 
     def params(self, **logprobs: Any) -> Params:
         """The same for the engine."""
-        return Params(
+        params = Params(
             max_new_tokens=self.max_new_tokens,
             temperature=self.temperature,
             top_k=max(0, self.top_k),
@@ -83,6 +85,7 @@ class SamplingParams(Body):
             ignore_eos=self.ignore_eos,
             **logprobs,
         )
+        return reaches("min_new_tokens", self.min_new_tokens, params)
 
 
 class GenerateBody(Body):

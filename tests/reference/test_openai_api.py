@@ -97,7 +97,7 @@ def test_an_answer_goes_back_into_the_conversation_as_it_came(client: openai.Ope
 def test_what_is_off_may_be_said(client: openai.OpenAI) -> None:
     asked: dict[str, Any] = {"messages": MESSAGES, "max_tokens": 4, **GREEDY}
     off: dict[str, Any] = {"n": 1, "store": False, "service_tier": "auto", "parallel_tool_calls": True, "tools": []}
-    extra = {"ignore_eos": True, "min_tokens": 0, "skip_special_tokens": True, "reasoning_effort": None}
+    extra = {"ignore_eos": True, "min_tokens": 4, "skip_special_tokens": True, "reasoning_effort": None}
     plain = client.chat.completions.create(**asked)
     said = client.chat.completions.create(**{**asked, **off, "modalities": ["text"], "extra_body": extra})
     assert said.choices[0].message == plain.choices[0].message
@@ -154,6 +154,7 @@ def test_log_probabilities_in_both_forms(client: openai.OpenAI) -> None:
         ({"logit_bias": {"5": 1}}, "logit_bias"),
         ({"prompt": []}, "there is no prompt"),
         ({"prompt": ["a", ""]}, "the prompt is empty"),
+        ({"max_tokens": 4, "extra_body": {"min_tokens": 4}}, "min_tokens is 4; it is taken only with ignore_eos"),
         ({"echo": True}, "echo: Input should be False"),
         ({"extra_body": {"colour": 1}}, "colour: Extra inputs are not permitted"),
     ],

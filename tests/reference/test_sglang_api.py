@@ -114,6 +114,14 @@ def test_a_seed_draws_the_same_text_again(web: Web) -> None:
         ({"text": "a", "sampling_params": [{}, {}]}, "2 sampling_params for 1 prompts"),
         ({"text": "a", "lora_path": "mine"}, "lora_path: Input should be None"),
         ({"text": "a", "return_routed_experts": True}, "return_routed_experts: Input should be False"),
+        (
+            {"text": "a", "sampling_params": {"min_new_tokens": 3, "ignore_eos": True, "stop": "x"}},
+            "min_new_tokens is 3; it is taken only with ignore_eos, without stops",
+        ),
+        (
+            {"text": "a", "sampling_params": {"min_new_tokens": 3, "ignore_eos": True, "max_new_tokens": 2}},
+            "up to the most new tokens of the request (2)",
+        ),
         ({"text": "a", "sampling_params": {"skip_special_tokens": False}}, "skip_special_tokens: Input should be True"),
         ({"text": "a", "surprise": 1}, "surprise: Extra inputs are not permitted"),
         ({"text": ["a", 1]}, "text.1: Input should be a valid string"),
@@ -192,7 +200,8 @@ def test_what_load_generators_send_although_it_is_off(web: Web) -> None:
     """As `sglang.bench_serving` and SGLang's language do; what is on is an error: see the mistakes."""
     plain = web.post("/generate", text="abc", sampling_params=GREEDY).json()
     off = {"lora_path": None, "image_data": None, "token_ids_logprob": None, "return_routed_experts": False}
-    more = {"skip_special_tokens": True, "spaces_between_special_tokens": True, "stop_regex": None, "regex": None}
+    more = {"min_new_tokens": 6, "skip_special_tokens": True, "spaces_between_special_tokens": True}
+    more |= {"stop_regex": "", "regex": None, "json_schema": None}
     sent = web.post(
         "/generate", text="abc", logprob_start_len=-1, return_logprob=False, sampling_params={**GREEDY, **more}, **off
     )
