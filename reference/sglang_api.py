@@ -17,6 +17,7 @@ from reference.fields import (
     Count,
     Few,
     Least,
+    Nothing,
     One,
     Probability,
     Seed,
@@ -68,7 +69,7 @@ class SamplingParams(Body):
     json_schema: None = None
     regex: None = None
     ebnf: None = None
-    stop_regex: Literal[""] | None = None
+    stop_regex: Nothing = None
     skip_special_tokens: Literal[True] = True
     spaces_between_special_tokens: Literal[True] = True
 

@@ -201,7 +201,7 @@ def test_what_load_generators_send_although_it_is_off(web: Web) -> None:
     plain = web.post("/generate", text="abc", sampling_params=GREEDY).json()
     off = {"lora_path": None, "image_data": None, "token_ids_logprob": None, "return_routed_experts": False}
     more = {"min_new_tokens": 6, "skip_special_tokens": True, "spaces_between_special_tokens": True}
-    more |= {"stop_regex": "", "regex": None, "json_schema": None}
+    more |= {"stop_regex": [], "regex": None, "json_schema": None}
     sent = web.post(
         "/generate", text="abc", logprob_start_len=-1, return_logprob=False, sampling_params={**GREEDY, **more}, **off
     )
