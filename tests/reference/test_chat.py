@@ -180,3 +180,10 @@ def test_under_torchrun_an_interrupt_ends_the_program_also_in_an_answer(tmp_path
         os.killpg(process.pid, signal.SIGINT)  # of torchrun alone: its ranks are in sessions of their own
         _, err = process.communicate(timeout=60)
         assert "interrupted\n" in err and "> " not in err and "forcefully" not in err
+
+
+def test_a_closed_input_is_a_mistake() -> None:
+    command = ["sh", "-c", 'exec "$0" -m reference chat <&-', sys.executable]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: standard input is closed, and chat reads it; give it a terminal, a pipe or a file\n"
