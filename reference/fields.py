@@ -7,13 +7,16 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from reference.params import MOST_LOGPROBS, MOST_STOPS, SEEDS
+from reference.params import MOST_LOGPROBS, MOST_STOPS, SEEDS, Params
 
 Zero = Annotated[float, Field(ge=0, le=0)]
 """A penalty or bias that is not implemented: only 0 is taken."""
 
 One = Annotated[float, Field(ge=1, le=1)]
 """A factor or count that is not implemented: only 1 is taken."""
+
+Nothing = Annotated[list[Any], Field(max_length=0)] | None
+"""A list of what is not implemented: only an empty one is taken."""
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Probability = Annotated[float, Field(gt=0, le=1)]
@@ -38,6 +41,10 @@ StopText = Annotated[str, Field(min_length=1)]
 Stop = StopText | Annotated[list[StopText], Field(max_length=MOST_STOPS)] | None
 
 
+Least = Annotated[int, Field(ge=0, lt=2**31, description="Only with ignore_eos and without stops")]
+"""Tokens that an answer shall have at least: see `reaches`."""
+
+
 class Body(BaseModel):
     """A JSON object whose numbers are numbers and whose unknown fields are errors."""
 
@@ -54,3 +61,15 @@ class Body(BaseModel):
 def stops(stop: Stop) -> tuple[str, ...]:
     """The stop strings, however they were given."""
     return (stop,) if isinstance(stop, str) else tuple(stop or ())
+
+
+def reaches(name: str, least: int | None, params: Params) -> Params:
+    """The parameters, where every answer has at least so many tokens anyhow; no token is held back for it. Raises
+    ValueError otherwise."""
+    sure = params.ignore_eos and not params.stop and not params.stop_token_ids
+    if least and (not sure or least > params.max_new_tokens):
+        raise ValueError(
+            f"{name} is {least}; it is taken only with ignore_eos, without stops, "
+            f"and up to the most new tokens of the request ({params.max_new_tokens})"
+        )
+    return params

@@ -5,146 +5,21 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
-from pydantic import Field
 
 from reference.chat_template import ChatTemplate
 from reference.clients import Clients
-from reference.fields import (
-    MOST_ITEMS,
-    Batch,
-    Body,
-    Count,
-    Few,
-    One,
-    Probability,
-    Seed,
-    Stop,
-    Temperature,
-    Texts,
-    TokenId,
-    Tokens,
-    Zero,
-)
-from reference.fields import stops as stop_texts
 from reference.http_errors import DOCUMENTED, NoSuchModel
+from reference.openai_bodies import ChatBody, ChatMessage, CompletionBody
 from reference.openai_words import Choice, chat_logprobs, completion_logprobs, usage
 from reference.outputs import Output
-from reference.params import Params
 from reference.sse import stream
-
-MOST_TOP = 20
-"""OpenAI's bound on the likeliest tokens of a chat."""
 
 if TYPE_CHECKING:
     from reference.engine import Engine
-
-
-class StreamOptions(Body):
-    """include_usage: one more event at the end says how many tokens there were."""
-
-    include_usage: bool = False
-
-
-class Common(Body):
-    """What both kinds of completion take. Defaults are OpenAI's; top_k and ignore_eos are common extensions."""
-
-    model: str
-    temperature: Temperature | None = 1.0
-    top_p: Probability | None = 1.0
-    top_k: int | None = Field(None, ge=-1, lt=2**31)
-    seed: Seed | None = None
-    stop: Stop = None
-    stop_token_ids: list[TokenId] | None = None
-    ignore_eos: bool = False
-    stream: bool | None = False
-    stream_options: StreamOptions | None = None
-    user: str | None = None
-    n: One | None = 1
-    presence_penalty: Zero | None = 0
-    frequency_penalty: Zero | None = 0
-    repetition_penalty: One | None = 1
-    min_p: Zero | None = 0
-    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
-
-    @property
-    def with_usage(self) -> bool:
-        """Whether a stream ends with the count of tokens."""
-        return self.stream_options is not None and self.stream_options.include_usage
-
-    def params(self, **more: Any) -> Params:
-        """The same for the engine."""
-        return Params(
-            temperature=1.0 if self.temperature is None else self.temperature,
-            top_p=1.0 if self.top_p is None else self.top_p,
-            top_k=max(0, self.top_k or 0),
-            seed=self.seed,
-            stop=stop_texts(self.stop),
-            stop_token_ids=tuple(self.stop_token_ids or ()),
-            ignore_eos=self.ignore_eos,
-            **more,
-        )
-
-
-class CompletionBody(Common):
-    """Continue texts, or token ids."""
-
-    prompt: str | Texts | Tokens | Batch
-    max_tokens: Count | None = 16
-    logprobs: int | None = Field(None, ge=0, le=MOST_TOP)
-    best_of: One | None = 1
-    echo: Literal[False] | None = False
-    suffix: None = None
-
-    def prompts(self) -> list[Any]:
-        """The prompts one by one."""
-        several = isinstance(self.prompt, list) and (not self.prompt or not isinstance(self.prompt[0], int))
-        prompts: Any = self.prompt if several else [self.prompt]
-        if not prompts:
-            raise ValueError("there is no prompt; give at least one")
-        return list(prompts)
-
-
-class TextPart(Body):
-    """A piece of a message."""
-
-    type: Literal["text"]
-    text: str
-
-
-class ChatMessage(Body):
-    """One message of a conversation."""
-
-    role: str = Field(min_length=1)
-    content: str | Annotated[list[TextPart], Few]
-    name: str | None = None
-
-    def plain(self) -> dict[str, str]:
-        """The message as templates take it."""
-        content = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return {"role": self.role, "content": content, **({"name": self.name} if self.name else {})}
-
-
-class TextFormat(Body):
-    """The only format of an answer."""
-
-    type: Literal["text"]
-
-
-class ChatBody(Common):
-    """Answer a conversation."""
-
-    messages: list[ChatMessage] = Field(min_length=1, max_length=MOST_ITEMS, fail_fast=True)
-    max_tokens: Count | None = None
-    max_completion_tokens: Count | None = None
-    logprobs: bool | None = False
-    top_logprobs: int | None = Field(None, ge=0, le=MOST_TOP)
-    response_format: TextFormat | None = None
-    tools: Annotated[list[Any], Field(max_length=0)] | None = None
-    tool_choice: Literal["none", "auto"] | None = None
 
 
 def router(engine: Engine, clients: Clients, name: str, template: ChatTemplate | ValueError) -> APIRouter:
@@ -198,7 +73,7 @@ def router(engine: Engine, clients: Clients, name: str, template: ChatTemplate |
                 "logprobs": logprobs,
                 "finish_reason": output.reason,
             }
-            yield {**head, "choices": [item], **({"usage": None} if body.with_usage else {})}
+            yield {**head, "choices": [item], **body.so_far(choice)}
 
         if body.stream:
             return stream(answer, show, after=lambda: [{**head, **ending(choices)}] if body.with_usage else [])
@@ -245,8 +120,7 @@ def router(engine: Engine, clients: Clients, name: str, template: ChatTemplate |
                 "logprobs": logprobs,
                 "finish_reason": output.reason if last and output is not None else None,
             }
-            more = {"usage": None} if body.with_usage else {}
-            return {**head, "object": "chat.completion.chunk", "choices": [item], **more}
+            return {**head, "object": "chat.completion.chunk", "choices": [item], **body.so_far(choice)}
 
         def show(output: Output) -> Iterator[dict[str, Any]]:
             choice.add(output)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from reference.clients import Clients
@@ -15,6 +16,8 @@ from reference.fields import (
     Body,
     Count,
     Few,
+    Least,
+    Nothing,
     One,
     Probability,
     Seed,
@@ -25,6 +28,7 @@ from reference.fields import (
     Tokens,
     Top,
     Zero,
+    reaches,
 )
 from reference.fields import stops as stop_texts
 from reference.http_errors import DOCUMENTED
@@ -35,6 +39,13 @@ from reference.sse import stream
 
 if TYPE_CHECKING:
     from reference.engine import Engine
+
+
+MOST_WAIT = 600.0
+"""Seconds that a client may let the server wait until it is idle."""
+
+GLANCE = 0.05
+"""Seconds between two looks whether it is."""
 
 
 class SamplingParams(Body):
@@ -51,17 +62,20 @@ class SamplingParams(Body):
     stream_interval: Annotated[Count | None, Field(description="Tokens from one event of a stream to the next")] = None
     n: One = 1
     min_p: Zero = 0
-    min_new_tokens: Zero = 0
+    min_new_tokens: Least = 0
     frequency_penalty: Zero = 0
     presence_penalty: Zero = 0
     repetition_penalty: One = 1
     json_schema: None = None
     regex: None = None
     ebnf: None = None
+    stop_regex: Nothing = None
+    skip_special_tokens: Literal[True] = True
+    spaces_between_special_tokens: Literal[True] = True
 
     def params(self, **logprobs: Any) -> Params:
         """The same for the engine."""
-        return Params(
+        params = Params(
             max_new_tokens=self.max_new_tokens,
             temperature=self.temperature,
             top_k=max(0, self.top_k),
@@ -72,6 +86,7 @@ class SamplingParams(Body):
             ignore_eos=self.ignore_eos,
             **logprobs,
         )
+        return reaches("min_new_tokens", self.min_new_tokens, params)
 
 
 class GenerateBody(Body):
@@ -86,6 +101,11 @@ class GenerateBody(Body):
     return_text_in_logprobs: bool = False
     stream: bool = False
     rid: str | Texts | None = None
+    lora_path: None = None
+    image_data: None = None
+    token_ids_logprob: None = None
+    return_routed_experts: Literal[False] = False
+    return_hidden_states: Literal[False] = False
 
     def prompts(self) -> tuple[list[Any], bool]:
         """The prompts, and whether they were given as a batch. Raises ValueError where there is not one kind."""
@@ -228,10 +248,14 @@ def router(engine: Engine, clients: Clients, about: dict[str, Any]) -> APIRouter
 
     @routes.get("/flush_cache", responses={400: DOCUMENTED[400]}, operation_id="flush_cache_by_get")
     @routes.post("/flush_cache", responses={400: DOCUMENTED[400]})
-    def flush_cache() -> dict[str, Any]:
-        """Succeeds where nothing is under way: nothing is kept between requests, so there is nothing to drop."""
-        if not engine.flush():
-            raise ValueError("requests are under way; flush when they are done")
+    async def flush_cache(timeout: Annotated[float, Query(ge=0, le=MOST_WAIT)] = 0) -> dict[str, Any]:
+        """Succeeds once nothing is under way, within `timeout` seconds: nothing is kept between requests, so there is
+        nothing to drop."""
+        deadline = time.monotonic() + timeout
+        while not engine.flush():
+            if time.monotonic() >= deadline:
+                raise ValueError("requests are under way; flush when they are done, or give a longer timeout")
+            await asyncio.sleep(GLANCE)
         return {"success": True, "message": "nothing is cached between requests"}
 
     @routes.get("/get_server_info")
@@ -247,12 +271,14 @@ def router(engine: Engine, clients: Clients, about: dict[str, Any]) -> APIRouter
         }
         return {**about, "internal_states": [inside]}
 
-    routes.get("/server_info", include_in_schema=False)(get_server_info)
+    routes.get("/server_info", include_in_schema=False)(get_server_info)  # its newer name
 
     @routes.get("/get_model_info")
     def get_model_info() -> dict[str, Any]:
         """What is served."""
         return {"model_path": about["model_path"], "tokenizer_path": about["tokenizer_path"], "is_generation": True}
+
+    routes.get("/model_info", include_in_schema=False)(get_model_info)
 
     @routes.get("/health_generate", responses={503: DOCUMENTED[503], 429: DOCUMENTED[429]})
     async def health_generate(request: Request) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reference import processes
+from reference import processes, torchrun
 from reference.cli.output import engine_config, say, started
 from reference.config import EngineConfig
 from reference.params import Params
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from reference.engine import Engine
 
 HELP = "an empty line is passed over, /clear begins anew, Ctrl-C ends an answer, and Ctrl-D the program"
+HELP_IN_JOB = "an empty line is passed over, /clear begins anew, Ctrl-D ends the program, and so does Ctrl-C"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chat(EngineConfig):
     """Talk to a model: one line from standard input is one message, and standard output holds the answers as they
     are made. Everything else goes to standard error. Ctrl-C ends an answer, another one (or the end of the input)
-    the program.
+    the program. Under torchrun the input is that of the node with rank 0, and Ctrl-C ends the program at once.
 
     Exit status: 0 end of input; 1 the pipeline hung, or a rank died; 2 bad usage or bad input; 130 interrupted.
     """
@@ -42,6 +43,8 @@ class Chat(EngineConfig):
         """Checks nothing: `run` does (see `engine_config`)."""
 
     def run(self) -> int:
+        if sys.stdin is None and not torchrun.follows():
+            raise ValueError("standard input is closed, and chat reads it; give it a terminal, a pipe or a file")
         config = engine_config(self)
         params = Params(
             max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_k=self.top_k, top_p=self.top_p
@@ -51,9 +54,10 @@ class Chat(EngineConfig):
             from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
 
         with Engine(config) as engine:
-            talk = Conversation(engine, load_chat_template(engine.source), params, self.system)
+            in_job = engine.job is not None
+            talk = Conversation(engine, load_chat_template(engine.source), params, self.system, in_job=in_job)
             say(started(engine))
-            say(HELP)
+            say(HELP_IN_JOB if in_job else HELP)
             while True:
                 print("> ", end="", file=sys.stderr, flush=True)
                 line = sys.stdin.readline()
@@ -66,10 +70,16 @@ class Chat(EngineConfig):
 
 
 class Conversation:
-    """The messages so far. What no longer fits into the model's context is forgotten, the oldest first."""
+    """The messages so far. What no longer fits into the model's context is forgotten, the oldest first.
 
-    def __init__(self, engine: Engine, template: ChatTemplate, params: Params, system: str = "") -> None:
-        self._engine, self._template, self._params = engine, template, params
+    in_job: whether a launcher such as torchrun started the ranks. It takes an interrupt for the end of the job, and
+    kills who has not ended half a minute later: so here too an interrupt ends more than an answer.
+    """
+
+    def __init__(
+        self, engine: Engine, template: ChatTemplate, params: Params, system: str = "", *, in_job: bool = False
+    ) -> None:
+        self._engine, self._template, self._params, self._in_job = engine, template, params, in_job
         self._system = [{"role": "system", "content": system}] if system else []
         self._messages: list[dict[str, str]] = []
 
@@ -78,7 +88,8 @@ class Conversation:
         self._messages.clear()
 
     def answer(self, message: str) -> None:
-        """Prints the answer to a message as it is made. An interrupt ends it; what was said until then counts."""
+        """Prints the answer to a message as it is made. An interrupt ends it, and what was said until then counts; in
+        a job it is raised again."""
         self._messages.append({"role": "user", "content": message})
         try:
             prompt = self._prompt()
@@ -94,6 +105,9 @@ class Conversation:
                 print(output.text, end="", flush=True)
         except KeyboardInterrupt:
             stream.close()
+            if self._in_job:
+                print(flush=True)
+                raise
         print(flush=True)
         self._messages.append({"role": "assistant", "content": "".join(said)})
 

@@ -4,6 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -83,15 +86,15 @@ def test_an_interrupt_ends_the_answer_and_keeps_what_was_said(web: Web, capsys: 
     list(outputs)
 
 
-@pytest.mark.parametrize("end", ["interrupt", "end of input"])
-def test_the_command_from_its_first_line_to_its_end(tmp_path: Path, end: str) -> None:
-    """One Ctrl-C ends an endless answer; a second one, or the end of the input, the program. No process is left."""
-    save_letters(tmp_path, max_position_embeddings=10000, eos_token_id=None)
-    (tmp_path / "chat_template.jinja").write_text(TURNS)
+@contextmanager
+def chat(folder: Path, *launcher: str, new: int = 9000) -> Iterator[subprocess.Popen[str]]:
+    """The command with a model that never stops by itself. No process is left of it."""
+    save_letters(folder, max_position_embeddings=10000, eos_token_id=None)
+    (folder / "chat_template.jinja").write_text(TURNS)
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "reference", "chat", "--model", str(tmp_path), "--device", "cpu", "--pp", "2"),
-            *("--threads", "1", "--max-len", "10000", "--max-batch", "1", "--max-new-tokens", "9000"),
+            *(sys.executable, "-m", *launcher, "reference", "chat", "--model", str(folder), "--device", "cpu"),
+            *("--pp", "2", "--threads", "1", "--max-len", "10000", "--max-batch", "1", "--max-new-tokens", str(new)),
         ],
         cwd=ROOT,
         stdin=subprocess.PIPE,
@@ -101,32 +104,86 @@ def test_the_command_from_its_first_line_to_its_end(tmp_path: Path, end: str) ->
         bufsize=1,
         start_new_session=True,
     )
-
-    def wait_for_prompt() -> str:
-        assert process.stderr is not None
-        said = ""
-        while not said.endswith("> "):
-            one = process.stderr.read(1)
-            assert one, said
-            said += one
-        return said
-
     with process:
+        family: list[psutil.Process] = []
         try:
-            assert process.stdin and process.stdout
-            assert "Ctrl-C ends an answer" in wait_for_prompt()
+            assert "Ctrl-C" in wait_for_prompt(process)
             family = psutil.Process(process.pid).children(recursive=True)
-            process.stdin.write("\nHi!\n")
-            assert wait_for_prompt() == "> "  # an empty line is no message
-            assert process.stdout.read(1)
-            os.killpg(process.pid, signal.SIGINT)
-            assert wait_for_prompt() == "> "
-            if end == "interrupt":
-                os.killpg(process.pid, signal.SIGINT)
-            out, err = process.communicate(timeout=60)  # closes the input
+            yield process
+            deadline = time.monotonic() + 10
+            while any(map(runs, family)) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert not any(map(runs, family)), "orphans"
         finally:
             process.kill()
-    assert (process.returncode, err) == ((130, "interrupted\n") if end == "interrupt" else (0, ""))
-    assert out.endswith("\n") and len(out) < 9000
-    _, alive = psutil.wait_procs(family, timeout=10)
-    assert not alive
+            for left in filter(runs, family):
+                left.kill()
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether the process has not ended; one that nobody has waited for yet has."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_for_prompt(process: subprocess.Popen[str]) -> str:
+    """What the command said, the prompt included."""
+    assert process.stderr is not None
+    said = ""
+    while not said.endswith("> "):
+        one = process.stderr.read(1)
+        assert one, said
+        said += one
+    return said
+
+
+@pytest.mark.parametrize("end", ["interrupt", "end of input"])
+def test_the_command_from_its_first_line_to_its_end(tmp_path: Path, end: str) -> None:
+    """One Ctrl-C ends an endless answer; a second one, or the end of the input, the program."""
+    with chat(tmp_path) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write("\nHi!\n")
+        assert wait_for_prompt(process) == "> "  # an empty line is no message
+        assert process.stdout.read(1)
+        os.killpg(process.pid, signal.SIGINT)
+        assert wait_for_prompt(process) == "> "
+        if end == "interrupt":
+            os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)  # closes the input
+        assert (process.returncode, err) == ((130, "interrupted\n") if end == "interrupt" else (0, ""))
+        assert out.endswith("\n") and len(out) < 9000
+
+
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+
+
+@pytest.mark.timeout(120)
+def test_under_torchrun_rank_0_reads_and_writes(tmp_path: Path) -> None:
+    with chat(tmp_path, *TORCHRUN, new=8) as process:
+        assert process.stdin
+        process.stdin.write("Hi!\n")
+        wait_for_prompt(process)
+        out, err = process.communicate("And?\n", timeout=60)
+        assert (process.returncode, err) == (0, "> ")
+        assert len(out.splitlines()) == 2, out
+
+
+@pytest.mark.timeout(120)
+def test_under_torchrun_an_interrupt_ends_the_program_also_in_an_answer(tmp_path: Path) -> None:
+    """torchrun passes it on once, and would kill who goes on half a minute later."""
+    with chat(tmp_path, *TORCHRUN) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write("Hi!\n")
+        assert process.stdout.read(1)
+        os.killpg(process.pid, signal.SIGINT)  # of torchrun alone: its ranks are in sessions of their own
+        _, err = process.communicate(timeout=60)
+        assert "interrupted\n" in err and "> " not in err and "forcefully" not in err
+
+
+def test_a_closed_input_is_a_mistake() -> None:
+    command = ["sh", "-c", 'exec "$0" -m reference chat <&-', sys.executable]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: standard input is closed, and chat reads it; give it a terminal, a pipe or a file\n"

@@ -38,6 +38,20 @@ def test_a_completion_streamed_is_the_completion(client: openai.OpenAI) -> None:
     assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (3, 8)
 
 
+def test_every_event_counts_tokens_where_asked(client: openai.OpenAI) -> None:
+    counting: Any = {"stream": True, "stream_options": {"include_usage": True, "continuous_usage_stats": True}}
+    texts = list(client.completions.create(prompt=["abc", "Hello"], max_tokens=4, **counting, **GREEDY))
+    for index, prompt_tokens in enumerate((3, 5)):
+        counts = [chunk.usage for chunk in texts if chunk.choices and chunk.choices[0].index == index]
+        assert [(count.prompt_tokens, count.completion_tokens) for count in counts if count is not None] == [
+            (prompt_tokens, made) for made in (1, 2, 3, 4)
+        ]
+    assert texts[-1].usage is not None and (texts[-1].choices, texts[-1].usage.total_tokens) == ([], 16)
+    chat = list(client.chat.completions.create(messages=MESSAGES, max_tokens=4, **counting, **GREEDY))
+    assert [chunk.usage and chunk.usage.completion_tokens for chunk in chat] == [None, 1, 2, 3, 4, 4, 4]
+    assert {chunk.usage.prompt_tokens for chunk in chat[1:]} == {37}
+
+
 def test_several_prompts_as_text_or_as_tokens(client: openai.OpenAI, web: Web) -> None:
     texts = ["abc", "Hello"]
     by_text = client.completions.create(prompt=texts, max_tokens=4, **GREEDY)
@@ -64,6 +78,31 @@ def test_a_chat_streamed_is_the_chat_and_the_template_was_used(client: openai.Op
     parts = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "Hi!"}]}]
     again = client.chat.completions.create(messages=parts, max_tokens=8, **GREEDY)
     assert again.choices[0].message.content == text
+
+
+def test_an_answer_goes_back_into_the_conversation_as_it_came(client: openai.OpenAI) -> None:
+    first = client.chat.completions.create(messages=MESSAGES, max_tokens=4, **GREEDY).choices[0].message
+    plain = {"role": "assistant", "content": first.content}
+    more: list[Any] = [{"role": "user", "content": "And?"}]
+    texts = [
+        client.chat.completions.create(messages=[*MESSAGES, said, *more], max_tokens=4, **GREEDY).choices[0].message
+        for said in (plain, first, first.model_dump())
+    ]
+    assert len({text.content for text in texts}) == 1
+    called = {**plain, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": ""}}]}
+    with pytest.raises(openai.BadRequestError, match="tool_calls: List should have at most 0 items"):
+        client.chat.completions.create(messages=[*MESSAGES, called, *more], **GREEDY)
+
+
+def test_what_is_off_may_be_said(client: openai.OpenAI) -> None:
+    asked: dict[str, Any] = {"messages": MESSAGES, "max_tokens": 4, **GREEDY}
+    off: dict[str, Any] = {"n": 1, "store": False, "service_tier": "auto", "parallel_tool_calls": True, "tools": []}
+    extra = {"ignore_eos": True, "min_tokens": 4, "skip_special_tokens": True, "reasoning_effort": None}
+    plain = client.chat.completions.create(**asked)
+    said = client.chat.completions.create(**{**asked, **off, "modalities": ["text"], "extra_body": extra})
+    assert said.choices[0].message == plain.choices[0].message
+    with pytest.raises(openai.BadRequestError, match="store: Input should be False"):
+        client.chat.completions.create(**asked, store=True)
 
 
 def test_an_answer_may_fill_the_context(client: openai.OpenAI, web: Web) -> None:
@@ -115,6 +154,7 @@ def test_log_probabilities_in_both_forms(client: openai.OpenAI) -> None:
         ({"logit_bias": {"5": 1}}, "logit_bias"),
         ({"prompt": []}, "there is no prompt"),
         ({"prompt": ["a", ""]}, "the prompt is empty"),
+        ({"max_tokens": 4, "extra_body": {"min_tokens": 4}}, "min_tokens is 4; it is taken only with ignore_eos"),
         ({"echo": True}, "echo: Input should be False"),
         ({"extra_body": {"colour": 1}}, "colour: Extra inputs are not permitted"),
     ],

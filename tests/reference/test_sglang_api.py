@@ -112,6 +112,17 @@ def test_a_seed_draws_the_same_text_again(web: Web) -> None:
         ({"text": "a", "sampling_params": {"top_p": 0}}, "sampling_params.top_p: Input should be greater than 0"),
         ({"text": "a", "sampling_params": {"regex": "a*"}}, "sampling_params.regex: Input should be None"),
         ({"text": "a", "sampling_params": [{}, {}]}, "2 sampling_params for 1 prompts"),
+        ({"text": "a", "lora_path": "mine"}, "lora_path: Input should be None"),
+        ({"text": "a", "return_routed_experts": True}, "return_routed_experts: Input should be False"),
+        (
+            {"text": "a", "sampling_params": {"min_new_tokens": 3, "ignore_eos": True, "stop": "x"}},
+            "min_new_tokens is 3; it is taken only with ignore_eos, without stops",
+        ),
+        (
+            {"text": "a", "sampling_params": {"min_new_tokens": 3, "ignore_eos": True, "max_new_tokens": 2}},
+            "up to the most new tokens of the request (2)",
+        ),
+        ({"text": "a", "sampling_params": {"skip_special_tokens": False}}, "skip_special_tokens: Input should be True"),
         ({"text": "a", "surprise": 1}, "surprise: Extra inputs are not permitted"),
         ({"text": ["a", 1]}, "text.1: Input should be a valid string"),
         ({"text": "a", "return_logprob": True, "logprob_start_len": 9}, "prompt_logprobs_from is 9"),
@@ -179,7 +190,22 @@ def test_the_cache_can_be_flushed_while_nothing_runs(web: Web) -> None:
         lines = busy.iter_lines()  # closes the connection once it is collected
         next(lines)
         assert web.post("/flush_cache").status_code == 400
-    web.wait_until_idle()
+        assert web.post("/flush_cache?timeout=0.1").status_code == 400
+    assert web.post("/flush_cache?timeout=30").status_code == 200, "the requests are aborted, so it comes to rest"
+    refused = web.post("/flush_cache?timeout=-1")
+    assert refused.status_code == 400 and "timeout: Input should be greater" in refused.json()["error"]["message"]
+
+
+def test_what_load_generators_send_although_it_is_off(web: Web) -> None:
+    """As `sglang.bench_serving` and SGLang's language do; what is on is an error: see the mistakes."""
+    plain = web.post("/generate", text="abc", sampling_params=GREEDY).json()
+    off = {"lora_path": None, "image_data": None, "token_ids_logprob": None, "return_routed_experts": False}
+    more = {"min_new_tokens": 6, "skip_special_tokens": True, "spaces_between_special_tokens": True}
+    more |= {"stop_regex": [], "regex": None, "json_schema": None}
+    sent = web.post(
+        "/generate", text="abc", logprob_start_len=-1, return_logprob=False, sampling_params={**GREEDY, **more}, **off
+    )
+    assert sent.json()["output_ids"] == plain["output_ids"]
 
 
 def test_what_load_generators_ask_for(web: Web) -> None:
@@ -189,5 +215,6 @@ def test_what_load_generators_ask_for(web: Web) -> None:
     (inside,) = info["internal_states"]
     assert inside["memory_usage"]["token_capacity"] == 2 * 16 * 512
     assert inside["effective_max_running_requests_per_dp"] == 32
-    assert web.get("/get_model_info").json()["is_generation"] is True
+    model = web.get("/get_model_info").json()
+    assert model == web.get("/model_info").json() and model["is_generation"] is True
     assert web.get("/health_generate").status_code == 200
