@@ -39,17 +39,19 @@ def ping(messages: Sequence[Message], *, device: str, shared: bool, repeats: int
     shared: messages travel through memory that both processes share. Raises ValueError where a rank dies.
     """
     from reference import processes
-    from reference.shared_memory import Rings
+    from reference.shared_memory import make_rings
     from reference.transport import listen_locally
 
     context = processes.context()
-    rings = Rings(context, stages=2, tp=1) if shared else None
+    rings = make_rings(context, stages=2, tp=1) if shared else [None, None]
     _store, port = listen_locally()
     started, pipes = [], []
     try:
         for rank in (0, 1):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_rank, args=(rank, port, tuple(messages), device, rings, repeats, theirs))
+            process = context.Process(
+                target=_rank, args=(rank, port, tuple(messages), device, rings[rank], repeats, theirs)
+            )
             process.start()
             theirs.close()
             started.append(process)
@@ -86,7 +88,7 @@ def _rank(
     if rings is None:
         transport = HostStaged(groups, where, staged={DATA})
     else:
-        ways = dict.fromkeys((CONTROL, DATA), rings.group(rank))
+        ways = dict.fromkeys((CONTROL, DATA), rings.group())
         transport = HostStaged(ways, where, staged=ways.keys())
     other = 1 - rank
     for message in messages:

@@ -27,7 +27,8 @@ SHARED_DATA = "stage data"
 """Communicator of a stage's devices: collectives of the forward."""
 
 BESIDE = {SHARED_CONTROL: CONTROL, SHARED_DATA: DATA}
-"""A stage's communicators, and those whose library they use."""
+"""A stage's communicators, and those by whose library they are judged. It matters little: what a collective is lowered
+to ends under any."""
 
 
 def grid_loop(*, rank: int, stages: int, tp: int, depth: int, ordering: Ordering) -> Loop:

@@ -31,10 +31,9 @@ def main() -> int:
     try:
         command = tyro.cli(Command, prog="python -m reference", description=__doc__)
         return int(command.run())
-    except BrokenPipeError:  # who reads the output has enough, as `head` does; and there is nobody to tell it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
     except (ValueError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _output_is_closed():
+            return 1  # who reads the output has enough, as `head` does
         say(f"error: {' '.join(str(error).splitlines())}")
         return 2
     except RuntimeError as error:  # PipelineStuck, RankDied
@@ -43,6 +42,16 @@ def main() -> int:
     except KeyboardInterrupt:
         say("interrupted")
         return interrupts.STATUS
+
+
+def _output_is_closed() -> bool:
+    """Whether nobody reads the standard output any more; then what is left for it is dropped."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return True
+    return False
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from model.ops import Batch, Irecv, Isend, Operation, Recv, Request, Send, Wait
 from reference.device import HOST, Device
 from reference.posting import Out, Posting, RingPosting, ThreadPosting
 from reference.shared_memory import SharedGroup, framed
+from reference.shared_memory import Work as RingWork
 from reference.transport import Payload, PeerLost, Transport
 
 CHUNK = 2**20
@@ -34,7 +35,7 @@ class _In:
 
     op: Recv | Irecv
     buffer: torch.Tensor | None
-    works: Sequence[dist.Work]
+    works: Sequence[dist.Work | RingWork]
     into: torch.Tensor
 
 
@@ -207,12 +208,14 @@ class HostStaged:
             piece.copy_(source, non_blocking=True)  # on the stream on which the tensor will be used
         self._buffers.give(started.buffer, self._device.current_stream().record_event())
 
-    def _wait(self, peer: int, works: Sequence[dist.Work]) -> None:
-        try:
-            for work in works:
+    def _wait(self, peer: int, works: Sequence[dist.Work | RingWork]) -> None:
+        for work in works:
+            try:
                 work.wait()
-        except RuntimeError as error:
-            raise PeerLost(peer, str(error)) from None
+            except RuntimeError as error:
+                if isinstance(work, RingWork):  # through a ring nobody is lost: it is the device that failed
+                    raise
+                raise PeerLost(peer, str(error)) from None
 
     def _poll(self, waiter: ThreadPoolExecutor, out: Out) -> None:
         """Lets the isend return no earlier than its receive is posted, polling, as `Transport` does."""

@@ -42,7 +42,7 @@ class Out:
     posted: bool = False
     event: threading.Event | None = None
     works: list[dist.Work] = field(default_factory=list)
-    failure: str = ""
+    failure: Exception | None = None
 
 
 class Posting(Protocol):
@@ -85,16 +85,19 @@ class ThreadPosting:
         """As `Posting.finish`."""
         assert out.event is not None, "taken over"
         out.event.wait()
+        if out.failure is not None:
+            raise out.failure
         try:
             for work in out.works:
                 work.wait()
         except RuntimeError as error:
-            out.failure = str(error)
-        if out.failure:
-            raise PeerLost(out.op.peer, out.failure)
+            raise PeerLost(out.op.peer, str(error)) from None
 
     def close(self) -> None:
         """Ends the threads."""
+        for group in self._groups.values():
+            if isinstance(group, SharedGroup):
+                group.close()
         for lane in self._lanes.values():
             lane.put(None)
 
@@ -111,14 +114,17 @@ class ThreadPosting:
             self._post(out)
 
     def _post(self, out: Out) -> None:
-        group = self._groups[out.op.comm]
         try:
+            group = self._groups[out.op.comm]
             for number, chunk in enumerate(out.chunks):
                 if out.copied:
                     out.copied[number].synchronize()
-                out.works.append(group.send([chunk], out.op.peer, out.op.tag))
-        except RuntimeError as error:
-            out.failure = str(error)
+                try:
+                    out.works.append(group.send([chunk], out.op.peer, out.op.tag))
+                except RuntimeError as error:
+                    raise PeerLost(out.op.peer, str(error)) from None
+        except Exception as error:  # whatever it is, who waits for the send is told
+            out.failure = error
         out.posted = True
         assert out.event is not None, "taken over"
         out.event.set()
@@ -133,11 +139,10 @@ class RingPosting:
         group.meanwhile = self._advance
 
     def put(self, out: Out) -> None:
-        """Hands it on, if it is ready."""
-        rest = _Rest(out=out)
-        others = self._waiting.setdefault((out.op.peer, out.op.tag), deque())
-        if others or not self._over(rest):
-            others.append(rest)
+        """Hands on what is ready. Raises ValueError where there is no such peer."""
+        self._group.check(out.op.peer, out.op.tag)
+        self._waiting.setdefault((out.op.peer, out.op.tag), deque()).append(_Rest(out=out))
+        self._advance()
 
     def finish(self, out: Out) -> None:
         """As `Posting.finish`; of a ring nobody is lost."""

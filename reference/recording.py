@@ -30,10 +30,11 @@ HEADER = "header.jsonl"
 def header(config: EngineConfig, route: Route, *, ordering: str, data: str) -> Trace:
     """What the trace of an engine begins with. data: the declared semantics of its tensor messages."""
     declared = {CONTROL: route.control, DATA: data}
+    collective = dict.fromkeys(declared, HOST_BACKEND) if route.way == "shared" else declared
     return Trace(
         ranks=config.ranks,
         loop=LoopOf(depth=config.depth, ordering=ordering, tp=config.tp),
-        semantics=declared | {beside: declared[comm] for beside, comm in BESIDE.items()},
+        semantics=declared | {beside: collective[comm] for beside, comm in BESIDE.items()},
         queued=frozenset() if route.backend == HOST_BACKEND else frozenset({DATA, SHARED_DATA}),
         clocks=("",) * config.ranks,
         records=(),

@@ -13,7 +13,8 @@ import ctypes
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -48,24 +49,35 @@ _LENGTH = 8  # bytes of a counter, and of the number that says how many bytes fo
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rings:
-    """All rings of a pipeline of `stages` times `tp` ranks. Made by the engine, handed to each rank at its start."""
+    """The rings of one rank, by sender, receiver and tag. `polled`: seconds of polling before it sleeps."""
 
-    def __init__(self, context: BaseContext, *, stages: int, tp: int) -> None:
-        ranks = stages * tp
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._polled = POLLED if cores >= 2 * ranks else 0.0
-        # unlinked mappings: nothing is left on the machine, however the processes end
-        self._memory: dict[tuple[int, int, int], Any] = {
-            (rank, (rank + tp) % ranks, tag): context.RawArray(ctypes.c_uint8, 2 * _APART + SIZE)
-            for rank in range(ranks)
-            for tag in (REQUESTS, PROXY, OUTPUT)
-        }
+    rank: int
+    memory: Mapping[tuple[int, int, int], Any]
+    polled: float
 
-    def group(self, rank: int) -> SharedGroup:
-        """The rings of one rank, in its own process."""
-        rings = {key: _Ring(memory) for key, memory in self._memory.items() if rank in key[:2]}
-        return SharedGroup(rank, rings, self._polled)
+    def group(self) -> SharedGroup:
+        """The rank's ends of them, in its own process."""
+        return SharedGroup(self.rank, {key: _Ring(memory) for key, memory in self.memory.items()}, self.polled)
+
+
+def make_rings(context: BaseContext, *, stages: int, tp: int) -> list[Rings]:
+    """Those of every rank of a pipeline of `stages` times `tp` ranks. Made by the engine; each rank gets its own, at
+    its start."""
+    ranks = stages * tp
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    polled = POLLED if cores >= 2 * ranks else 0.0
+    # unlinked mappings: nothing is left on the machine, however the processes end
+    memory = {
+        (rank, (rank + tp) % ranks, tag): context.RawArray(ctypes.c_uint8, 2 * _APART + SIZE)
+        for rank in range(ranks)
+        for tag in (REQUESTS, PROXY, OUTPUT)
+    }
+    return [
+        Rings(rank=rank, memory={key: one for key, one in memory.items() if rank in key[:2]}, polled=polled)
+        for rank in range(ranks)
+    ]
 
 
 class SharedGroup:
@@ -76,6 +88,11 @@ class SharedGroup:
     def __init__(self, rank: int, rings: dict[tuple[int, int, int], _Ring], polled: float) -> None:
         self._rank, self._rings, self._polled = rank, rings, polled
         self.meanwhile: Callable[[], object] = lambda: time.sleep(0)
+        self._closed = False
+
+    def close(self) -> None:
+        """Whoever waits here waits no longer: a RuntimeError."""
+        self._closed = True
 
     def send(self, tensors: Sequence[torch.Tensor], peer: int, tag: int) -> Work:
         """Returns when the bytes are in the ring, which waits for the reader where they do not fit."""
@@ -87,9 +104,13 @@ class SharedGroup:
         into = tensors[0].numpy()
         return Work(lambda: self._read(into, peer, tag))
 
+    def check(self, peer: int, tag: int) -> None:
+        """Raises ValueError unless this rank can send to the peer with this tag."""
+        self._ring(self._rank, peer, tag)
+
     def offer(self, tensor: torch.Tensor, peer: int, tag: int) -> int:
         """Puts in as many bytes as there is room for, which is how many; waits for nothing."""
-        return self._rings[self._rank, peer, tag].put(tensor.numpy())
+        return self._ring(self._rank, peer, tag).put(tensor.numpy())
 
     def recv_bytes(self, peer: int, tag: int) -> bytes:
         """What was `framed` and sent, once it is there."""
@@ -107,6 +128,8 @@ class SharedGroup:
         polled, nap = (0.0, LONG_NAP) if idle else (self._polled, NAP)
         began, waited = time.perf_counter(), 0.0
         while not over():
+            if self._closed:
+                raise RuntimeError("the rings were closed")
             self.meanwhile()
             if waited >= polled:
                 time.sleep(nap)
@@ -114,13 +137,19 @@ class SharedGroup:
         if ring is not None:
             ring.idle = waited > IDLE
 
+    def _ring(self, sender: int, receiver: int, tag: int) -> _Ring:
+        try:
+            return self._rings[sender, receiver, tag]
+        except KeyError:
+            raise ValueError(f"there is no ring from rank {sender} to rank {receiver} with tag {tag}") from None
+
     def _write(self, source: Bytes, peer: int, tag: int) -> None:
-        ring, done = self._rings[self._rank, peer, tag], 0
+        ring, done = self._ring(self._rank, peer, tag), 0
         while (done := done + ring.put(source[done:])) < source.size:
             self.until(lambda: ring.room > 0, ring)
 
     def _read(self, into: Bytes, peer: int, tag: int) -> None:
-        ring, done = self._rings[peer, self._rank, tag], 0
+        ring, done = self._ring(peer, self._rank, tag), 0
         while (done := done + ring.take(into[done:])) < into.size:
             self.until(lambda: ring.filled > 0, ring)
 

@@ -1,6 +1,7 @@
 """The ranks that share a stage: their collectives, and the place on the board where each of them waits.
 
-A collective's library (a device's, or the host's for arrivals) is the one of the pipeline's messages of the same kind.
+A collective's library (a device's, or the host's for arrivals) is the one of the pipeline's messages of the same kind,
+or the host's where those go through shared memory.
 """
 
 from __future__ import annotations

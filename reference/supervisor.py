@@ -18,7 +18,7 @@ from reference import processes, worker
 from reference.board import Board
 from reference.config import EngineConfig
 from reference.nodes import SILENCE, Remote, follow
-from reference.shared_memory import Rings
+from reference.shared_memory import make_rings
 from reference.torchrun import Place, alone
 from reference.transport import listen_locally
 from reference.watchdog import PipelineStuck, RankDied, Watchdog
@@ -39,7 +39,7 @@ def start(job: Place | None, *, config: EngineConfig, ordering: str, source: Sou
     """
 
     shared = config.transport == "shared"
-    rings = Rings(processes.context(), stages=config.pp, tp=config.tp) if shared and job is None else None
+    rings = make_rings(processes.context(), stages=config.pp, tp=config.tp) if shared and job is None else None
 
     def assignment(place: Place, port: int | None = None) -> Assignment:
         return Assignment(
@@ -49,7 +49,7 @@ def start(job: Place | None, *, config: EngineConfig, ordering: str, source: Sou
             source=source,
             place=place,
             store_port=port,
-            rings=rings,
+            rings=None if rings is None else rings[place.rank],
         )
 
     if job is None:

@@ -194,7 +194,7 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
     blocking = frozenset({DATA}) if config.blocking_isend else frozenset()
     transport: HostStaged | Transport = Transport(groups, blocking)
     if given.rings is not None:
-        ways = dict.fromkeys((CONTROL, DATA), given.rings.group(rank))
+        ways = dict.fromkeys((CONTROL, DATA), given.rings.group())
         transport = HostStaged(ways, device, staged=ways.keys(), collective=shared is not None)
     elif config.transport != "device":
         transport = HostStaged(groups, device, staged={DATA}, blocking=blocking)

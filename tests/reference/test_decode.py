@@ -118,6 +118,24 @@ def test_recorded_steps_give_what_the_stage_gives(first: bool, last: bool):
 
 
 @torch.inference_mode()
+def test_what_was_prepared_for_another_batch_is_not_used():
+    generator = torch.Generator().manual_seed(3)
+    plain, plain_cache, fast_cache = stage(False, False), cache(), cache()
+    fast = runner(stage(False, False), fast_cache, HOST, choice="recorded", most=2)
+    assert isinstance(fast, RecordedStage)
+    steps = [((0, 1), (4, 2)), ((1,), (3,)), ((1, 0), (4, 5))]
+    batches = [StageBatch(rows=rows, start=start, length=(1,) * len(rows)) for rows, start in steps]
+    fill = StageBatch(rows=(0, 1), start=(0, 0), length=(4, 2))
+    for prepared, batch in ((batches[0], fill), (None, batches[0]), (batches[2], batches[1]), (batches[2], batches[2])):
+        given = torch.randn(len(batch.rows), max(batch.length), SHAPE.hidden, generator=generator)
+        if prepared is not None:
+            fast.prepare(prepared)
+        wanted, found = plain(given, batch, plain_cache), fast(given, batch, fast_cache)
+        for row, length in enumerate(batch.length):
+            torch.testing.assert_close(wanted[row, :length], found[row, :length], rtol=1e-4, atol=1e-5)
+
+
+@torch.inference_mode()
 def test_what_is_no_plain_decode_step_runs_as_ever():
     first, second = cache(), cache()
     fast = runner(stage(), first, HOST, choice="recorded", most=1)

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,20 +12,26 @@ from model.ops import Irecv, Isend, Operation, Recv, Wait
 from model.serving import CONTROL, DATA, OUTPUT, PROXY, REQUESTS
 from reference.device import HOST, Device, HostEvent, HostStream
 from reference.host_staged import CHUNK, HostStaged
-from reference.shared_memory import SIZE, Rings
+from reference.shared_memory import SIZE, make_rings, possible
 
 PATIENCE = 30.0
+
+pytestmark = pytest.mark.skipif(not possible(), reason="rings are for x86-64; nothing to install")
 
 
 @pytest.fixture(params=[False, True], ids=["alone", "collective"])
 def pair(request: pytest.FixtureRequest) -> Iterator[tuple[HostStaged, HostStaged]]:
     """Transports of two ranks, that share their stages with others or do not."""
-    rings = Rings(multiprocessing.get_context("spawn"), stages=2, tp=1)
-    ways = [dict.fromkeys((CONTROL, DATA), rings.group(rank)) for rank in (0, 1)]
+    rings = make_rings(multiprocessing.get_context("spawn"), stages=2, tp=1)
+    ways = [dict.fromkeys((CONTROL, DATA), rings[rank].group()) for rank in (0, 1)]
     first, second = (HostStaged(way, Device(kind=HOST), staged=way.keys(), collective=request.param) for way in ways)
     yield first, second
     first.close()
     second.close()
+    for thread in threading.enumerate():
+        if thread.name == "host-staged sends":
+            thread.join(PATIENCE)
+            assert not thread.is_alive(), "a lane is left"
 
 
 def beside(work: Callable[[], Any]) -> Callable[[], Any]:
@@ -49,33 +54,36 @@ def data(kind: type[Operation], peer: int, tag: int = PROXY) -> Any:
 
 
 class Late(HostEvent):
-    """A copy that is done when it has been asked for so often."""
+    """A copy that is done when it may be, and has been asked for a while."""
 
-    def __init__(self, asked: int) -> None:
-        self.left = asked
+    def __init__(self, may: threading.Event) -> None:
+        self.may, self.left = may, 100
 
     def query(self) -> bool:
-        self.left -= 1
+        self.left -= self.may.is_set()
         return self.left < 0
 
     def synchronize(self) -> None:
-        while not self.query():
-            time.sleep(0)
+        assert self.may.wait(PATIENCE)
 
 
 class LateStream(HostStream):
+    def __init__(self) -> None:
+        self.may = threading.Event()
+
     def record_event(self, event: HostEvent | None = None) -> HostEvent:
-        return Late(1000)
+        return Late(self.may)
 
 
 def test_what_a_copy_held_up_is_handed_on_while_the_rank_waits_for_something_else(
     pair: tuple[HostStaged, HostStaged],
 ) -> None:
     first, second = pair
-    first._copies = LateStream()  # type: ignore[assignment]
+    stream = first._copies = LateStream()  # type: ignore[assignment]
     sent = torch.arange(CHUNK + 8, dtype=torch.int64).to(torch.uint8)
     first.perform(data(Isend, 1), sent)
     assert not first._open[PROXY].posted  # type: ignore[union-attr]
+    stream.may.set()
 
     def answer() -> bool:
         got = second.perform(data(Recv, 0), torch.empty_like(sent))
@@ -120,3 +128,31 @@ def test_bytes_arrive_whole_whatever_their_number(pair: tuple[HostStaged, HostSt
     got = beside(lambda: second.perform(Recv(peer=0, tag=REQUESTS, comm=CONTROL)))
     beside(lambda: first.perform(Wait(requests=(REQUESTS,))) or True)()
     assert got() == content
+
+
+def test_what_cannot_be_sent_is_told_and_the_next_send_goes(pair: tuple[HostStaged, HostStaged]) -> None:
+    first, second = pair
+    with pytest.raises(ValueError, match="there is no ring from rank 0 to rank 7 with tag 1"):
+        first.perform(data(Isend, 7), torch.zeros(2))
+        first.perform(Wait(requests=(PROXY,)))
+    first.perform(data(Isend, 1, OUTPUT), torch.ones(2))
+    assert second.perform(data(Recv, 0, OUTPUT), torch.zeros(2)).tolist() == [1, 1]
+
+
+def test_a_device_that_fails_is_not_taken_for_a_peer_that_is_lost(pair: tuple[HostStaged, HostStaged]) -> None:
+    first, _ = pair
+
+    class Broken(HostEvent):
+        def query(self) -> bool:
+            raise RuntimeError("the device is gone")
+
+        synchronize = query  # type: ignore[assignment]
+
+    class BrokenStream(HostStream):
+        def record_event(self, event: HostEvent | None = None) -> HostEvent:
+            return Broken()
+
+    first._copies = BrokenStream()  # type: ignore[assignment]
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        first.perform(data(Isend, 1), torch.zeros(CHUNK + 1))
+        first.perform(Wait(requests=(PROXY,)))

@@ -40,6 +40,7 @@ def test_each_rank_on_a_card_of_its_own_uses_the_cards_library(cards):
 
 def test_ranks_that_share_a_card_share_memory_where_they_can(cards, monkeypatch):
     cards(cuda=1)
+    monkeypatch.setattr(shared_memory.platform, "machine", lambda: "x86_64")
     assert chosen(ranks=4, apart="") == ("cuda", 0, "shared", "gloo")
     assert chosen(ranks=4, apart="", backend="gloo") == ("cuda", 0, "host", "gloo")
     monkeypatch.setattr(shared_memory.platform, "machine", lambda: "aarch64")
