@@ -1,8 +1,12 @@
 """The engine: a pipeline of processes behind a generator of tokens.
 
-with Engine(EngineConfig(model="smollm2", pp=3)) as engine:
-    for output in engine.generate(["The capital of France is"], max_new_tokens=8):
-        print(output.text, end="")
+from reference.config import EngineConfig
+from reference.engine import Engine
+
+if __name__ == "__main__":  # in a script; its ranks are processes that import it again
+    with Engine(EngineConfig(model="smollm2", pp=3)) as engine:
+        for output in engine.generate(["The capital of France is"], max_new_tokens=8):
+            print(output.text, end="")
 """
 
 from __future__ import annotations

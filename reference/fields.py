@@ -5,17 +5,35 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from reference.params import MOST_LOGPROBS, MOST_STOPS, SEEDS, Params
 
-Zero = Annotated[float, Field(ge=0, le=0)]
+
+def _only(taken: float | list[Any]) -> BeforeValidator:
+    """Says of any other number or list that it is not implemented, where the schema's bound would only say no."""
+    kind = list if isinstance(taken, list) else (int, float)
+
+    def check(value: Any) -> Any:
+        if isinstance(value, kind) and value != taken:
+            raise PydanticCustomError(
+                "not_implemented",
+                "what this asks for is not implemented; leave it out, or give {taken}",
+                {"taken": taken},
+            )
+        return value
+
+    return BeforeValidator(check)
+
+
+Zero = Annotated[float, _only(0), Field(ge=0, le=0)]
 """A penalty or bias that is not implemented: only 0 is taken."""
 
-One = Annotated[float, Field(ge=1, le=1)]
+One = Annotated[float, _only(1), Field(ge=1, le=1)]
 """A factor or count that is not implemented: only 1 is taken."""
 
-Nothing = Annotated[list[Any], Field(max_length=0)] | None
+Nothing = Annotated[list[Any], _only([]), Field(max_length=0)] | None
 """A list of what is not implemented: only an empty one is taken."""
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]

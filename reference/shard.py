@@ -55,8 +55,11 @@ def check_tp(config: LlamaConfig, tp: int) -> None:
     }
     for name, value in sizes.items():
         if value % tp:
-            most = max(n for n in range(1, tp + 1) if not any(size % n for size in sizes.values()))
-            raise ValueError(f"tp is {tp}, which does not divide the {name} ({value}) of this model; give {most}")
+            fit = [n for n in range(1, config.kv_heads + 1) if not any(size % n for size in sizes.values())]
+            raise ValueError(
+                f"tp is {tp}, which does not divide the {name} ({value}) of this model; "
+                f"give {' or '.join(map(str, fit))}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -169,8 +169,8 @@ def test_columns_that_cut_a_quantised_block(monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "tp", "message"),
     [
-        ({}, 4, r"tp is 4, which does not divide the KV heads \(2\) of this model; give 2"),
-        ({}, 3, r"tp is 3, which does not divide the heads \(4\) of this model; give 2"),
+        ({}, 4, r"tp is 4, which does not divide the KV heads \(2\) of this model; give 1 or 2$"),
+        ({}, 3, r"tp is 3, which does not divide the heads \(4\) of this model; give 1 or 2$"),
         (
             {"intermediate": 129},
             2,
