@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Reason = Literal["stop", "length", "abort"]
 """Why a request is finished: it came upon one of its stops, it has all the tokens it asked for, or nobody waits for
@@ -60,8 +60,7 @@ class Scored:
     top: Top = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
+class Token(NamedTuple):
     """One new token of a request. `reason` is None until the last one.
 
     logprob, top: of the model itself, before temperature, top-k and top-p, where the request wants them.
