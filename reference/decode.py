@@ -73,9 +73,8 @@ class RecordedStage:
         sizes = [1]
         while sizes[-1] < min(most, MOST_ROWS):
             sizes.append(min(2 * sizes[-1], most, MOST_ROWS))
-        made = {
-            size: self._record(size) for size in reversed(sizes)
-        }  # the largest first: the others fit into its memory
+        # the largest first: the others then fit into its memory
+        made = {size: self._record(size) for size in reversed(sizes)}
         self._recorded = {size: made[size] for size in sizes}
         self._prepared: StageBatch | None = None
 

@@ -192,12 +192,14 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
         raise ValueError(f"{size} does not fit ({error}); lower rows, max_batch, depth or max_len") from None
 
     blocking = frozenset({DATA}) if config.blocking_isend else frozenset()
-    transport: HostStaged | Transport = Transport(groups, blocking)
+    transport: HostStaged | Transport
     if given.rings is not None:
         ways = dict.fromkeys((CONTROL, DATA), given.rings.group())
         transport = HostStaged(ways, device, staged=ways.keys(), collective=shared is not None)
     elif config.transport != "device":
         transport = HostStaged(groups, device, staged={DATA}, blocking=blocking)
+    else:
+        transport = Transport(groups, blocking)
     recorded = config.record_logits is not None and stage.last and shard.rank == 0
     recorder = LogitsRecorder() if recorded else None
     events = None if device.is_host else device.timed_event

@@ -1,6 +1,7 @@
 """Small Llama checkpoints for tests, made by transformers, the oracle; and one forward of ours over several stages."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +182,18 @@ def serve(chain: Chain, requests: list[Request], **sizes: Any) -> dict[int, list
                 tokens[token.request].append(token)
         slot = (slot + 1) % slots
     return tokens
+
+
+def load(source: Source, start: int = 0, stop: int | None = None, dtype: torch.dtype = torch.float32) -> Stage:
+    """A stage of layers `start` to `stop`."""
+    config = source.config()
+    stop = config.layers if stop is None else stop
+    return load_stage(source, config, range(start, stop), start == 0, stop == config.layers, dtype, CPU)
+
+
+def rewrite(folder: Path, remove: Sequence[str] = (), **changes: Any) -> Path:
+    """The folder, with its configuration changed."""
+    path = folder / "config.json"
+    raw = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({key: value for key, value in raw.items() if key not in remove}))
+    return folder

@@ -15,6 +15,16 @@ from reference.requests import Arrivals, Request, Scored, Token, decode_arrivals
 from reference.scheduler import Scheduler
 
 
+def ask(number: int, length: int = 3, new: int = 2, stop: tuple[int, ...] = ()) -> Request:
+    """A request."""
+    return Request(id=number, prompt=tuple(range(length)), max_new_tokens=new, stop=stop)
+
+
+def scheduler(*, slots: int = 2, max_batch: int = 4, rows: int = 8, **options: Any) -> Scheduler:
+    """A small one."""
+    return Scheduler(slots=slots, max_batch=max_batch, rows=rows, **options)
+
+
 def next_token(tokens: Sequence[int]) -> int:
     """The stand-in for the model: 0 to 10, and every token before it counts."""
     number = 17

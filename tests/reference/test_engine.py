@@ -11,17 +11,10 @@ from typing import Any
 import pytest
 
 from reference.engine import Engine, Params, QueueFull
-from tests.reference.checkpoints import save_letters, save_llama
+from tests.reference.checkpoints import save_letters
 from tests.reference.engines import PROMPTS, Heard, config, gone, tokens
 
 pytestmark = pytest.mark.xdist_group("engine")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("llama")
-    save_llama(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -25,13 +25,6 @@ from tests.reference.engines import LONG, PROMPTS, Heard, config, gone, tokens
 pytestmark = pytest.mark.xdist_group("engine")
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("llama")
-    save_llama(folder)
-    return folder
-
-
 ROOT = Path(__file__).parents[2]
 SHARED = pytest.param(
     "shared",

@@ -33,13 +33,6 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("llama")
-    save_llama(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def oracle(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return save_llama(tmp_path_factory.mktemp("oracle"))
 

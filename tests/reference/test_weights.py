@@ -2,10 +2,7 @@
 
 import json
 import pickle
-import shutil
 
-import gguf
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,16 +13,10 @@ from reference.gguf_weights import GgufSource, smollm2_path
 from reference.llama import Stage
 from reference.llama_config import SHAPES, Llama3Scaling, LlamaConfig
 from reference.safetensors_weights import INDEX, SINGLE, FolderSource
-from reference.weights import RandomSource, load_stage, resolve_source
-from tests.reference.checkpoints import CPU, LLAMA3_ROPE, save_llama
+from reference.weights import RandomSource, resolve_source
+from tests.reference.checkpoints import CPU, LLAMA3_ROPE, load, rewrite
 
 TINY = SHAPES["tiny"]
-
-
-def load(source, start=0, stop=None, dtype=torch.float32):
-    config = source.config()
-    stop = config.layers if stop is None else stop
-    return load_stage(source, config, range(start, stop), start == 0, stop == config.layers, dtype, CPU)
 
 
 def weights(*stages):
@@ -41,58 +32,6 @@ def weights(*stages):
 def assert_same(left, right):
     assert left.keys() == right.keys()
     assert all(torch.equal(left[name], right[name]) for name in left)
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """A checkpoint in one file and the same in shards, and its model."""
-    single, sharded = tmp_path_factory.mktemp("single"), tmp_path_factory.mktemp("sharded")
-    model = save_llama(single, rope_parameters=LLAMA3_ROPE)
-    model.save_pretrained(sharded, max_shard_size="20KB")
-    assert len(list(sharded.glob("*.safetensors"))) > 5
-    return single, sharded, model
-
-
-@pytest.fixture
-def single(saved, tmp_path):
-    """A copy of the single-file checkpoint that a test may spoil."""
-    return shutil.copytree(saved[0], tmp_path / "checkpoint")
-
-
-@pytest.fixture
-def sharded(saved, tmp_path):
-    """The same of the sharded one."""
-    return shutil.copytree(saved[1], tmp_path / "checkpoint")
-
-
-@pytest.fixture
-def gguf_copy(saved, tmp_path):
-    """The checkpoint's weights as llama.cpp's converter would lay them out, unquantised."""
-    config, path = saved[2].config, tmp_path / "model.gguf"
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(10000.0)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_eos_token_id(2)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
-    for name, value in saved[2].state_dict().items():
-        array = value.numpy()
-        for part, heads in (("q_proj", config.num_attention_heads), ("k_proj", config.num_key_value_heads)):
-            if part in name:
-                # neighbours rotate together: row d of each half becomes rows 2d and 2d + 1 of its head
-                halves = array.reshape(heads, 2, config.head_dim // 2, -1)
-                array = np.stack([halves[:, 0], halves[:, 1]], axis=2).reshape(array.shape)
-        writer.add_tensor(names.get_name(name, (".weight",)), np.ascontiguousarray(array))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
 
 
 # --- what is loaded
@@ -216,13 +155,6 @@ def test_configuration_of_transformers_5(saved):
     assert (config.head_dim, config.intermediate, config.tied, config.bos, config.eos) == (8, 48, False, 1, (2,))
 
 
-def rewrite(folder, remove=(), **changes):
-    path = folder / "config.json"
-    raw = {**json.loads(path.read_text()), **changes}
-    path.write_text(json.dumps({key: value for key, value in raw.items() if key not in remove}))
-    return folder
-
-
 def test_configuration_of_transformers_4(single):
     expected = LlamaConfig.from_hf(single)
     scaling = {key: value for key, value in LLAMA3_ROPE.items() if key != "rope_theta"}
@@ -279,124 +211,6 @@ def test_a_configuration_that_is_missing_or_broken(single):
     (single / "config.json").unlink()
     with pytest.raises(ValueError, match=r"config\.json does not exist; name a folder"):
         LlamaConfig.from_hf(single)
-
-
-# --- checkpoints that are broken
-
-
-def test_a_file_cut_short(single):
-    path = single / SINGLE
-    whole = path.read_bytes()
-    for size in (len(whole) - 1, len(whole) // 2, 100, 4, 0):
-        path.write_bytes(whole[:size])
-        with pytest.raises(ValueError, match=r"model\.safetensors cannot be read .*; fetch the file again"):
-            load(FolderSource(folder=single))
-
-
-def test_a_missing_layer(single):
-    tensors = load_file(single / SINGLE)
-    gone = [name for name in tensors if name.startswith("model.layers.4.")]
-    save_file({name: tensor for name, tensor in tensors.items() if name not in gone}, single / SINGLE)
-    load(FolderSource(folder=single), 0, 4)
-    with pytest.raises(ValueError, match=r"model\.safetensors: tensor 'model\.layers\.4\.\S+' is missing"):
-        load(FolderSource(folder=single))
-
-
-def test_a_tensor_of_another_shape(single):
-    name = "model.layers.1.mlp.down_proj.weight"
-    tensors = load_file(single / SINGLE)
-    save_file({**tensors, name: tensors[name].T.contiguous()}, single / SINGLE)
-    with pytest.raises(ValueError, match=rf"'{name}' has shape \[48, 32\], expected \[32, 48\]"):
-        load(FolderSource(folder=single))
-
-
-@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
-def test_a_tensor_that_is_quantised(single, dtype):
-    tensors = load_file(single / SINGLE)
-    save_file({**tensors, "model.norm.weight": torch.ones(32).to(dtype)}, single / SINGLE)
-    with pytest.raises(ValueError, match=rf"'model\.norm\.weight' is {dtype}; quantised"):
-        load(FolderSource(folder=single))
-
-
-def test_a_head_that_is_missing_although_the_config_says_untied(single):
-    tensors = load_file(single / SINGLE)
-    del tensors["lm_head.weight"]
-    save_file(tensors, single / SINGLE)
-    with pytest.raises(ValueError, match=r"'lm_head\.weight' is missing"):
-        load(FolderSource(folder=single))
-    rewrite(single, tie_word_embeddings=True)
-    assert torch.equal(load(FolderSource(folder=single), 3).head, tensors["model.embed_tokens.weight"])
-
-
-def test_a_folder_without_weights(single):
-    (single / SINGLE).unlink()
-    with pytest.raises(ValueError, match=r"holds neither model\.safetensors nor"):
-        load(FolderSource(folder=single))
-
-
-def test_an_index_that_is_broken(sharded):
-    index = json.loads((sharded / INDEX).read_text())
-    shard = index["weight_map"]["model.norm.weight"]
-    (sharded / shard).unlink()
-    with pytest.raises(ValueError, match=rf"{shard} does not exist, though {INDEX} names it for "):
-        load(FolderSource(folder=sharded))
-    del index["weight_map"]["model.layers.0.mlp.up_proj.weight"]
-    (sharded / INDEX).write_text(json.dumps(index))
-    with pytest.raises(ValueError, match=r"'model\.layers\.0\.mlp\.up_proj\.weight' is missing"):
-        load(FolderSource(folder=sharded))
-    for content in ("{", "{}", "[]", '{"weight_map": 5}', '{"weight_map": {"model.norm.weight": 5}}'):
-        (sharded / INDEX).write_text(content)
-        with pytest.raises(ValueError, match="is not a safetensors index"):
-            load(FolderSource(folder=sharded))
-
-
-def test_a_gguf_file_that_is_broken(gguf_copy, tmp_path):
-    whole = gguf_copy.read_bytes()
-    spoiled = {
-        "missing": (None, "cannot be read"),
-        "empty": (b"", "cannot be read"),
-        "short-header": (whole[:200], "header cannot be read"),
-        "another-format": (b"PK" + whole[2:], "not a GGUF file"),
-        "another-version": (whole[:4] + b"\x09" + whole[5:], "GGUF version 9"),
-        "short-data": (whole[:-4], "ends within it"),
-    }
-    for name, (content, message) in spoiled.items():
-        path = tmp_path / f"{name}.gguf"
-        if content is not None:
-            path.write_bytes(content)
-        with pytest.raises(ValueError, match=rf"{name}\.gguf.*{message}"):
-            load(GgufSource(path=path))
-
-
-def test_a_gguf_file_of_another_model(tmp_path):
-    def write(name, architecture, **metadata):
-        writer = gguf.GGUFWriter(tmp_path / name, architecture)
-        for key, value in metadata.items():
-            writer.add_string(key.replace("__", "."), value)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
-        return GgufSource(path=tmp_path / name)
-
-    with pytest.raises(ValueError, match="architecture 'mamba' is not implemented"):
-        write("mamba.gguf", "mamba").config()
-    with pytest.raises(ValueError, match=r"'llama\.attention\.head_count' is missing"):
-        write("empty.gguf", "llama").config()
-    with pytest.raises(ValueError, match="rope scaling in GGUF"):
-        write("stretched.gguf", "llama", llama__rope__scaling__type="yarn").config()
-
-
-def test_a_gguf_tensor_of_another_shape_or_missing(gguf_copy):
-    source = GgufSource(path=gguf_copy)
-    fields = {name: getattr(source.config(), name) for name in LlamaConfig.__slots__}
-    for changes, message in (
-        ({"vocab_size": 98}, r"'token_embd.weight' has shape \[97, 32\]"),
-        ({"layers": 6}, "blk.5"),
-    ):
-        config = LlamaConfig(**fields | changes)
-        with pytest.raises(ValueError, match=message):
-            load_stage(source, config, range(config.layers), True, True, torch.float32, CPU)
 
 
 # --- names
