@@ -121,41 +121,47 @@ def program_json(lists: Program) -> dict[str, Any]:
     return {"programs": [[to_json(op) for op in ops] for ops in lists]}
 
 
+def short(value: Any) -> str:
+    """A value in an error: as it is written, or the beginning of that where it is long."""
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
 def from_json(data: Mapping[str, Any]) -> Operation:
     """The operation of a JSON object. `{"op": "wait", "request": 1}` means a wait for one request.
 
     Raises ValueError on an unknown operation, an unknown or missing field, or a value of a wrong type.
     """
     if not isinstance(data, Mapping):
-        raise ValueError(f"operation {data!r} is not an object; write one like {{'op': 'send', 'peer': 1}}")
+        raise ValueError(f"operation {short(data)} is not an object; write one like {{'op': 'send', 'peer': 1}}")
     given = dict(data)
     kind = given.pop("op", None)
     if not isinstance(kind, str) or kind not in NAMES:
-        raise ValueError(f"unknown operation {kind!r}; choose one of {', '.join(NAMES)}")
+        raise ValueError(f"unknown operation {short(kind)}; choose one of {', '.join(NAMES)}")
     cls, mode = NAMES[kind]
     if cls is Wait and "request" in given and "requests" not in given:
         given["requests"] = [given.pop("request")]
     known = {field.name for field in fields(cls)} - {"mode"}
     for field, value in given.items():
         if field not in known:
-            raise ValueError(f"unknown field {field!r} of {kind}; it has {', '.join(sorted(known)) or 'none'}")
+            raise ValueError(f"unknown field {short(field)} of {kind}; it has {', '.join(sorted(known)) or 'none'}")
         given[field] = _value(kind, field, value)
     if mode not in (None, "standard"):
         given["mode"] = mode
     lacking = [field.name for field in fields(cls) if field.default is MISSING and field.name not in given]
     if lacking:
-        raise ValueError(f"{kind} without {', '.join(lacking)}; add it: {data!r}")
+        raise ValueError(f"{kind} without {', '.join(lacking)}; add it: {short(data)}")
     return cls(**given)
 
 
 def _value(kind: str, field: str, value: Any) -> Any:
     if field == "ops":
         if not isinstance(value, list):
-            raise ValueError(f"ops of batch is {value!r}; give a list of isend and irecv")
+            raise ValueError(f"ops of batch is {short(value)}; give a list of isend and irecv")
         return tuple(from_json(part) for part in value)
     if field == "requests":
         if not isinstance(value, list) or not all(_is(item, (int, str)) for item in value):
-            raise ValueError(f"requests of wait is {value!r}; give a list of numbers or names")
+            raise ValueError(f"requests of wait is {short(value)}; give a list of numbers or names")
         return tuple(value)
     if value == "any" and field in (*_PEERS, *_TAGS):
         return ANY
@@ -163,7 +169,7 @@ def _value(kind: str, field: str, value: Any) -> Any:
         return NULL
     if not _is(value, _TYPES[field]):
         wanted = " or ".join(cls.__name__ for cls in _TYPES[field])
-        raise ValueError(f"{field} of {kind} is {value!r}; give {wanted}")
+        raise ValueError(f"{field} of {kind} is {short(value)}; give {wanted}")
     return value
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from model.forms import from_json, to_json
+from model.forms import from_json, short, to_json
 from model.ops import Operation
 
 T = TypeVar("T")
@@ -167,7 +167,7 @@ def _object(line: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise ValueError(f"no JSON ({error.msg}); the file was cut short, or is no trace") from None
     if not isinstance(data, dict):
-        raise ValueError(f"{_short(data)} stands where an object is expected")
+        raise ValueError(f"{short(data)} stands where an object is expected")
     return data
 
 
@@ -178,23 +178,23 @@ def _no_number(word: str) -> NoReturn:
 def _header(line: str) -> tuple[Trace, int]:
     data = _object(line)
     if data.get("format") != FORMAT:
-        raise ValueError(f"format is {_short(data.get('format'))}; a trace begins with its header, format {FORMAT!r}")
+        raise ValueError(f"format is {short(data.get('format'))}; a trace begins with its header, format {FORMAT!r}")
     if data.get("version") != VERSION or isinstance(data["version"], bool):
-        raise ValueError(f"version is {_short(data.get('version'))}; this reader knows version {VERSION}")
+        raise ValueError(f"version is {short(data.get('version'))}; this reader knows version {VERSION}")
     fields = "format version unit ranks loop semantics queued clocks complete note records"
     _known(data, fields)
     if missing := set(fields.split()) - set(data):
         raise ValueError(f"the header has no {', '.join(sorted(missing))}")
     if data["unit"] != "ns":
-        raise ValueError(f"unit is {_short(data['unit'])}; times are in 'ns'")
+        raise ValueError(f"unit is {short(data['unit'])}; times are in 'ns'")
     clocks, queued, semantics = data["clocks"], data["queued"], data["semantics"]
     ranks, count = _whole(data, "ranks", least=1), _whole(data, "records")
     if not _texts(clocks) or len(clocks) != ranks:
-        raise ValueError(f"clocks is {_short(clocks)}; give the name of a clock for each of {ranks} ranks")
+        raise ValueError(f"clocks is {short(clocks)}; give the name of a clock for each of {ranks} ranks")
     if not _texts(queued):
-        raise ValueError(f"queued is {_short(queued)}; give a list of communicators")
+        raise ValueError(f"queued is {short(queued)}; give a list of communicators")
     if not isinstance(semantics, dict) or not semantics or not _texts(list(semantics.values())):
-        raise ValueError(f"semantics is {_short(semantics)}; give the name of a library for each communicator")
+        raise ValueError(f"semantics is {short(semantics)}; give the name of a library for each communicator")
     if not isinstance(data["complete"], bool) or not isinstance(data["note"], str):
         raise ValueError("complete is true or false, and note a text")
     trace = Trace(
@@ -212,7 +212,7 @@ def _header(line: str) -> tuple[Trace, int]:
 
 def _loop(data: Any) -> LoopOf:
     if not isinstance(data, dict) or set(data) != set(LOOP) or not isinstance(data["ordering"], str):
-        raise ValueError(f"loop is {_short(data)}; give null, or its {', '.join(LOOP)}")
+        raise ValueError(f"loop is {short(data)}; give null, or its {', '.join(LOOP)}")
     return LoopOf(depth=_whole(data, "depth"), ordering=data["ordering"], tp=_whole(data, "tp", least=1))
 
 
@@ -225,14 +225,14 @@ def _record(line: str, ranks: int) -> Record:
     phase, answer, device = data.get("phase", ""), data.get("answer"), data.get("device")
     shared = data.get("shared", [])
     if not isinstance(shared, list):
-        raise ValueError(f"shared is {_short(shared)}; give a list of operations")
+        raise ValueError(f"shared is {short(shared)}; give a list of operations")
     if not isinstance(phase, str):
-        raise ValueError(f"phase is {_short(phase)}; give a text")
+        raise ValueError(f"phase is {short(phase)}; give a text")
     if not (answer is None or isinstance(answer, bool)):
-        raise ValueError(f"answer is {_short(answer)}; give true or false, or leave it out")
+        raise ValueError(f"answer is {short(answer)}; give true or false, or leave it out")
     if device is not None:
         if not isinstance(device, list) or len(device) != 2:
-            raise ValueError(f"device is {_short(device)}; give its begin and its end")
+            raise ValueError(f"device is {short(device)}; give its begin and its end")
         times = dict(zip(("begin", "end"), device, strict=True))
         device = _whole(times, "begin", below=LATEST), _whole(times, "end", below=LATEST)
     return Record(
@@ -251,20 +251,15 @@ def _record(line: str, ranks: int) -> Record:
 
 def _known(data: Mapping[str, Any], fields: str) -> None:
     if unknown := set(data) - set(fields.split()):
-        raise ValueError(f"unknown field {_short(min(unknown))}; it has {', '.join(fields.split())}")
+        raise ValueError(f"unknown field {short(min(unknown))}; it has {', '.join(fields.split())}")
 
 
 def _whole(data: Mapping[str, Any], name: str, *, least: int = 0, below: int = LATEST) -> int:
     value = data.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value < below:
-        raise ValueError(f"{name} is {_short(value)}; give a whole number from {least} to less than {below}")
+        raise ValueError(f"{name} is {short(value)}; give a whole number from {least} to less than {below}")
     return value
 
 
 def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _short(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -98,6 +98,12 @@ def test_any_value_in_the_place_of_any_other(tmp_path_factory: pytest.TempPathFa
     one_line(tmp_path_factory.mktemp("value", numbered=True), "\n".join(lines).encode())
 
 
+def test_a_long_value_is_not_said_in_full(tmp_path: Path) -> None:
+    line = {**json.loads(LINES[1]), "op": ["x" * 1000]}
+    said = one_line(tmp_path, "\n".join([LINES[0], json.dumps(line)]).encode())
+    assert "operation ['xxx" in said and "... is not an object; write one like" in said
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
