@@ -183,14 +183,11 @@ def stage(
 
 def _launch(given: Batch, hidden: Any, run: Any, cache: Any, *, first: bool, last: bool) -> None:
     """As `Pipeline` launches a microbatch."""
-    import torch
-
     from reference.answers import answer
-    from reference.llama import StageBatch
+    from reference.inputs import placed, token_ids
 
-    inputs = torch.tensor(given.padded()) if first else hidden
-    placed = StageBatch(rows=given.rows, start=given.starts, length=given.lengths)
-    out = run(inputs, placed, cache, every_position=given.scored)
+    inputs = token_ids(given) if first else hidden
+    out = run(inputs, placed(given), cache, every_position=given.scored)
     if last:
         answer(given, out)
 
@@ -225,17 +222,15 @@ def scheduler(*, in_flight: int, input_len: int, output_len: int, vocabulary: in
 
 def _iteration(planner: Scheduler, answers: Any) -> int:
     """All that a rank does for a batch in Python, but for the loop's own steps; the number of requests in it."""
-    import torch
-
     from reference.answers import read
-    from reference.llama import StageBatch
+    from reference.inputs import placed, token_ids
     from reference.requests import Arrivals, encode_tokens
     from reference.worker import TOKENS
 
     batch = planner.form(0)
     assert batch is not None, "a batch of every request"
-    torch.tensor(batch.padded())
-    StageBatch(rows=batch.rows, start=batch.starts, length=batch.lengths)
+    token_ids(batch)
+    placed(batch)
     tokens = planner.finish(0, *read(batch, answers))
     json.dumps({TOKENS: encode_tokens(tokens)}).encode()
     Arrivals().encode()

@@ -18,7 +18,7 @@ class Batch:
 
     starts: how many tokens the row holds already. tokens: per request, those that follow: a chunk of the prompt in
     a prefill, one in a decode. lengths: how many these are. scored: log-probabilities of prompt tokens are wanted,
-    of every request and position.
+    of every request and position. foretold: the scheduler has planned this decode step one step earlier.
     """
 
     requests: tuple[Request, ...]
@@ -27,6 +27,7 @@ class Batch:
     tokens: tuple[tuple[int, ...], ...]
     lengths: tuple[int, ...]
     scored: bool = False
+    foretold: bool = False
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -43,9 +44,11 @@ class Batch:
         """[B, T] of the padded token ids."""
         return len(self.tokens), max(self.lengths)
 
-    def padded(self) -> list[list[int]]:
-        """The token ids as B lists of length T, padded with 0 at the end."""
+    def padded(self) -> Sequence[Sequence[int]]:
+        """The token ids as B sequences of length T, padded with 0 at the end."""
         width = max(self.lengths)
+        if min(self.lengths) == width:
+            return self.tokens
         return [[*tokens, *([0] * (width - len(tokens)))] for tokens in self.tokens]
 
     def targets(self, at: int) -> tuple[int, ...]:

@@ -67,6 +67,9 @@ class EngineConfig:
     decode: Literal["auto", "recorded", "plain"] = "auto"
     """How decode steps run: recorded once and replayed, by kernels of their own, or as any other forward; auto
     records where the device can and the kernels take the model's shape."""
+    overlap: Literal["auto", "on", "off"] = "auto"
+    """Whether decode steps are launched before the tokens of the step before have come to the host, which a rank can
+    that is alone and has depth 0; auto: there, on an accelerator."""
     threads: int | None = None
     """Threads of each rank on a CPU; by default the cores divided by the ranks."""
     max_len: int = 1024
@@ -110,6 +113,13 @@ class EngineConfig:
             raise ValueError(f"fill is {self.fill!r}; choose spread or pack")
         if self.decode not in ("auto", "recorded", "plain"):
             raise ValueError(f"decode is {self.decode!r}; choose auto, recorded or plain")
+        if self.overlap not in ("auto", "on", "off"):
+            raise ValueError(f"overlap is {self.overlap!r}; choose auto, on or off")
+        if self.overlap == "on" and self.slots * self.tp > 1:
+            raise ValueError(
+                f"overlap is on, but pp is {self.pp}, tp {self.tp} and depth {self.depth}: it is for one rank and "
+                "depth 0; choose auto or off"
+            )
         for name in ("watchdog", "start_timeout"):
             if not 4 * HEARTBEAT <= getattr(self, name) <= DAY:
                 raise ValueError(f"{name} is {getattr(self, name)}; give {4 * HEARTBEAT:g} to {DAY:.0f} seconds")
@@ -128,6 +138,10 @@ class EngineConfig:
     def cache_rows(self) -> int:
         """Rows of the KV cache."""
         return self.rows if self.rows is not None else self.slots * self.max_batch
+
+    def overlaps(self, *, on_host: bool) -> bool:
+        """Whether decode steps are launched ahead, where stages compute on the host or not."""
+        return self.overlap == "on" or (self.overlap == "auto" and not on_host and self.slots * self.tp == 1)
 
     def threads_of(self, neighbours: int) -> int:
         """Threads of one rank on a CPU, where the host has so many."""

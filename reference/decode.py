@@ -14,8 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from reference.device import Device
@@ -79,16 +81,18 @@ class RecordedStage:
         self._prepared: StageBatch | None = None
 
     def __call__(self, inputs: Tensor, batch: StageBatch, cache: KVCache, every_position: bool = False) -> Tensor:
-        """As `Stage.forward`. Token ids on the host are best left there."""
+        """As `Stage.forward`. Token ids may be on the host or the device."""
         recorded = None if every_position else self._fitting(batch)
         if recorded is None:
             return self._stage(inputs, batch, cache, every_position)
-        if self._prepared is not batch:
-            self._put(recorded, batch, inputs[:, 0].tolist() if self.first else ())
-        self._prepared = None
         count = len(batch.rows)
+        if self._prepared is not batch:
+            self._put(recorded, batch, inputs[:, 0].numpy() if self.first and inputs.is_cpu else ())
+        self._prepared = None
         if recorded.hidden is not None:
             recorded.hidden[:count].copy_(inputs[:, 0], non_blocking=True)
+        elif not inputs.is_cpu:
+            recorded.numbers[2, :count].copy_(inputs[:, 0], non_blocking=True)
         recorded.replay()
         return recorded.outcome[:count]
 
@@ -109,7 +113,7 @@ class RecordedStage:
             return None
         return next((recorded for size, recorded in self._recorded.items() if size >= len(batch.rows)), None)
 
-    def _put(self, recorded: _Recorded, batch: StageBatch, tokens: Sequence[int]) -> None:
+    def _put(self, recorded: _Recorded, batch: StageBatch, tokens: Sequence[int] | NDArray[np.int64]) -> None:
         """Sends a step's numbers to the device, where the step before it may still be under way."""
         staging = recorded.staging[0]
         recorded.staging.rotate(1)

@@ -17,15 +17,18 @@ from model.ops import Batch as Group
 from model.ops import Isend
 from model.orderings import Ordering
 from model.serving import Phase, Step
-from reference.answers import answer, last_position, read, size
+from reference.answers import answer, last_position, size
 from reference.batch import Batch
 from reference.board import Board
 from reference.config import HEARTBEAT
 from reference.decode import RecordedStage
-from reference.device import HOST, Device, HostEvent
+from reference.device import Device
 from reference.host_staged import HostStaged
+from reference.inputs import placed, token_ids
 from reference.kv_cache import KVCache
+from reference.landing import Landing, Landings
 from reference.llama import Stage, StageBatch
+from reference.look_ahead import LookAhead
 from reference.recorder import Recorder
 from reference.requests import Arrivals, Token, decode_arrivals
 from reference.scheduler import Scheduler
@@ -51,6 +54,7 @@ class Pipeline:
     """One rank: its stage and cache, its scheduler, its connections. `clients` is for rank 0 only.
 
     rank, ranks: of all. shard, group: the rank's part of its stage, and the ranks that share it, if any do.
+    overlap: whether decode steps are launched ahead; of a rank that is alone, with one slot.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Pipeline:
         shard: Shard = WHOLE,
         group: StageGroup | None = None,
         recorder: Recorder | None = None,
+        overlap: bool = False,
     ) -> None:
         assert (clients is not None) == (rank == 0), "clients talk to rank 0"
         self._rank, self._stages, self._tp, self._group = rank, ranks // shard.size, shard.size, group
@@ -77,7 +82,12 @@ class Pipeline:
         self._device, self._dtype, self._stage, self._cache = device, dtype, stage, cache
         self._scheduler, self._transport, self._board = scheduler, transport, board
         self._clients, self._observe, self._recorder = clients, observe, recorder
-        self._copies = device.stream()
+        self._landings = Landings(device)
+        self._ahead: LookAhead | None = None
+        if overlap:
+            assert ranks == 1, "other microbatches fill the time of a pipeline"
+            plan = scheduler.plan
+            self._ahead = LookAhead(stage, cache, self._landings, plan=plan, observe=observe)
 
         self._iteration = -1
         # for the clients; told once the device has work again, which a host cannot do beside it
@@ -89,7 +99,7 @@ class Pipeline:
         self._hidden_BTH: Tensor | None = None  # of it: into the stage, then out
         self._answers_N: dict[int, Tensor] = {}  # by slot, until the last rank sends them
         # A slot takes its next batch before its last output has been passed on, so outputs are kept apart from slots.
-        self._arrived: tuple[Tensor, Tensor, Any] | None = None  # answer [N], its copy on the host, its event
+        self._arrived: Landing | None = None
         self._held_N: Tensor | None = None
 
     @torch.inference_mode()
@@ -137,7 +147,7 @@ class Pipeline:
                     self._tell()
                     return False
                 self._batches[slot] = batch
-                self._placed = StageBatch(rows=batch.rows, start=batch.starts, length=batch.lengths)
+                self._placed = placed(batch)
                 return True
             case Phase.RECV_PROXY:
                 shape = (*self._batches[slot].shape, self._stage.config.hidden // self._tp)
@@ -161,11 +171,12 @@ class Pipeline:
             case Phase.SEND_OUTPUT:
                 self._message(step, self._outgoing(slot))
             case Phase.RECV_OUTPUT:
-                self._arrive(self._message(step, self._incoming(slot)))
+                self._arrive(slot, self._message(step, self._incoming(slot)))
             case Phase.EXCHANGE_OUTPUT:
                 self._exchange(step)
             case Phase.KEEP_OUTPUT:
-                self._arrive(self._answers_N.pop(slot))
+                if self._ahead is None:
+                    self._arrive(slot, self._answers_N.pop(slot))
             case Phase.FINISH:
                 self._finish(slot)
             case Phase.SETTLE:
@@ -193,8 +204,11 @@ class Pipeline:
 
     def _launch(self, slot: int, batch: Batch) -> None:
         """The stage's forward. It and the sends are queued on one stream, so a send needs no event of its own."""
+        if self._ahead is not None:
+            self._arrived = self._ahead.launch(batch)
+            return
         if self._first:
-            inputs = torch.tensor(batch.padded())
+            inputs = token_ids(batch)
         else:
             assert self._hidden_BTH is not None
             inputs = self._hidden_BTH
@@ -232,28 +246,22 @@ class Pipeline:
             step, *(self._outgoing(step.slot) if isinstance(part, Isend) else arriving for part in step.op.ops)
         )
         if arriving is not None:
-            self._arrive(arriving)
+            assert step.into is not None
+            self._arrive(step.into, arriving)
 
-    def _arrive(self, answer_N: Tensor) -> None:
-        """Starts to copy an answer to the host, beside whatever the device computes next."""
-        if answer_N.is_cpu:
-            self._arrived = answer_N, answer_N, HostEvent()
-            return
-        self._copies.wait_stream(self._device.current_stream())
-        with self._device.on_stream(self._copies):
-            self._arrived = answer_N, answer_N.to(HOST, non_blocking=True), self._copies.record_event()
+    def _arrive(self, slot: int, answer_N: Tensor) -> None:
+        """Starts to copy a slot's answer to the host."""
+        self._arrived = self._landings.start(self._batches[slot], answer_N)
 
     def _finish(self, slot: int) -> None:
         """Gives what came back of a batch to the scheduler, and keeps it to be passed on."""
         assert self._arrived is not None
-        answer_N, on_host_N, copied = self._arrived
-        copied.synchronize()
-        self._arrived = None
-        self._news += self._scheduler.finish(slot, *read(self._batches.pop(slot), on_host_N))
+        arrived, self._arrived = self._arrived, None
+        self._news += self._scheduler.finish(slot, *arrived.read(self._batches.pop(slot)))
         if self._device.is_host:
             self._tell()
         if not self._last:
-            self._held_N = answer_N
+            self._held_N = arrived.message_N
 
     def _empty(self, *shape: int, dtype: torch.dtype) -> Tensor:
         return torch.empty(shape, dtype=dtype, device=self._device.torch)

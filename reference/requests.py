@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, NamedTuple
 
@@ -108,22 +108,20 @@ def decode_arrivals(data: bytes) -> Arrivals:
     return Arrivals(**given)
 
 
-def encode_tokens(tokens: Iterable[Token]) -> list[list[Any]]:
-    """Tokens as plain JSON types, one list each, short where there are no log-probabilities."""
-    return [
-        [item.request, item.token, item.reason]
-        if item.logprob is None and not item.prompt_logprobs
-        else [
-            *(item.request, item.token, item.reason, item.logprob, item.top),
-            [[scored.token, scored.logprob, scored.top] for scored in item.prompt_logprobs],
-        ]
-        for item in tokens
-    ]
+def encode_tokens(tokens: Sequence[Token]) -> list[Sequence[Any]]:
+    """Tokens as plain JSON types: the values of each field, and only of the first three where that says it all."""
+    if not tokens:
+        return []
+    requests, ids, reasons, logprobs, tops, prompts = zip(*tokens, strict=True)
+    if logprobs.count(None) == len(tokens) and not any(prompts):
+        return [requests, ids, reasons]
+    scored = [[[item.token, item.logprob, item.top] for item in prompt] for prompt in prompts]
+    return [requests, ids, reasons, logprobs, tops, scored]
 
 
-def decode_tokens(data: Iterable[list[Any]]) -> list[Token]:
+def decode_tokens(data: Sequence[Sequence[Any]]) -> list[Token]:
     """The inverse of `encode_tokens`."""
-    return [_token(*item) for item in data]
+    return [_token(*item) for item in zip(*data, strict=True)]
 
 
 def check_request(request: Request, *, max_len: int, vocabulary: int) -> None:
@@ -162,18 +160,12 @@ def _request(data: Any) -> Request:
 def _token(
     request: int, token: int, reason: Reason | None, logprob: float | None = None, top: Any = (), prompt: Any = ()
 ) -> Token:
-    return Token(
-        request=request,
-        token=token,
-        reason=reason,
-        logprob=logprob,
-        top=_top(top),
-        prompt_logprobs=tuple(Scored(token=number, logprob=given, top=_top(best)) for number, given, best in prompt),
-    )
+    scored = tuple([Scored(token=number, logprob=given, top=_top(best)) for number, given, best in prompt])
+    return Token(request, token, reason, logprob, _top(top), scored)
 
 
 def _top(data: Iterable[tuple[int, float]]) -> Top:
-    return tuple((token, logprob) for token, logprob in data)
+    return tuple([(token, logprob) for token, logprob in data])
 
 
 def _fields(cls: type, data: Any) -> dict[str, Any]:

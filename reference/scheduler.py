@@ -20,9 +20,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reference.batch import SCORED_CHUNK, UNSCORED, Batch, Scores, next_chunk
-from reference.requests import Arrivals, Reason, Request, Scored, Token
+from reference.requests import Arrivals, Reason, Request, Scored, Token, Top
 
 Fill = Literal["spread", "pack"]
+
+_UNSCORED: tuple[float | None, Top] = (None, ())
 
 
 @dataclass(slots=True, eq=False, kw_only=True)  # one is itself, however alike
@@ -35,7 +37,6 @@ class _Running:
     cached: int = 0
     token: int = 0
     new: int = 0
-    in_flight: bool = False
     aborted: bool = False
     scores: list[Scored] = field(default_factory=list)
 
@@ -47,6 +48,7 @@ class _Slot:
     in_flight: list[_Running] = field(default_factory=list)
     batch: Batch | None = None
     prefilled: bool = False  # whether the last batch was a prefill: then decoding has its turn
+    foretold: bool = False  # whether the next batch is the decode step of `plan`
 
     @property
     def load(self) -> int:
@@ -93,7 +95,7 @@ class Scheduler:
             item = self._running.get(number)
             if item is None:
                 self._waiting.pop(number, None)
-            elif item.in_flight:
+            elif item in self._slots[item.slot].in_flight:
                 item.aborted = True
             else:
                 self._release(item)
@@ -107,6 +109,10 @@ class Scheduler:
         """
         place = self._slots[slot]
         assert place.batch is None, f"slot {slot} is formed again before its batch came back"
+        foretold, place.foretold = place.foretold, False
+        if foretold and place.decoding:
+            self._decode(place, foretold=True)
+            return place.batch
         if self._waiting and self._free:
             self._admit(slot)
         if place.prompts and not (place.decoding and place.prefilled):
@@ -114,6 +120,21 @@ class Scheduler:
         elif place.decoding:
             self._decode(place)
         return place.batch
+
+    def plan(self, slot: int = 0) -> Batch | None:
+        """The decode step that follows the one in flight, as far as it can be foretold; its tokens mean nothing.
+
+        The slot's next batch then is of those of these requests that do not end before, if any. None where a prefill
+        is in flight or has its turn next, or nobody has more than one token to come.
+        """
+        place = self._slots[slot]
+        assert place.batch is not None, f"slot {slot} has no batch in flight"
+        joins = self._waiting and self._free and place.load < self._max_batch
+        items = [item for item in place.in_flight if item.new + 1 < item.request.max_new_tokens and not item.aborted]
+        if place.prefilled or place.prompts or joins or not items:
+            return None
+        place.foretold = True
+        return _batch(items, [(0,)] * len(items), [item.cached + 1 for item in items], foretold=True)
 
     def finish(self, slot: int, tokens: Sequence[int], scores: Scores = UNSCORED) -> list[Token]:
         """Takes the next token of every request of the slot's batch; what is new for the clients comes back.
@@ -126,38 +147,33 @@ class Scheduler:
         place.batch, place.in_flight = None, []
         out: list[Token] = []
         for at, (item, length, token) in enumerate(zip(items, batch.lengths, tokens, strict=True)):
-            item.in_flight = False
+            request = item.request
             item.cached += length
             if item.aborted:
                 self._release(item)
                 continue
             if batch.scored:
                 item.scores += scores.prompt[at]
-            if item.cached < len(item.request.prompt):
-                continue
+            prompt: tuple[Scored, ...] = ()
             if item.new == 0:
+                if item.cached < len(request.prompt):
+                    continue
                 place.prompts.remove(item)
                 insort(place.decoding, item, key=_row)
-            out.append(self._append(item, token, *scores.output.get(at, (None, ()))))
+                prompt = _scored(item)
+            item.token = token
+            item.new += 1
+            reason: Reason | None = None
+            if token in request.stop:
+                reason = "stop"
+            elif item.new == request.max_new_tokens:
+                reason = "length"
+            if reason is not None:
+                self._release(item)
+            logprob, top = scores.output.get(at, _UNSCORED) if scores.output else _UNSCORED
+            out.append(Token(request.id, token, reason, logprob, top, prompt))
         self._check_conservation()
         return out
-
-    def _append(self, item: _Running, token: int, logprob: float | None, top: tuple[tuple[int, float], ...]) -> Token:
-        item.token = token
-        item.new += 1
-        request = item.request
-        reason: Reason | None = None
-        if token in request.stop:
-            reason = "stop"
-        elif item.new == request.max_new_tokens:
-            reason = "length"
-        if reason is not None:
-            self._release(item)
-        prompt: tuple[Scored, ...] = ()
-        if item.new == 1 and request.prompt_logprobs_from is not None:
-            first = [Scored(token=request.prompt[0], logprob=None)] if request.prompt_logprobs_from == 0 else []
-            prompt = (*first, *item.scores)
-        return Token(request=request.id, token=token, reason=reason, logprob=logprob, top=top, prompt_logprobs=prompt)
 
     def _admit(self, slot: int) -> None:
         place = self._slots[slot]
@@ -191,25 +207,17 @@ class Scheduler:
             place,
             [item for item, _ in chosen],
             [item.request.prompt[item.cached : item.cached + length] for item, length in chosen],
-            scored,
-        )
-
-    def _decode(self, place: _Slot) -> None:
-        place.prefilled = False
-        self._launch(place, place.decoding.copy(), [(item.token,) for item in place.decoding], False)
-
-    def _launch(self, place: _Slot, items: list[_Running], tokens: list[tuple[int, ...]], scored: bool) -> None:
-        for item in items:
-            item.in_flight = True
-        place.in_flight = items
-        place.batch = Batch(
-            requests=tuple([item.request for item in items]),
-            rows=tuple([item.row for item in items]),
-            starts=tuple([item.cached for item in items]),
-            tokens=tuple(tokens),
-            lengths=tuple([len(some) for some in tokens]),
             scored=scored,
         )
+
+    def _decode(self, place: _Slot, foretold: bool = False) -> None:
+        place.prefilled = False
+        items = place.decoding.copy()
+        self._launch(place, items, [(item.token,) for item in items], foretold=foretold)
+
+    def _launch(self, place: _Slot, items: list[_Running], tokens: list[tuple[int, ...]], **kind: bool) -> None:
+        place.in_flight = items
+        place.batch = _batch(items, tokens, [item.cached for item in items], **kind)
 
     def _release(self, item: _Running) -> None:
         place = self._slots[item.slot]
@@ -223,8 +231,29 @@ class Scheduler:
             assert not any(slot.load or slot.batch for slot in self._slots), "idle, but a slot is not empty"
 
 
+def _batch(items: Sequence[_Running], tokens: Sequence[tuple[int, ...]], starts: Sequence[int], **kind: bool) -> Batch:
+    """kind: as `Batch` has it."""
+    return Batch(
+        requests=tuple([item.request for item in items]),
+        rows=tuple([item.row for item in items]),
+        starts=tuple(starts),
+        tokens=tuple(tokens),
+        lengths=tuple([len(some) for some in tokens]),
+        **kind,
+    )
+
+
 def _row(item: _Running) -> int:
     return item.row
+
+
+def _scored(item: _Running) -> tuple[Scored, ...]:
+    """What comes with the first new token: the log-probabilities of the prompt, where the request wants them."""
+    request = item.request
+    if request.prompt_logprobs_from is None:
+        return ()
+    first = [Scored(token=request.prompt[0], logprob=None)] if request.prompt_logprobs_from == 0 else []
+    return (*first, *item.scores)
 
 
 def _level(loads: Iterable[int], more: int) -> int:

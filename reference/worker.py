@@ -228,6 +228,7 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
         recorder=trace,
         shard=shard,
         group=shared,
+        overlap=config.overlaps(on_host=device.is_host),
     )
     board.enter(rank, phases.READY)  # first: to ranks of other nodes, who may hear of it late, another bound applies
     say(pipe, READY, None)

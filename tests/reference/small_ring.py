@@ -6,6 +6,7 @@ or put into another's row shows in every token after it.
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from model.orderings import ordering
@@ -52,10 +53,20 @@ def prompt_scores(request: Request) -> tuple[Scored, ...]:
 
 
 class Rank:
-    """One rank: `step` goes on until it must wait for a message."""
+    """One rank: `step` goes on until it must wait for a message. overlap: it launches decode steps ahead."""
 
-    def __init__(self, rank: int, ranks: int, depth: int, scheduler: Scheduler, poll: Callable[[], Arrivals]) -> None:
+    def __init__(
+        self,
+        rank: int,
+        ranks: int,
+        depth: int,
+        scheduler: Scheduler,
+        poll: Callable[[], Arrivals],
+        overlap: bool = False,
+    ) -> None:
         self.rank, self.last, self.scheduler, self.poll = rank, rank == ranks - 1, scheduler, poll
+        self.overlap, self.computed_too_much = overlap, 0
+        self._ahead: dict[int, int] = {}
         self.loop = serving_loop(rank=rank, ranks=ranks, depth=depth, ordering=ordering("send-first", ranks))
         self.inbox: dict[int, deque[Any]] = {tag: deque() for tag in range(3)}
         self.following: Rank | None = None
@@ -107,7 +118,15 @@ class Rank:
             case Phase.RECV_PROXY:
                 self._hidden = received
             case Phase.LAUNCH:
-                self._launch(slot, self._batches[slot])
+                batch = self._batches[slot]
+                if batch.foretold:
+                    self._answers[slot] = [self._ahead[number] for number in batch.ids], Scores()
+                else:
+                    self._launch(slot, batch)
+                self.computed_too_much += len(self._ahead) - len(batch.ids) * batch.foretold
+                self._ahead = {}
+                if self.overlap:
+                    self._look_ahead(slot)
             case Phase.SEND_PROXY:
                 self._send(step, self._hidden)
             case Phase.SEND_OUTPUT:
@@ -143,10 +162,25 @@ class Rank:
             ]
             self._answers[slot] = [next_token(row) for row in contents], Scores(prompt=scores if batch.scored else ())
 
+    def _look_ahead(self, slot: int) -> None:
+        """Launches the step after the one in flight, with the tokens that only the device has."""
+        planned = self.scheduler.plan(slot)
+        if planned is None:
+            return
+        in_flight, (tokens, _) = self._batches[slot], self._answers[slot]
+        known = dict(zip(in_flight.ids, tokens, strict=True))
+        after = replace(planned, tokens=tuple((known[number],) for number in planned.ids))
+        held = self._answers.pop(slot)
+        self._launch(slot, after)
+        self._ahead = dict(zip(after.ids, self._answers[slot][0], strict=True))
+        self._answers[slot] = held
 
-def ring(ranks: int, depth: int, poll: Callable[[], Arrivals], make: Callable[[], Scheduler]) -> list[Rank]:
+
+def ring(
+    ranks: int, depth: int, poll: Callable[[], Arrivals], make: Callable[[], Scheduler], overlap: bool = False
+) -> list[Rank]:
     """Ranks in a ring. `poll` is asked once in every iteration of rank 0."""
-    made = [Rank(rank, ranks, depth, make(), poll) for rank in range(ranks)]
+    made = [Rank(rank, ranks, depth, make(), poll, overlap) for rank in range(ranks)]
     for rank in made:
         rank.following = made[(rank.rank + 1) % ranks]
     return made

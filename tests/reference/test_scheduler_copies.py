@@ -33,11 +33,18 @@ SIZES = st.fixed_dictionaries(
 
 
 @settings(max_examples=120)
-@given(data=st.data(), ranks=st.integers(1, 4), depth=st.integers(0, 2), sizes=SIZES, stop_early=st.booleans())
+@given(
+    data=st.data(),
+    grid=st.tuples(st.integers(1, 4), st.integers(0, 2), st.just(False)) | st.just((1, 0, True)),
+    sizes=SIZES,
+    stop_early=st.booleans(),
+)
 def test_every_request_gets_exactly_its_own_tokens(
-    data: st.DataObject, ranks: int, depth: int, sizes: dict[str, Any], stop_early: bool
+    data: st.DataObject, grid: tuple[int, int, bool], sizes: dict[str, Any], stop_early: bool
 ) -> None:
-    """The real loop on P ranks, with requests and aborts at any moment; the ranks must form the same batches."""
+    """The real loop on P ranks, with requests and aborts at any moment; the ranks must form the same batches. A rank
+    that is alone may launch decode steps ahead."""
+    ranks, depth, overlap = grid
     numbers, requests, aborted = count(), dict[int, Request](), set[int]()
     polls = count()
 
@@ -58,7 +65,7 @@ def test_every_request_gets_exactly_its_own_tokens(
         aborted.update(gone - finished)
         return Arrivals(requests=tuple(new), aborts=tuple(sorted(gone)))
 
-    ranks_ = ring(ranks, depth, poll, lambda: Scheduler(slots=ranks + depth, **sizes))
+    ranks_ = ring(ranks, depth, poll, lambda: Scheduler(slots=ranks + depth, **sizes), overlap)
     run(ranks_)
 
     first = ranks_[0]
