@@ -150,7 +150,10 @@ class HostStaged:
 
     def _start(self, op: Send | Isend | Recv | Irecv, payload: Payload) -> Out | _In:
         if isinstance(op, Send | Isend):
-            return self._send(op, framed(payload) if isinstance(payload, bytes) else payload)
+            if isinstance(payload, bytes):
+                message = framed(payload)
+                return self._put(Out(op=op, buffer=None, chunks=(message,), copied=(), payload=message))
+            return self._send(op, payload)
         assert isinstance(payload, torch.Tensor), "only Send, Isend and Recv carry bytes"
         return self._receive(op, payload)
 
@@ -158,9 +161,7 @@ class HostStaged:
         """Queues the copies. Payload and buffer are held until the message is waited for."""
         flat = _bytes(payload.contiguous())
         if not self._staged_at_all(payload):  # it is there already, whatever the device has still to do
-            out = Out(op=op, buffer=None, chunks=_cut(flat), copied=(), payload=flat)
-            self._posting.put(out)
-            return out
+            return self._put(Out(op=op, buffer=None, chunks=_cut(flat), copied=(), payload=flat))
         buffer = self._buffers.take(flat.numel())
         pieces = _cut(buffer[: flat.numel()])
         copied = []
@@ -172,7 +173,9 @@ class HostStaged:
             for piece, source in zip(pieces, _cut(flat), strict=True):
                 piece.copy_(source, non_blocking=True)
                 copied.append(stream.record_event())
-        out = Out(op=op, buffer=buffer, chunks=pieces, copied=copied, payload=flat)
+        return self._put(Out(op=op, buffer=buffer, chunks=pieces, copied=copied, payload=flat))
+
+    def _put(self, out: Out) -> Out:
         self._posting.put(out)
         return out
 

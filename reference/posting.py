@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 
 from model.ops import Isend, Send
-from reference.shared_memory import SharedGroup
+from reference.shared_memory import Bytes, SharedGroup
 from reference.transport import PeerLost
 
 Channel = tuple[int, int]
@@ -36,9 +36,9 @@ class Out:
 
     op: Send | Isend
     buffer: torch.Tensor | None
-    chunks: Sequence[torch.Tensor]
+    chunks: Sequence[torch.Tensor | Bytes]
     copied: Sequence[Any]
-    payload: torch.Tensor
+    payload: torch.Tensor | Bytes
     posted: bool = False
     event: threading.Event | None = None
     works: list[dist.Work] = field(default_factory=list)
@@ -165,8 +165,8 @@ class RingPosting:
             if out.copied and not out.copied[rest.number].query():
                 return False
             chunk = out.chunks[rest.number]
-            rest.at += self._group.offer(chunk[rest.at :], out.op.peer, out.op.tag)
-            if rest.at < chunk.numel():
+            rest.at += self._group.offer(chunk, out.op.peer, out.op.tag, begin=rest.at)
+            if rest.at < chunk.nbytes:
                 return False
             rest.number, rest.at = rest.number + 1, 0
         out.posted = True

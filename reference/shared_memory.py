@@ -94,9 +94,9 @@ class SharedGroup:
         """Whoever waits here waits no longer: a RuntimeError."""
         self._closed = True
 
-    def send(self, tensors: Sequence[torch.Tensor], peer: int, tag: int) -> Work:
+    def send(self, payloads: Sequence[torch.Tensor | Bytes], peer: int, tag: int) -> Work:
         """Returns when the bytes are in the ring, which waits for the reader where they do not fit."""
-        self._write(tensors[0].numpy(), peer, tag)
+        self._write(_array(payloads[0]), peer, tag)
         return Work(None)
 
     def recv(self, tensors: Sequence[torch.Tensor], peer: int, tag: int) -> Work:
@@ -108,9 +108,9 @@ class SharedGroup:
         """Raises ValueError unless this rank can send to the peer with this tag."""
         self._ring(self._rank, peer, tag)
 
-    def offer(self, tensor: torch.Tensor, peer: int, tag: int) -> int:
-        """Puts in as many bytes as there is room for, which is how many; waits for nothing."""
-        return self._ring(self._rank, peer, tag).put(tensor.numpy())
+    def offer(self, payload: torch.Tensor | Bytes, peer: int, tag: int, *, begin: int = 0) -> int:
+        """Puts in as many bytes, from `begin` on, as there is room for, which is how many; waits for nothing."""
+        return self._ring(self._rank, peer, tag).put(_array(payload)[begin:])
 
     def recv_bytes(self, peer: int, tag: int) -> bytes:
         """What was `framed` and sent, once it is there."""
@@ -167,9 +167,13 @@ class Work:
             self._rest = None
 
 
-def framed(data: bytes) -> torch.Tensor:
+def framed(data: bytes) -> Bytes:
     """A message that `recv_bytes` finds out the length of."""
-    return torch.frombuffer(bytearray(len(data).to_bytes(_LENGTH, "little") + data), dtype=torch.uint8)
+    return np.frombuffer(len(data).to_bytes(_LENGTH, "little") + data, dtype=np.uint8)
+
+
+def _array(payload: torch.Tensor | Bytes) -> Bytes:
+    return payload.numpy() if isinstance(payload, torch.Tensor) else payload
 
 
 class _Ring:
