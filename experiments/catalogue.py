@@ -17,6 +17,8 @@ from experiments import (
     results,
     schedules,
     serving,
+    serving_attempts,
+    serving_cards,
     serving_cpu,
     serving_gpu,
     simgrid,
@@ -67,7 +69,14 @@ BENCHES: Mapping[str, Experiment] = {
         config=serving_gpu.Config,
         smoke=serving_gpu.SMOKE,
         run=serving_gpu.run,
-        label=serving_gpu.LABEL,
+        label=serving_attempts.LABEL,
+    ),
+    serving_cards.NAME: Experiment(
+        name=serving_cards.NAME,
+        config=serving_cards.Config,
+        smoke=serving_cards.SMOKE,
+        run=serving_cards.run,
+        label=serving_attempts.LABEL,
     ),
     serving_cpu.NAME: Experiment(
         name=serving_cpu.NAME, config=serving_cpu.Config, smoke=serving_cpu.SMOKE, run=serving_cpu.run

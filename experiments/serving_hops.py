@@ -1,4 +1,4 @@
-"""How long a message takes from process to process through the host's memory: two ranks, ping and answer."""
+"""How long a message takes from process to process: two ranks, ping and answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WARM_UP = 3
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """What is sent: a tensor of the device unless it is `from_host`. It is received on the device unless it `lands`
-    on the host."""
+    on the host, where the transport can do that."""
 
     name: str
     shape: tuple[int, ...]
@@ -33,24 +33,26 @@ class Message:
     lands: bool = False
 
 
-def ping(messages: Sequence[Message], *, device: str, shared: bool, repeats: int) -> list[dict[str, Any]]:
+def ping(messages: Sequence[Message], *, device: str, transport: str, repeats: int) -> list[dict[str, Any]]:
     """For each message its name, bytes, and `seconds`: half of each round trip.
 
-    shared: messages travel through memory that both processes share. Raises ValueError where a rank dies.
+    transport: as of `EngineConfig`; with `device` each process has a device of its own. Raises ValueError where a rank
+    dies.
     """
     from reference import processes
     from reference.shared_memory import make_rings
     from reference.transport import listen_locally
 
     context = processes.context()
-    rings = make_rings(context, stages=2, tp=1) if shared else [None, None]
+    rings = make_rings(context, stages=2, tp=1) if transport == "shared" else [None, None]
     _store, port = listen_locally()
     started, pipes = [], []
     try:
         for rank in (0, 1):
             ours, theirs = context.Pipe()
             process = context.Process(
-                target=_rank, args=(rank, port, tuple(messages), device, rings[rank], repeats, theirs)
+                target=_rank,
+                args=(rank, port, tuple(messages), device, transport == "device", rings[rank], repeats, theirs),
             )
             process.start()
             theirs.close()
@@ -69,7 +71,14 @@ def ping(messages: Sequence[Message], *, device: str, shared: bool, repeats: int
 
 
 def _rank(
-    rank: int, port: int, messages: Sequence[Message], device: str, rings: Rings | None, repeats: int, pipe: Connection
+    rank: int,
+    port: int,
+    messages: Sequence[Message],
+    device: str,
+    direct: bool,
+    rings: Rings | None,
+    repeats: int,
+    pipe: Connection,
 ) -> None:
     """Rank 0 sends and times, rank 1 sends back what came."""
     import torch
@@ -77,15 +86,18 @@ def _rank(
     from reference import processes
     from reference.device import HOST, HOST_BACKEND, select_device
     from reference.host_staged import HostStaged
-    from reference.transport import join, meet_locally
+    from reference.transport import Transport, join, meet_locally
 
     processes.end_with_parent()
     processes.speak_on_stderr()
     timeout = timedelta(seconds=2 * PATIENCE_S)
-    where = select_device(device, rank, shared=True)
-    backends = {CONTROL: HOST_BACKEND, DATA: HOST_BACKEND}
+    where = select_device(device, rank, shared=not direct)
+    backends = {CONTROL: HOST_BACKEND, DATA: where.backend if direct else HOST_BACKEND}
     groups = join(store=meet_locally(port, timeout), rank=rank, ranks=2, backends=backends, timeout=timeout)
-    if rings is None:
+    transport: HostStaged | Transport
+    if direct:
+        transport = Transport(groups)
+    elif rings is None:
         transport = HostStaged(groups, where, staged={DATA})
     else:
         ways = dict.fromkeys((CONTROL, DATA), rings.group())
@@ -95,7 +107,8 @@ def _rank(
         comm = CONTROL if message.from_host else DATA
         kind = getattr(torch, message.dtype)
         payload = torch.zeros(message.shape, dtype=kind, device=HOST if message.from_host else where.torch)
-        room = torch.empty(message.shape, dtype=kind, device=HOST if message.lands else where.torch)
+        on_host = message.from_host or (message.lands and not direct)
+        room = torch.empty(message.shape, dtype=kind, device=HOST if on_host else where.torch)
         send = Isend(peer=other, tag=OUTPUT, request=OUTPUT, comm=comm)
         receive, settle = Recv(peer=other, tag=OUTPUT, comm=comm), Wait(requests=(OUTPUT,))
         seconds = []

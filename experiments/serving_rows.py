@@ -19,6 +19,11 @@ WARM_UP_OUTPUT = 16
 DECODE_WARM_UP = 4
 """Decode steps that are not counted."""
 
+KEPT = 16
+"""Tokens of each prompt that a result keeps, for comparison."""
+
+Transport = Literal["auto", "device", "host", "shared"]
+
 
 def engine(
     *,
@@ -26,18 +31,20 @@ def engine(
     device: str,
     dtype: str,
     pp: int,
-    transport: Literal["auto", "host", "shared"],
+    transport: Transport,
     max_batch: int,
     requests: int,
     input_len: int,
     output_len: int,
     repeats: int,
     seed: int,
+    tp: int = 1,
 ) -> dict[str, Any]:
     """An engine with random weights, as `python -m reference bench` runs it: a warm-up, then `repeats` equal cases.
 
-    `samples`: of each its five figures, and by prompt when each of its tokens came, in seconds. A microbatch takes
-    as many prompts as it holds, and prefills them in one piece.
+    `samples`: of each its five figures, and by prompt when each of its tokens came, in seconds. `tokens`: the greedy
+    ones of each prompt of one more case. A microbatch takes as many prompts as it holds, and prefills them in one
+    piece.
     """
     from reference import processes
 
@@ -54,6 +61,7 @@ def engine(
         device=device,
         dtype=dtype,
         pp=pp,
+        tp=tp,
         transport=transport,
         max_batch=max_batch,
         max_len=input_len + output_len,
@@ -71,6 +79,11 @@ def engine(
             "verdict": running.prediction.verdict if running.prediction is not None else None,
         }
         runs = run_all(EngineTarget(running), [warm], [case] * repeats, seed, lambda line: None)
+        random, vocabulary = Random(seed), running.shape.vocab_size
+        prompts = [random.choices(range(vocabulary), k=input_len) for _ in range(requests)]
+        tokens: list[list[int]] = [[] for _ in prompts]
+        for output in running.generate(prompts, min(KEPT, output_len), ignore_eos=True):
+            tokens[output.index].append(output.token)
     samples = []
     for name, run in runs:
         if name == "bench":
@@ -78,7 +91,7 @@ def engine(
             for item in run.arrivals:
                 arrivals[item.index].append(round(item.seconds, 5))
             samples.append({**asdict(figures(run)), "arrivals": arrivals})
-    return {**about, "samples": samples}
+    return {**about, "samples": samples, "tokens": tokens}
 
 
 def peer(
@@ -241,13 +254,14 @@ def hops(
     *,
     device: str,
     dtype: str,
-    transport: Literal["host", "shared"],
+    transport: Transport,
     shapes: Sequence[Sequence[int]],
     answers: int,
     repeats: int,
 ) -> dict[str, Any]:
-    """Seconds of one way from process to process through the host, by message: half of a ping and its answer.
+    """Seconds of one way from process to process, by message: half of a ping and its answer.
 
+    transport: through the host's memory (host, shared), or from device to device (device).
     shapes: of hidden states. answers: numbers of an output message. Beside them a message of one number between
     hosts, which is what says that no request arrived. Each is from the start of the send until what came is there.
     """
@@ -258,4 +272,4 @@ def hops(
         Message(name="output", shape=(answers,), dtype="int64", lands=True),
         Message(name="requests", shape=(1,), dtype="int64", from_host=True, lands=True),
     ]
-    return {"hops": ping(messages, device=device, shared=transport == "shared", repeats=repeats)}
+    return {"hops": ping(messages, device=device, transport=transport, repeats=repeats)}

@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments import serving_cpu, serving_gpu
 from experiments.results import Shelf
+from experiments.serving_attempts import LABEL, whole_rates
 from experiments.tables import Table
 
 NOT_MEASURED = "not measured"
@@ -33,8 +34,8 @@ def serving_speed(shelf: Shelf) -> Table:
 def origin(shelf: Shelf) -> str:
     """Where the figures come from, and the sentence on the pipeline that shares a card; empty where there are none."""
     lines = []
-    if shelf.has(serving_gpu.NAME, serving_gpu.LABEL):
-        found = shelf.take(serving_gpu.NAME, serving_gpu.LABEL)
+    if shelf.has(serving_gpu.NAME, LABEL):
+        found = shelf.take(serving_gpu.NAME, LABEL)
         given, where = found["provenance"]["arguments"], found["provenance"]["hardware"]
         rows = _rows(found)
         lines.append(
@@ -58,12 +59,12 @@ def origin(shelf: Shelf) -> str:
 def _on_gpu(shelf: Shelf) -> list[_Line]:
     rows: dict[str, Mapping[str, Any]] = {}
     given: Mapping[str, Any] = {"batch": 8, "pp": 4, "in_flight": 64, "output_len": 128}
-    if shelf.has(serving_gpu.NAME, serving_gpu.LABEL):
-        found = shelf.take(serving_gpu.NAME, serving_gpu.LABEL)
+    if shelf.has(serving_gpu.NAME, LABEL):
+        found = shelf.take(serving_gpu.NAME, LABEL)
         rows, given = _rows(found), found["provenance"]["arguments"]
     output_len, pp = given["output_len"], given["pp"]
     names: tuple[str, ...] = ("pp1", "peer", "pp4", "pp4-32")
-    rates = {name: serving_gpu.whole_rates(rows[name], output_len) for name in names if name in rows}
+    rates = {name: whole_rates(rows[name], output_len) for name in names if name in rows}
     return [
         _rate_line(f"one accelerator, batch {given['batch']}, PP=1", rates),
         _ratio_line("the same, beside transformers with a static cache", "at least as fast", rates, "pp1", "peer", 1.0),

@@ -11,6 +11,7 @@ from experiments import serving_cpu, serving_gpu
 from experiments.paths import Places
 from experiments.readme import regenerate
 from experiments.results import Shelf, write
+from experiments.serving_attempts import LABEL
 from experiments.serving_cpu import OURS, SMOKE, THEIRS, Rates, beside, by_turns, rates, run
 from experiments.serving_speed import NOT_MEASURED, origin, serving_speed
 from tests.experiments import samples
@@ -97,7 +98,7 @@ def _gpu(folder: Path, *, pp1: float = 1.0, pp4: float = 1.0, own: float = 1e-4)
         ]
     }
     given = {"model": "m", "dtype": "d", "batch": 8, "input_len": 1024, "output_len": 128, "pp": 4, "in_flight": 64}
-    return stored(serving_gpu.NAME, serving_gpu.LABEL, given, body, folder)
+    return stored(serving_gpu.NAME, LABEL, given, body, folder)
 
 
 def test_every_figure_of_the_accelerator_has_a_line(tmp_path: Path) -> None:
@@ -120,15 +121,15 @@ def test_a_row_that_failed_or_is_missing_was_not_measured(empty: Shelf, tmp_path
     assert {row[2] for row in serving_speed(empty).rows} == {NOT_MEASURED} and origin(empty) == ""
     body = {"rows": [{"name": "pp1", "failed": "the card is gone"}]}
     given = {"model": "m", "dtype": "d", "batch": 2, "input_len": 4, "output_len": 8, "pp": 2, "in_flight": 8}
-    shelf = stored(serving_gpu.NAME, serving_gpu.LABEL, given, body, tmp_path)
+    shelf = stored(serving_gpu.NAME, LABEL, given, body, tmp_path)
     assert {row[2] for row in serving_speed(shelf).rows} == {NOT_MEASURED}
     assert "PP=2, 4 requests in 2 microbatches" in [row[0] for row in serving_speed(shelf).rows]
 
 
 def test_the_readme_takes_the_table_and_its_origin(tmp_path: Path, shelf: Shelf) -> None:
-    shelf.places.result(serving_gpu.NAME, serving_gpu.LABEL).parent.mkdir()
-    there = shelf.places.result(serving_gpu.NAME, serving_gpu.LABEL)
-    there.write_text(_gpu(tmp_path / "gpu").places.result(serving_gpu.NAME, serving_gpu.LABEL).read_text())
+    shelf.places.result(serving_gpu.NAME, LABEL).parent.mkdir()
+    there = shelf.places.result(serving_gpu.NAME, LABEL)
+    there.write_text(_gpu(tmp_path / "gpu").places.result(serving_gpu.NAME, LABEL).read_text())
     text = regenerate("<!-- begin serving-speed -->\n<!-- end serving-speed -->\n", shelf)
     assert serving_speed(shelf).markdown() in text and text.count("Because.") == 1
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from experiments import serving_gpu, serving_rows
+from experiments import serving_attempts, serving_rows
 from experiments.alone import alone
-from experiments.serving_gpu import ROWS, SMOKE, latencies, run, said, scheduler_share, times_of, whole_rates
+from experiments.serving_attempts import latencies, times_of, whole_rates
+from experiments.serving_gpu import ROWS, SMOKE, run, said, scheduler_share
 from experiments.serving_prediction import Hop
 
 pytestmark = pytest.mark.xdist_group("teams")
@@ -37,7 +38,7 @@ def here(work: str, arguments: Mapping[str, Any], *, limit_s: float | None = Non
 @pytest.fixture(scope="module")
 def rows() -> dict[str, dict[str, Any]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving_gpu, "alone", here)
+        patch.setattr(serving_attempts, "alone", here)
         return {row["name"]: row for row in run(SMOKE)["rows"]}
 
 
@@ -101,7 +102,7 @@ def test_a_row_that_fails_says_so_and_the_others_go_on(monkeypatch: pytest.Monke
             raise ValueError("the card is gone")
         return {"samples": [{"latency": 2.0}]}
 
-    monkeypatch.setattr(serving_gpu, "alone", some)
+    monkeypatch.setattr(serving_attempts, "alone", some)
     found = run(replace(SMOKE, rows=("pp1", "peer")))["rows"]
     assert found[0] == {"name": "pp1", "failed": "the card is gone"} and said(found[0]) == "FAILED: the card is gone"
     assert whole_rates(found[1], 8) == [8.0] and said(found[1]) == "latency 2.000 s"
@@ -110,7 +111,7 @@ def test_a_row_that_fails_says_so_and_the_others_go_on(monkeypatch: pytest.Monke
 
 
 def test_without_time_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving_gpu, "alone", lambda *_, **__: pytest.fail("begun"))
+    monkeypatch.setattr(serving_attempts, "alone", lambda *_, **__: pytest.fail("begun"))
     with pytest.raises(ValueError, match="no time was left within limit_s"):
         run(replace(SMOKE, limit_s=1.0))
 
