@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,17 +34,23 @@ class Landing:
 
 
 class Landings:
-    """Starts the copies of one device's messages."""
+    """Starts the copies of one device's messages, on a stream of their own."""
 
     def __init__(self, device: Device) -> None:
         self._device, self._copies = device, device.stream()
 
-    def start(self, batch: Batch, message_N: Tensor) -> Landing:
-        """The message on its way to the host. What is queued after this call does not hold it up."""
+    def aside(self) -> AbstractContextManager[Any]:
+        """A context whose work goes to that stream: what is received, and passed on, inside waits for no forward."""
+        return self._device.on_stream(self._copies)
+
+    def start(self, batch: Batch, message_N: Tensor, *, received: bool = False) -> Landing:
+        """The message on its way to the host. What is queued after this call does not hold it up; of one that was
+        `received` aside neither does what was queued before."""
         if message_N.is_cpu:
             return Landing(batch=batch, message_N=message_N, on_host_N=message_N, copied=HostEvent())
-        self._copies.wait_stream(self._device.current_stream())
-        with self._device.on_stream(self._copies):
+        if not received:
+            self._copies.wait_stream(self._device.current_stream())
+        with self.aside():
             on_host_N = message_N.to(HOST, non_blocking=True)
             copied = self._copies.record_event()
         return Landing(batch=batch, message_N=message_N, on_host_N=on_host_N, copied=copied)

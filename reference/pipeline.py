@@ -7,6 +7,7 @@ output message (see `reference.answers`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -14,9 +15,9 @@ from torch import Tensor
 
 from model.grid import grid_loop
 from model.ops import Batch as Group
-from model.ops import Isend
+from model.ops import Isend, Wait
 from model.orderings import Ordering
-from model.serving import Phase, Step
+from model.serving import OUTPUT, Phase, Step
 from reference.answers import answer, last_position, size
 from reference.batch import Batch
 from reference.board import Board
@@ -169,18 +170,22 @@ class Pipeline:
                 assert self._hidden_BTH is not None
                 self._message(step, self._hidden_BTH if self._tp == 1 else self._shared.cut(self._hidden_BTH))
             case Phase.SEND_OUTPUT:
-                self._message(step, self._outgoing(slot))
+                with self._passing():
+                    self._message(step, self._outgoing(slot))
             case Phase.RECV_OUTPUT:
-                self._arrive(slot, self._message(step, self._incoming(slot)))
+                with self._aside():
+                    self._arrive(slot, self._message(step, self._incoming(slot)))
             case Phase.EXCHANGE_OUTPUT:
                 self._exchange(step)
             case Phase.KEEP_OUTPUT:
                 if self._ahead is None:
-                    self._arrive(slot, self._answers_N.pop(slot))
+                    self._arrived = self._landings.start(self._batches[slot], self._answers_N.pop(slot))
             case Phase.FINISH:
                 self._finish(slot)
             case Phase.SETTLE:
-                self._message(step)
+                assert isinstance(step.op, Wait)
+                with self._passing() if OUTPUT in step.op.requests else nullcontext():
+                    self._message(step)
         return None
 
     def _message(self, step: Step, *payloads: Any) -> Any:
@@ -227,6 +232,14 @@ class Pipeline:
             self._clients.deliver(self._news)
         self._news = []
 
+    def _aside(self) -> AbstractContextManager[Any]:
+        """A context in which messages wait for no forward; one that the host receives never does."""
+        return nullcontext() if self._transport.lands else self._landings.aside()
+
+    def _passing(self) -> AbstractContextManager[Any]:
+        """The same for output messages that are sent, unless they come of a forward."""
+        return nullcontext() if self._last else self._aside()
+
     def _outgoing(self, slot: int) -> Tensor:
         """The output to send: the last rank's own, or the one that is passed on."""
         answer_N, self._held_N = (self._answers_N.pop(slot), None) if self._last else (self._held_N, None)
@@ -241,17 +254,18 @@ class Pipeline:
     def _exchange(self, step: Step) -> None:
         """Both halves of the output phase, or one, as a group."""
         assert isinstance(step.op, Group)
-        arriving = None if step.into is None else self._incoming(step.into)
-        self._message(
-            step, *(self._outgoing(step.slot) if isinstance(part, Isend) else arriving for part in step.op.ops)
-        )
+        with self._passing():
+            arriving = None if step.into is None else self._incoming(step.into)
+            self._message(
+                step, *(self._outgoing(step.slot) if isinstance(part, Isend) else arriving for part in step.op.ops)
+            )
         if arriving is not None:
             assert step.into is not None
-            self._arrive(step.into, arriving)
+            self._arrive(step.into, arriving, aside=not self._last)
 
-    def _arrive(self, slot: int, answer_N: Tensor) -> None:
-        """Starts to copy a slot's answer to the host."""
-        self._arrived = self._landings.start(self._batches[slot], answer_N)
+    def _arrive(self, slot: int, answer_N: Tensor, *, aside: bool = True) -> None:
+        """Starts to copy a slot's answer to the host. aside: it was received there."""
+        self._arrived = self._landings.start(self._batches[slot], answer_N, received=aside)
 
     def _finish(self, slot: int) -> None:
         """Gives what came back of a batch to the scheduler, and keeps it to be passed on."""
