@@ -79,8 +79,9 @@ def explained(measured: float, found: Prediction) -> str:
     """One sentence: how far the measured seconds are from the event graph's."""
     rest = measured - found.ideal
     return (
-        f"All slots full, the run took {measured:.2f} s; from stage and hop times that were measured apart the event "
-        f"graph gives {found.ideal:.2f} s, {abs(rest) / found.ideal:.0%} {'less' if rest >= 0 else 'more'}."
+        f"All slots full, the run took {measured:.2f} s, {abs(rest) / found.ideal:.0%} "
+        f"{'more' if rest >= 0 else 'less'} than the {found.ideal:.2f} s that the event graph gives from stage and hop "
+        "times measured apart."
     )
 
 

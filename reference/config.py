@@ -48,6 +48,9 @@ class EngineConfig:
     accelerator. shared: so too, and from process to process through memory that they share, on one host. auto is
     device where each rank has an accelerator of its own or computes on a CPU, else shared where that can be, else
     host."""
+    control: Literal["auto", "group", "shared"] = "auto"
+    """How requests go from rank to rank: group is the hosts' library, shared is memory that ranks of one host share.
+    auto is shared with transport shared, and where each rank of one host has an accelerator of its own."""
     blocking_isend: bool = False
     """Let no isend of a tensor return before its receive is posted, polling meanwhile, as reported for XCCL."""
     preflight: bool = True
@@ -113,6 +116,8 @@ class EngineConfig:
             raise ValueError(f"fill is {self.fill!r}; choose spread or pack")
         if self.decode not in ("auto", "recorded", "plain"):
             raise ValueError(f"decode is {self.decode!r}; choose auto, recorded or plain")
+        if self.control not in ("auto", "group", "shared"):
+            raise ValueError(f"control is {self.control!r}; choose auto, group or shared")
         if self.overlap not in ("auto", "on", "off"):
             raise ValueError(f"overlap is {self.overlap!r}; choose auto, on or off")
         if self.overlap == "on" and self.slots * self.tp > 1:

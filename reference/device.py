@@ -37,6 +37,9 @@ SEMANTICS: Mapping[str, str] = {"gloo": "gloo", "mpi": "ssend", "nccl": "nccl-co
 one by one unless the policy is a group: nccl then makes a communicator for each pair at its first use; xccl replays a
 group. Of mpi only the standard's promise counts, as its library is not known: nothing needs to be stored."""
 
+MET: Mapping[str, str] = {"nccl-cold": "nccl"}
+"""The model's names for libraries once ranks have used them together, of those whose first use is another matter."""
+
 BACKEND_CHOICES = ("auto", *SEMANTICS)
 
 MODULE_API = (

@@ -70,6 +70,7 @@ class Engine:
             backend=config.backend,
             ranks=neighbours,
             apart=apart if self.job is None else "a job of a launcher",
+            control=config.control,
         )
         self.device = self.route.device
         dtype = select_dtype(config.dtype, self.device)
@@ -78,6 +79,7 @@ class Engine:
             config,
             device=self.device.kind,
             transport=self.route.way,
+            control="shared" if self.route.rings else "group",
             backend=self.route.backend,
             ipex="on" if self.ipex else "off",
             max_len=min(config.max_len, self.shape.max_position),

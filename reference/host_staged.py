@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 
 from model.ops import Batch, Irecv, Isend, Operation, Recv, Request, Send, Wait
+from model.serving import DATA
 from reference.device import HOST, Device
 from reference.posting import Out, Posting, RingPosting, ThreadPosting
 from reference.shared_memory import SharedGroup, framed
@@ -67,8 +68,8 @@ class HostStaged:
     """The operations of one rank, as `Transport` performs them. Tensors in host memory need no staging and go as ever.
 
     groups: as for `Transport`; of a staged communicator also a `SharedGroup`, which carries bytes, too. staged: the
-    communicators whose groups are between hosts while their tensors may be a device's. blocking: as for `Transport`.
-    collective: whether the rank waits elsewhere, too.
+    communicators whose groups are between hosts while their tensors may be a device's; the others are as in
+    `Transport`. blocking: as there. collective: whether the rank waits elsewhere, too.
     """
 
     def __init__(
@@ -137,14 +138,14 @@ class HostStaged:
         self._direct.close()
 
     @property
-    def lands(self) -> torch.device:
-        """Where to receive what the host needs anyhow: there it needs no copy."""
-        return torch.device(HOST)
+    def lands(self) -> torch.device | None:
+        """Where to receive what the host needs anyhow: there it needs no copy. None as in `Transport`."""
+        return torch.device(HOST) if DATA in self._staged else None
 
     def room(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor | None:
         """Host memory, for what is so small that the device may as well fetch it when it is used; else None."""
         nbytes = math.prod(shape) * dtype.itemsize
-        if self._device.is_host or nbytes > CHUNK:
+        if self._device.is_host or nbytes > CHUNK or DATA not in self._staged:
             return None
         return self._device.host_buffer(nbytes).view(dtype).view(shape)
 

@@ -9,6 +9,7 @@ which will not do for a rank that also waits in collectives.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -62,24 +63,30 @@ class ThreadPosting:
     """Threads wait for the copies.
 
     lasting: whether the group's own send may wait, too, for its receiver. Then every channel has a thread of its own,
-    as one that is full must not hold up another; else one thread serves all, and what waits for no copy is handed on
-    at once.
+    as one that is full must not hold up another; else one thread serves all. What waits for nothing is handed on at
+    once.
     """
 
     def __init__(self, groups: Mapping[str, Any], *, lasting: bool) -> None:
         self._groups, self._lasting = dict(groups), lasting
         self._lanes: dict[Channel | None, SimpleQueue[Out | None]] = {}
-        self._latest: Out | None = None
+        self._latest: dict[Channel | None, Out] = {}
+        for group in self._groups.values():
+            if isinstance(group, SharedGroup):
+                group.meanwhile = self._yield
 
     def put(self, out: Out) -> None:
         """Posts what can be posted at once, and leaves the rest to a thread."""
-        idle = self._latest is None or self._latest.posted
+        channel = self._channel(out)
+        before = self._latest.get(channel)
+        idle = before is None or before.posted
+        at_once = idle and self._fits(out) and all(event.query() for event in out.copied)
         out.event = threading.Event()
-        self._latest = out
-        if not self._lasting and idle and all(event.query() for event in out.copied):
+        self._latest[channel] = out
+        if at_once:
             self._post(out)  # nothing to wait for: the thread would only cost time
         else:
-            self._lane(out).put(out)
+            self._lane(channel).put(out)
 
     def finish(self, out: Out) -> None:
         """As `Posting.finish`."""
@@ -101,8 +108,21 @@ class ThreadPosting:
         for lane in self._lanes.values():
             lane.put(None)
 
-    def _lane(self, out: Out) -> SimpleQueue[Out | None]:
-        channel = (out.op.peer, out.op.tag) if self._lasting else None
+    def _channel(self, out: Out) -> Channel | None:
+        return (out.op.peer, out.op.tag) if self._lasting else None
+
+    def _fits(self, out: Out) -> bool:
+        """Whether the group takes the message without waiting for its receiver."""
+        group = self._groups[out.op.comm]
+        nbytes = sum(chunk.nbytes for chunk in out.chunks)
+        return not self._lasting or bool(group.fits(nbytes, out.op.peer, out.op.tag))
+
+    def _yield(self) -> None:
+        """Who polls lets the threads have the interpreter, where they have something to do."""
+        if not all(out.posted for out in self._latest.values()):
+            time.sleep(0)
+
+    def _lane(self, channel: Channel | None) -> SimpleQueue[Out | None]:
         if channel not in self._lanes:
             lane = self._lanes[channel] = SimpleQueue()
             threading.Thread(target=self._post_all, args=(lane,), name="host-staged sends", daemon=True).start()

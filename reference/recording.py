@@ -19,7 +19,7 @@ from model.ops import Batch, Isend, Operation
 from model.serving import CONTROL, DATA
 from model.trace import LoopOf, Record, Trace
 from reference.config import EngineConfig
-from reference.device import HOST_BACKEND
+from reference.device import HOST_BACKEND, MET
 from reference.recorder import BEGIN, DEVICE, END, KINDS, NOTHING, ROW, ROWS
 from reference.route import Route
 
@@ -30,7 +30,8 @@ HEADER = "header.jsonl"
 def header(config: EngineConfig, route: Route, *, ordering: str, data: str) -> Trace:
     """What the trace of an engine begins with. data: the declared semantics of its tensor messages."""
     declared = {CONTROL: route.control, DATA: data}
-    collective = dict.fromkeys(declared, HOST_BACKEND) if route.way == "shared" else declared
+    # Of a stage's ranks; they have met before the loop begins where decode steps are recorded, so it is not asked for.
+    collective = {CONTROL: HOST_BACKEND, DATA: HOST_BACKEND if route.way == "shared" else MET.get(data, data)}
     return Trace(
         ranks=config.ranks,
         loop=LoopOf(depth=config.depth, ordering=ordering, tp=config.tp),

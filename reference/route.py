@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from reference import shared_memory
@@ -15,27 +15,52 @@ copied to the device there. shared: the same on one host, where all messages go 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """What was chosen. `semantics` is the model's name for what `backend` promises; `device` is the last rank's."""
+    """What was chosen. `semantics` is the model's name for what `backend` promises; `device` is the last rank's.
+    rings: whether requests go through memory that the ranks share."""
 
     device: Device
     way: Way
     backend: str
     semantics: str
+    rings: bool = False
 
     @property
     def control(self) -> str:
         """The model's name for what is promised of messages between hosts."""
-        return self.semantics if self.way == "shared" else SEMANTICS[HOST_BACKEND]
+        return shared_memory.SEMANTICS if self.rings else SEMANTICS[HOST_BACKEND]
 
     def __str__(self) -> str:
         ways = {"device": "", "host": " through the host", "shared": " for collectives, shared memory for messages"}
         return f"{self.device.kind}, {self.backend}{ways[self.way]}"
 
 
-def choose_route(*, device: str, transport: str, backend: str, ranks: int, apart: str = "") -> Route:
+def choose_route(
+    *, device: str, transport: str, backend: str, ranks: int, apart: str = "", control: str = "auto"
+) -> Route:
     """The way for `ranks` ranks on this host. The arguments are the user's choices, each of which may be `auto`.
 
-    apart: what keeps the ranks from having memory together, if anything does.
+    apart: what keeps the ranks from having memory together, if anything does. Raises ValueError for what cannot be.
+    """
+    found = _way_of_tensors(device=device, transport=transport, backend=backend, ranks=ranks, apart=apart)
+    if control == "shared":
+        _check_shared("control", apart)
+        if found.way == "host":
+            raise ValueError("control 'shared' is not for transport 'host'; choose --transport shared, or leave it out")
+    if control == "group" and found.way == "shared":
+        raise ValueError("control 'group' is not for transport 'shared'; choose --transport host, or leave it out")
+    own = found.way == "device" and not found.device.is_host
+    rings = found.way == "shared" or control == "shared"
+    return replace(found, rings=rings or (control == "auto" and own and not apart and shared_memory.possible()))
+
+
+def _check_shared(option: str, apart: str) -> None:
+    shared_memory.check(option)
+    if apart:
+        raise ValueError(f"{option} 'shared' is not for {apart}; leave it out")
+
+
+def _way_of_tensors(*, device: str, transport: str, backend: str, ranks: int, apart: str) -> Route:
+    """Route without its `rings`.
 
     An automatic transport is the device's own where each rank has a device to itself and torch was built with the
     library, else through shared memory where that can be and no backend was chosen, else the host's. An automatic
@@ -43,9 +68,7 @@ def choose_route(*, device: str, transport: str, backend: str, ranks: int, apart
     ValueError for what cannot be.
     """
     if transport == "shared":
-        shared_memory.check()
-        if apart:
-            raise ValueError(f"transport 'shared' is not for {apart}; choose --transport host")
+        _check_shared("transport", apart)
         if backend not in ("auto", HOST_BACKEND):
             raise ValueError(f"backend {backend!r} has nothing to carry with transport 'shared'; leave it out")
         return _shared(select_device(device, ranks - 1, shared=True))

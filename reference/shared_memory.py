@@ -82,12 +82,11 @@ def make_rings(context: BaseContext, *, stages: int, tp: int) -> list[Rings]:
 
 class SharedGroup:
     """One rank's ends of its rings, as `reference.host_staged` uses a process group: `send` and `recv` of lists of one
-    tensor. `meanwhile` is called again and again while something is waited for: at first it lets this process's
-    other threads have the interpreter."""
+    tensor. `meanwhile` is called again and again while something is waited for."""
 
     def __init__(self, rank: int, rings: dict[tuple[int, int, int], _Ring], polled: float) -> None:
         self._rank, self._rings, self._polled = rank, rings, polled
-        self.meanwhile: Callable[[], object] = lambda: time.sleep(0)
+        self.meanwhile: Callable[[], object] = _nothing
         self._closed = False
 
     def close(self) -> None:
@@ -107,6 +106,10 @@ class SharedGroup:
     def check(self, peer: int, tag: int) -> None:
         """Raises ValueError unless this rank can send to the peer with this tag."""
         self._ring(self._rank, peer, tag)
+
+    def fits(self, nbytes: int, peer: int, tag: int) -> bool:
+        """Whether there is room for so many bytes now."""
+        return self._ring(self._rank, peer, tag).room >= nbytes
 
     def offer(self, payload: torch.Tensor | Bytes, peer: int, tag: int, *, begin: int = 0) -> int:
         """Puts in as many bytes, from `begin` on, as there is room for, which is how many; waits for nothing."""
@@ -172,6 +175,10 @@ def framed(data: bytes) -> Bytes:
     return np.frombuffer(len(data).to_bytes(_LENGTH, "little") + data, dtype=np.uint8)
 
 
+def _nothing() -> None:
+    """There is nothing else to do."""
+
+
 def _array(payload: torch.Tensor | Bytes) -> Bytes:
     return payload.numpy() if isinstance(payload, torch.Tensor) else payload
 
@@ -220,7 +227,7 @@ def possible() -> bool:
     return platform.machine() in ("x86_64", "AMD64")
 
 
-def check() -> None:
-    """Raises ValueError where that is not so."""
+def check(option: str = "transport") -> None:
+    """Raises ValueError where that is not so, for the option that asks for it."""
     if not possible():
-        raise ValueError(f"transport 'shared' is for x86-64, this is {platform.machine()}; choose --transport host")
+        raise ValueError(f"{option} 'shared' is for x86-64, this is {platform.machine()}; leave it out")

@@ -38,8 +38,8 @@ def start(job: Place | None, *, config: EngineConfig, ordering: str, source: Sou
     Returns on rank 0 only: in a job's other processes it serves, and exits.
     """
 
-    shared = config.transport == "shared"
-    rings = make_rings(processes.context(), stages=config.pp, tp=config.tp) if shared and job is None else None
+    shared = config.control == "shared" and job is None
+    rings = make_rings(processes.context(), stages=config.pp, tp=config.tp) if shared else None
 
     def assignment(place: Place, port: int | None = None) -> Assignment:
         return Assignment(

@@ -60,7 +60,7 @@ class Assignment:
     source: Source
     place: Place
     store_port: int | None = None  # on this host; None where a launcher has a store
-    rings: Rings | None = None  # for transport shared
+    rings: Rings | None = None  # where messages go through memory that ranks share
 
 
 class PipeClients:
@@ -194,8 +194,10 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
     blocking = frozenset({DATA}) if config.blocking_isend else frozenset()
     transport: HostStaged | Transport
     if given.rings is not None:
-        ways = dict.fromkeys((CONTROL, DATA), given.rings.group())
-        transport = HostStaged(ways, device, staged=ways.keys(), collective=shared is not None)
+        rings = given.rings.group()
+        ways = {CONTROL: rings, DATA: rings if config.transport == "shared" else groups[DATA]}
+        staged = [comm for comm, way in ways.items() if way is rings]
+        transport = HostStaged(ways, device, staged=staged, collective=DATA not in staged or shared is not None)
     elif config.transport != "device":
         transport = HostStaged(groups, device, staged={DATA}, blocking=blocking)
     else:

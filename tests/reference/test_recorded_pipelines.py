@@ -3,18 +3,25 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from model.conform import conform
+from model.grid import SHARED_CONTROL, SHARED_DATA
+from model.libraries import semantics
 from model.ops import Isend
 from model.recorded import shares, spans
+from model.serving import CONTROL, DATA
 from model.trace import FILE, read
 from reference import shared_memory
 from reference.config import EngineConfig
+from reference.device import MET, Device
 from reference.engine import Engine
+from reference.recording import header
+from reference.route import Route
 from reference.watchdog import PipelineStuck, RankDied
 
 pytestmark = pytest.mark.xdist_group("engine")
@@ -106,3 +113,18 @@ def test_the_commands_take_the_folder(checkpoint: Path, tmp_path: Path, monkeypa
         monkeypatch.setattr("sys.argv", ["model", *arguments])
         assert command.main() == 0
     assert json.loads((tmp_path / "out.json").read_text())["traceEvents"]
+
+
+def test_a_stage_over_nccl_has_met_before_the_loop_and_its_calls_are_queued() -> None:
+    """Its collectives were recorded with the decode steps, so none waits for the first use of a connection."""
+    route = Route(device=Device(kind="cuda"), way="device", backend="nccl", semantics="nccl-cold", rings=True)
+    found = header(EngineConfig(pp=2, tp=2), route, ordering="parity", data=route.semantics)
+    assert found.semantics == {
+        DATA: "nccl-cold",
+        CONTROL: shared_memory.SEMANTICS,
+        SHARED_DATA: "nccl",
+        SHARED_CONTROL: "gloo",
+    }
+    assert found.queued == {DATA, SHARED_DATA}
+    for cold, warm in MET.items():
+        assert replace(semantics(cold), connection="warm", name=warm, source="") == replace(semantics(warm), source="")

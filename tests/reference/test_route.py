@@ -27,13 +27,16 @@ def cards(monkeypatch):
 def chosen(ranks=2, device="auto", transport="auto", backend="auto", apart="a test"):
     route = choose_route(device=device, transport=transport, backend=backend, ranks=ranks, apart=apart)
     assert route.semantics == (shared_memory.SEMANTICS if route.way == "shared" else SEMANTICS[route.backend])
-    assert route.control == (shared_memory.SEMANTICS if route.way == "shared" else "gloo")
+    assert route.control == (shared_memory.SEMANTICS if route.rings else "gloo")
+    assert route.rings == (
+        route.way == "shared" or (route.way == "device" and not apart and route.device.kind != "cpu")
+    )
     return route.device.kind, route.device.index, route.way, route.backend
 
 
 def test_each_rank_on_a_card_of_its_own_uses_the_cards_library(cards):
     cards(cuda=4)
-    assert chosen(ranks=4) == ("cuda", 3, "device", "nccl")
+    assert chosen(ranks=4) == chosen(ranks=4, apart="") == ("cuda", 3, "device", "nccl")
     cards(xpu=2)
     assert chosen() == ("xpu", 1, "device", "xccl")
 

@@ -2,12 +2,15 @@
 
 import multiprocessing
 import threading
+from pathlib import Path
 
 import pytest
 import torch
 
+from model import trace
+from model.conform import conform
 from model.libraries import semantics
-from model.serving import OUTPUT, PROXY
+from model.serving import CONTROL, OUTPUT, PROXY
 from reference import shared_memory
 from reference.config import EngineConfig
 from reference.engine import Engine
@@ -69,15 +72,18 @@ def test_the_model_knows_its_promise():
 @ORDERED
 @pytest.mark.xdist_group("engine")
 @pytest.mark.parametrize("tp", [1, 2])
-def test_a_pipeline_over_shared_memory_makes_the_same_tokens(tp: int):
+def test_a_pipeline_over_shared_memory_makes_the_same_tokens(tp: int, tmp_path: Path):
     found = []
-    for transport in ("device", "shared"):
+    for transport, control in (("device", "group"), ("device", "shared"), ("shared", "shared")):
+        folder = tmp_path / f"{transport} {control}"
         config = EngineConfig(
             model="tiny",
             load="random",
             pp=2,
             tp=tp,
             transport=transport,
+            control=control,
+            record=folder,
             device="cpu",
             max_batch=2,
             max_len=64,
@@ -86,14 +92,23 @@ def test_a_pipeline_over_shared_memory_makes_the_same_tokens(tp: int):
         with Engine(config) as engine:
             prompts = [[1, 2, 3], [4, 5], [6, 7, 8, 9], [10]]
             found.append([(item.index, item.token) for item in engine.generate(prompts, max_new_tokens=6)])
-    assert sorted(found[0]) == sorted(found[1]) and len(found[0]) == 24
+        run = trace.read(folder / trace.FILE)
+        assert run.semantics[CONTROL] == ("gloo" if control == "group" else shared_memory.SEMANTICS)
+        assert conform(run).allowed and run.complete
+    assert sorted(found[0]) == sorted(found[1]) == sorted(found[2]) and len(found[0]) == 24
 
 
 def test_where_it_cannot_be_it_is_refused(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(ValueError, match=r"backend 'mpi' has nothing to carry .* leave it out"):
         choose_route(device="cpu", transport="shared", backend="mpi", ranks=2)
-    with pytest.raises(ValueError, match="is not for an isend that blocks"):
-        Engine(EngineConfig(model="tiny", load="random", pp=2, transport="shared", blocking_isend=True))
+    for option in ("transport", "control"):
+        with pytest.raises(ValueError, match=f"{option} 'shared' is not for an isend that blocks; leave it out"):
+            Engine(EngineConfig(model="tiny", load="random", pp=2, blocking_isend=True, **{option: "shared"}))
+    for transport, control in (("shared", "group"), ("host", "shared")):
+        with pytest.raises(ValueError, match=f"control '{control}' is not for transport '{transport}'; choose"):
+            choose_route(device="cpu", transport=transport, backend="auto", ranks=2, control=control)
+    with pytest.raises(ValueError, match="control is 'fast'; choose auto, group or shared"):
+        EngineConfig(control="fast")  # type: ignore[arg-type]
     monkeypatch.setattr(shared_memory.platform, "machine", lambda: "aarch64")
-    with pytest.raises(ValueError, match="is for x86-64, this is aarch64; choose --transport host"):
+    with pytest.raises(ValueError, match="is for x86-64, this is aarch64; leave it out"):
         choose_route(device="cpu", transport="shared", backend="auto", ranks=2)
