@@ -85,6 +85,11 @@ BENCHES: Mapping[str, Experiment] = {
 """Run on their own: they judge this machine's speed, or need another judge, an accelerator, or the pinned torch."""
 
 
+def label_of(name: str) -> str:
+    """The kind of hardware that an experiment's result is of."""
+    return {**CATALOGUE, **BENCHES}[name].label
+
+
 def record(
     name: str,
     config: Any,

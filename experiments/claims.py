@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from experiments import gloo_matrix, mpich_matrix, orderspace, patterns, serving
+from experiments import gloo_matrix, mpich_matrix, orderspace, patterns, serving, serving_cards
 from experiments.agreement import measured
+from experiments.catalogue import label_of
 from experiments.results import Shelf
 from experiments.tables import Table
 
@@ -90,8 +91,11 @@ def _first_large_batch(shelf: Shelf) -> bool:
 
 
 def _same_tokens(shelf: Shelf) -> bool:
-    runs = shelf.take(serving.NAME)["speed"]
-    return len({run["pp"] for run in runs}) > 1 and serving.same_tokens(runs)
+    """On a CPU at every PP; on cards at PP = 2, 3, 4, and with TP=2 at PP=2, beside one stage of as many shards."""
+    runs, rows = shelf.take(serving.NAME)["speed"], serving_cards.taken(shelf)
+    alike = {(row["pp"], row["tp"]) for name, row in rows.items() if serving_cards.same_tokens(rows, name)}
+    on_cards = alike >= {(2, 1), (3, 1), (4, 1), (2, 2)}
+    return len({run["pp"] for run in runs}) > 1 and serving.same_tokens(runs) and on_cards
 
 
 def _points(shelf: Shelf, ordering: str) -> list[Mapping[str, Any]]:
@@ -162,10 +166,10 @@ CLAIMS = (
         id="C6",
         text="It works at TP=1 PP=2,3,4 and TP=2 PP=2, with the same results as without PP",
         section="Measured",
-        outcome="partly shown",
-        finding="the same greedy tokens at every PP on CPU, TP=1; TP=2 and GPUs are not yet measured",
-        hardware="2 CPU cores",
-        shows=(serving.NAME,),
+        outcome="confirmed",
+        finding="the same greedy tokens at every PP: TP=1 on CPU, TP=1 and TP=2 on CUDA over NCCL",
+        hardware="2 CPU cores; 4 NVIDIA GPUs",
+        shows=(serving.NAME, serving_cards.NAME),
         holds=_same_tokens,
     ),
     Claim(
@@ -202,9 +206,9 @@ def standing(claim: Claim, shelf: Shelf) -> Standing:
     """What the results on a shelf say of a claim."""
     if claim.holds is None:
         return Standing(claim=claim, outcome=claim.outcome, compute_minutes=None)
-    if not all(shelf.has(name) for name in claim.shows):
+    if not all(shelf.has(name, label_of(name)) for name in claim.shows):
         return Standing(claim=claim, outcome="no results", compute_minutes=None)
-    seconds = sum(shelf.take(name)["provenance"]["wall_s"] for name in claim.shows)
+    seconds = sum(shelf.take(name, label_of(name))["provenance"]["wall_s"] for name in claim.shows)
     outcome = claim.outcome if claim.holds(shelf) else "CONTRADICTED"
     return Standing(claim=claim, outcome=outcome, compute_minutes=seconds / 60)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from statistics import mean
+from statistics import mean, median
 
-from experiments import gloo_matrix, mpich_matrix, orderspace, patterns, serving
+from experiments import gloo_matrix, mpich_matrix, orderspace, patterns, serving, serving_cards
 from experiments.agreement import agreement
 from experiments.report import MATRICES, speed_runs
 from experiments.results import Shelf
+from experiments.serving_attempts import LABEL, latencies
 from model import libraries
 
 SHORT: Mapping[str, str] = {
@@ -25,8 +26,9 @@ def generated_numbers(shelf: Shelf) -> dict[str, str]:
     For each hang matrix (Gloo, Blocking, Mpich; Matrix for all together): Cells, Probes, Hangs, Unclear, Agree,
     Mismatches. MpichLimit, MpichLimitDeclared in bytes. SpaceMaxRanks. PatternsMaxRanks, PatternsTried.
     ServingCores, ServingCpu, ServingRequests, ServingTokens (of each request); for each PP ServingRateOne to
-    ServingRateFour, in tokens/s. HangTrials, HangMismatches of the pipeline. Raises ValueError where a result
-    is missing. Libraries: those with a name of their own.
+    ServingRateFour, in tokens/s. HangTrials, HangMismatches of the pipeline. Cards (how many), CardsName, CardsSeconds,
+    CardsPredicted of the filled pipeline. Raises ValueError where a result is missing. Libraries: those with a name of
+    their own.
     """
     numbers: dict[str, str] = {"Libraries": str(len(libraries.NAMED))}
     every = []
@@ -52,7 +54,22 @@ def generated_numbers(shelf: Shelf) -> dict[str, str]:
     for pp, runs in speed_runs(served).items():
         numbers[f"ServingRate{SPELLED[pp]}"] = f"{mean(run.tokens_per_s for run in runs):.1f}"
     trials = agreement(served["hangs"])
-    return numbers | {"HangTrials": str(trials.cells), "HangMismatches": str(trials.mismatches)}
+    numbers |= {"HangTrials": str(trials.cells), "HangMismatches": str(trials.mismatches)}
+    return numbers | _cards(shelf)
+
+
+def _cards(shelf: Shelf) -> dict[str, str]:
+    provenance = shelf.take(serving_cards.NAME, LABEL)["provenance"]
+    given, where = provenance["arguments"], provenance["hardware"]
+    filled = next((row for row in serving_cards.taken(shelf).values() if "prediction" in row), None)
+    if filled is None:
+        raise ValueError(f"the filled pipeline was not measured; run `python -m experiments {serving_cards.NAME}`")
+    return {
+        "Cards": str(given["cards"]),
+        "CardsName": str(where.get("accelerator") or where["cpu"]),
+        "CardsSeconds": f"{median(latencies(filled)):.2f}",
+        "CardsPredicted": f"{filled['prediction']['ideal']:.2f}",
+    }
 
 
 def _counts(prefix: str, cells: list[dict[str, object]]) -> dict[str, str]:

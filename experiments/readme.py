@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from experiments import claims, judges, report, schedules, serving_speed
+from experiments import claims, judges, report, schedules, serving_cards, serving_speed
 from experiments.numbers import generated_numbers
 from experiments.paths import ROOT, shown
 from experiments.results import Shelf
@@ -96,6 +96,7 @@ def _part(name: str, shelf: Shelf) -> str:
         "judges": lambda: judges.judged(shelf).markdown(),
         "speed": lambda: judges.speed(shelf).markdown(),
         "serving-speed": lambda: _serving_speed(shelf),
+        "serving-cards": lambda: f"{serving_cards.table(shelf).markdown()}\n\n{serving_cards.origin(shelf)}",
         **{demo: partial(_run, arguments) for demo, arguments in DEMOS.items()},
     }
     if name not in parts:

@@ -85,21 +85,26 @@ def explained(measured: float, found: Prediction) -> str:
     )
 
 
-def same_tokens(rows: Mapping[str, Mapping[str, Any]], name: str) -> str:
-    """Whether a row has the greedy tokens of the row with as many shards and requests and one stage; its name."""
+def same_tokens(rows: Mapping[str, Mapping[str, Any]], name: str) -> bool | None:
+    """Whether a row has the greedy tokens of one stage of as many shards, with as many requests; None without such."""
     row = rows[name]
-    for other, given in rows.items():
-        alike = (given["tp"], given["requests"]) == (row["tp"], row["requests"])
-        if alike and given["pp"] == 1 and other != name:
-            return f"{'yes' if given['tokens'] == row['tokens'] else 'NO'}, of {other}"
-    return ""
+    for given in rows.values():
+        if given["pp"] == 1 < row["pp"] and (given["tp"], given["requests"]) == (row["tp"], row["requests"]):
+            return bool(given["tokens"] == row["tokens"])
+    return None
+
+
+_SAID = {True: "yes", False: "NO", None: ""}
+
+
+def taken(shelf: Shelf) -> dict[str, Mapping[str, Any]]:
+    """The rows that did not fail, by name."""
+    return {row["name"]: row for row in shelf.take(NAME, LABEL)["rows"] if "failed" not in row}
 
 
 def table(shelf: Shelf) -> Table:
     """Every row: how fast, beside one card, and whether the tokens are the same."""
-    found = shelf.take(NAME, LABEL)
-    given = found["provenance"]["arguments"]
-    rows = {row["name"]: row for row in found["rows"] if "failed" not in row}
+    given, rows = shelf.take(NAME, LABEL)["provenance"]["arguments"], taken(shelf)
     rates = {name: whole_rates(row, given["output_len"]) for name, row in rows.items()}
     one = Grid().name
     lines = []
@@ -113,10 +118,10 @@ def table(shelf: Shelf) -> Table:
                 f"{median(rates[name]):,.0f} ({min(rates[name]):,.0f} to {max(rates[name]):,.0f})",
                 beside,
                 row["ordering"],
-                same_tokens(rows, name),
+                _SAID[same_tokens(rows, name)],
             )
         )
-    header = ("PP", "TP", "requests", "output tokens/s, whole run", "beside one card", "ordering", "same tokens")
+    header = ("PP", "TP", "requests", "output tokens/s, whole run", "beside one card", "ordering", "tokens as at PP=1")
     return Table(header=header, rows=lines)
 
 

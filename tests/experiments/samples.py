@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from experiments import gloo_matrix, matrix, mpich_matrix, orderspace, patterns, results, serving
+from experiments import gloo_matrix, matrix, mpich_matrix, orderspace, patterns, results, serving, serving_cards
 from experiments.agreement import EXPECTED
+from experiments.catalogue import label_of
 from experiments.paths import Places
 from experiments.provenance import Stamp
 from experiments.results import Shelf
@@ -52,6 +53,21 @@ def speed(pp: int, *, tokens: int = 3) -> dict[str, Any]:
     return {"pp": pp, "repeat": 0, "requests": [request, request]}
 
 
+def cards(grid: serving_cards.Grid) -> dict[str, Any]:
+    """One stored row of serving on cards; shards change the tokens, stages do not."""
+    foretold = {"prediction": {"ideal": 1.25}, "explained": "As foretold."} if grid.full > 1 else {}
+    return {
+        "name": grid.name,
+        "pp": grid.pp,
+        "tp": grid.tp,
+        "requests": 2 * grid.full,
+        "ordering": "parity",
+        "samples": [{"latency": seconds / grid.pp} for seconds in (2.0, 4.0, 8.0)],
+        "tokens": [[grid.tp, 2], [3, 4]] * grid.full,
+        **foretold,
+    }
+
+
 def bodies() -> dict[str, dict[str, Any]]:
     """What each experiment would store, by its name."""
     hangs = [
@@ -76,10 +92,12 @@ def bodies() -> dict[str, dict[str, Any]]:
             "eager_limit": {"declared": 8112, "measured": 8112, "tried": [[8112, "ok"], [8113, "hang"]]},
         },
         serving.NAME: {"speed": [speed(1), speed(2)], "hangs": hangs},
+        serving_cards.NAME: {"rows": [cards(grid) for grid in serving_cards.grids(4)]},
     }
 
 
-ARGUMENTS = {"requests": 2, "max_batch": 1, "max_new_tokens": 3, "threads": 1}
+ARGUMENTS = {"requests": 2, "max_batch": 1, "max_new_tokens": 3, "threads": 1, "cards": 4, "model": "tiny"}
+ARGUMENTS |= {"dtype": "float32", "batch": 2, "input_len": 5, "output_len": 8}
 
 
 def write(root: Path, found: dict[str, dict[str, Any]]) -> Shelf:
@@ -87,5 +105,5 @@ def write(root: Path, found: dict[str, dict[str, Any]]) -> Shelf:
     places = Places(root=root)
     for name, body in found.items():
         provenance = STAMP.to_json(arguments=ARGUMENTS, seed=0, wall_s=30.0)
-        results.write(places.result(name), experiment=name, provenance=provenance, body=body)
+        results.write(places.result(name, label_of(name)), experiment=name, provenance=provenance, body=body)
     return Shelf(places)

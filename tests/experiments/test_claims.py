@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from experiments import gloo_matrix, mpich_matrix, orderspace, patterns, serving
+from experiments import gloo_matrix, mpich_matrix, orderspace, patterns, serving, serving_cards
 from experiments.claims import CLAIMS, contradicted, standing, table
 from experiments.paths import PAPER
 from experiments.results import Shelf
@@ -95,6 +95,13 @@ def other_token(bodies: Bodies) -> None:
     bodies[serving.NAME]["speed"][1]["requests"][1] = {"tokens": [0, 1, 7], "seconds": [0.1, 0.2, 0.3]}
 
 
+def tokens_of(name: str) -> Callable[[Bodies], None]:
+    def change(bodies: Bodies) -> None:
+        next(row for row in bodies[serving_cards.NAME]["rows"] if row["name"] == name)["tokens"][1][0] += 1
+
+    return change
+
+
 PARITY = is_ordering("parity")
 BLOCKING = gloo_matrix.BLOCKING_NAME
 
@@ -124,6 +131,9 @@ BLOCKING = gloo_matrix.BLOCKING_NAME
         (verdict("hang", serving.NAME, "hangs", PARITY), {"C4"}),
         (without(serving.NAME, "hangs", PARITY), {"C4"}),
         (other_token, {"C6"}),
+        (tokens_of("pp3-tp1"), {"C6"}),
+        (tokens_of("pp2-tp2"), {"C6"}),
+        (without(serving_cards.NAME, "rows", lambda row: row["name"] == "pp4-tp1"), {"C6"}),
         (without(serving.NAME, "speed", lambda run: run["pp"] > 1), {"C6"}),
         (deadlocked("send-first", lambda found: found[1:]), {"C8"}),
         (deadlocked("send-first", lambda found: ["01010", *found]), {"C8"}),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from experiments import __main__ as command_line
-from experiments import catalogue, readme
+from experiments import catalogue, readme, serving_cards
 from experiments.__main__ import COMMANDS, main
 from experiments.catalogue import CATALOGUE
 from experiments.paths import ROOT
@@ -209,4 +209,4 @@ def test_the_paper_s_parts_are_generated(
 
 
 def test_samples_are_of_every_experiment() -> None:
-    assert set(samples.bodies()) == set(CATALOGUE)
+    assert set(samples.bodies()) == {*CATALOGUE, serving_cards.NAME}

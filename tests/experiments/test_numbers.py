@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from experiments import gloo_matrix, mpich_matrix, orderspace, patterns, serving
+from experiments import gloo_matrix, mpich_matrix, orderspace, patterns, serving, serving_cards
 from experiments.catalogue import CATALOGUE
 from experiments.numbers import generated_numbers
 from experiments.results import Shelf
@@ -49,6 +49,10 @@ def test_numbers_are_those_of_the_results(shelf: Shelf, bodies: Bodies) -> None:
         "ServingRateTwo": "8.0",
         "HangTrials": "8",
         "HangMismatches": "0",
+        "Cards": "4",
+        "CardsName": "Test & Co. 100%",
+        "CardsSeconds": "1.00",
+        "CardsPredicted": "1.25",
     }
     assert {name: numbers[name] for name in expected} == expected
 
@@ -69,4 +73,4 @@ def test_a_result_that_is_missing_is_named(name: str, bodies: Bodies, tmp_path: 
 
 
 def test_all_results_are_quoted(bodies: Bodies) -> None:
-    assert set(bodies) == {*CATALOGUE} >= {orderspace.NAME, patterns.NAME, serving.NAME}
+    assert set(bodies) == {*CATALOGUE, serving_cards.NAME} >= {orderspace.NAME, patterns.NAME, serving.NAME}

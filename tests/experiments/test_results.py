@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments import results
+from experiments.catalogue import label_of
 from experiments.paths import COMMITTED, LOCAL, ROOT, SMOKE, Places, shown
 from experiments.results import Shelf
 from tests.experiments import samples
@@ -85,8 +86,8 @@ def test_what_is_no_result_is_refused(tmp_path: Path, text: str | None, message:
 
 def test_a_shelf_has_what_was_written(shelf: Shelf, bodies: dict[str, dict[str, Any]]) -> None:
     for name, body in bodies.items():
-        assert shelf.has(name)
-        assert {key: shelf.take(name)[key] for key in body} == json.loads(json.dumps(body))
+        assert shelf.has(name, label_of(name))
+        assert {key: shelf.take(name, label_of(name))[key] for key in body} == json.loads(json.dumps(body))
     assert not shelf.has("no-such-experiment")
 
 
