@@ -33,6 +33,8 @@ def _rank(rank: int, part: Part, port: int, way: str, blocking: bool, event: Eve
     transport: Transport | HostStaged = Transport(groups, blocking=blocks)
     if way == "host":
         transport = HostStaged(groups, Device(kind=HOST), staged={DATA}, blocking=blocks)
+    pipe.send("joined")
+    pipe.recv()  # one that left already would break the other's joining
     pipe.send(part(transport, event))
     transport.close()
 
@@ -53,10 +55,16 @@ def pair_of_ranks() -> Iterator[Callable[..., list[Any]]]:
             theirs.close()
             started.append(process)
             pipes.append(ours)
-        answers = []
-        for rank, pipe in enumerate(pipes):
-            assert pipe.poll(PATIENCE), f"rank {rank} gave no answer"
-            answers.append(pipe.recv())
+
+        def heard(rank: int) -> Any:
+            assert pipes[rank].poll(PATIENCE), f"rank {rank} gave no answer"
+            return pipes[rank].recv()
+
+        assert [heard(rank) for rank in range(len(parts))] == ["joined"] * len(parts)
+        for pipe in pipes:
+            pipe.send("go")
+        answers = [heard(rank) for rank in range(len(parts))]
+        for pipe in pipes:
             pipe.close()
         return answers
 
