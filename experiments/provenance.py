@@ -40,7 +40,7 @@ class Stamp:
 
     commit, dirty: of the checkout at the start of the run; outside of one None. Results themselves do not make it
         dirty. Where `COMMIT` names the commit, nobody has looked whether that is what runs: dirty is None.
-    command: what was typed after `python -m experiments`. memory_gib: of the whole machine.
+    command: what was typed after `python -m experiments`, but for where results go. memory_gib: of the whole machine.
     """
 
     commit: str | None
@@ -64,10 +64,16 @@ def stamp(
         commit=named or _git(root, "rev-parse", "HEAD"),
         dirty=None if named else _dirty(root),
         time_utc=now().astimezone(UTC).isoformat(timespec="seconds"),
-        command=tuple(command),
+        command=_without_path(command),
         hardware=hardware(),
         versions=versions(),
     )
+
+
+def _without_path(command: Sequence[str]) -> tuple[str, ...]:
+    """A command without `--out` and its path, which is of the machine's and tells nothing of the result."""
+    pairs = zip(("", *command), command, strict=False)
+    return tuple(word for before, word in pairs if "--out" not in (before, word) and not word.startswith("--out="))
 
 
 def hardware() -> dict[str, str | int | float]:

@@ -1,6 +1,6 @@
 """What benchmarks of serving on accelerators share: their setting, and rows measured in processes of their own.
 
-A row that fails says so, and the others go on: a lent machine may be gone tomorrow.
+A row that fails says so, and the others go on.
 """
 
 from __future__ import annotations
@@ -75,12 +75,14 @@ class Setting:
     def foretold(self, do: Do, run: Mapping[str, Any], *, transport: str) -> tuple[dict[str, Any], Prediction]:
         """Of an engine's run with every slot full: its stages and hops, measured apart, and the event graph's word."""
         from reference.llama_config import SHAPES
+        from reference.shared_memory import SEMANTICS
 
         stages = [self.stage(do, pp=run["pp"], number=number, batch=self.batch) for number in range(run["pp"])]
         hidden = SHAPES[self.model].hidden
         shapes = [(self.batch, self.input_len, hidden), (self.batch, 1, hidden)]
         given = {"device": self.device, "dtype": self.dtype, "shapes": shapes, "answers": self.batch}
-        hops = do("hops", {**given, "transport": transport, "repeats": 10 * self.stage_repeats})["hops"]
+        ways = {"transport": transport, "rings": run["control"] == SEMANTICS}
+        hops = do("hops", {**given, **ways, "repeats": 10 * self.stage_repeats})["hops"]
         prediction = predict(
             times_of(stages, hops),
             steps=self.output_len,

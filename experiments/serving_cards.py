@@ -24,7 +24,7 @@ class Config(Setting):
     """Serving speed on several accelerators: PP, TP and both beside one card, and the full pipeline's prediction."""
 
     cards: int = 4
-    """P and T are tried up to this many ranks."""
+    """Every P up to this many is tried, and T=2."""
     repeats: int = 3
     """Counted runs of the engine."""
 
@@ -86,11 +86,14 @@ def explained(measured: float, found: Prediction) -> str:
 
 
 def same_tokens(rows: Mapping[str, Mapping[str, Any]], name: str) -> bool | None:
-    """Whether a row has the greedy tokens of one stage of as many shards, with as many requests; None without such."""
+    """Whether a row has the greedy tokens of one stage of as many shards; None where there is no such row.
+
+    Of a filled pipeline the first microbatch is compared, whose prompts are the same.
+    """
     row = rows[name]
     for given in rows.values():
-        if given["pp"] == 1 < row["pp"] and (given["tp"], given["requests"]) == (row["tp"], row["requests"]):
-            return bool(given["tokens"] == row["tokens"])
+        if given["pp"] == 1 < row["pp"] and given["tp"] == row["tp"]:
+            return bool(given["tokens"] == row["tokens"][: given["requests"]])
     return None
 
 

@@ -33,18 +33,20 @@ class Message:
     lands: bool = False
 
 
-def ping(messages: Sequence[Message], *, device: str, transport: str, repeats: int) -> list[dict[str, Any]]:
+def ping(
+    messages: Sequence[Message], *, device: str, transport: str, rings: bool, repeats: int
+) -> list[dict[str, Any]]:
     """For each message its name, bytes, and `seconds`: half of each round trip.
 
-    transport: as of `EngineConfig`; with `device` each process has a device of its own. Raises ValueError where a rank
-    dies.
+    transport: as of `EngineConfig`; with `device` each process has a device of its own. rings: whether messages between
+    hosts go through shared memory. Raises ValueError where a rank dies.
     """
     from reference import processes
     from reference.shared_memory import make_rings
     from reference.transport import listen_locally
 
     context = processes.context()
-    rings = make_rings(context, stages=2, tp=1) if transport == "shared" else [None, None]
+    memory = make_rings(context, stages=2, tp=1) if rings else [None, None]
     _store, port = listen_locally()
     started, pipes = [], []
     try:
@@ -52,7 +54,7 @@ def ping(messages: Sequence[Message], *, device: str, transport: str, repeats: i
             ours, theirs = context.Pipe()
             process = context.Process(
                 target=_rank,
-                args=(rank, port, tuple(messages), device, transport == "device", rings[rank], repeats, theirs),
+                args=(rank, port, tuple(messages), device, transport == "device", memory[rank], repeats, theirs),
             )
             process.start()
             theirs.close()
@@ -95,13 +97,14 @@ def _rank(
     backends = {CONTROL: HOST_BACKEND, DATA: where.backend if direct else HOST_BACKEND}
     groups = join(store=meet_locally(port, timeout), rank=rank, ranks=2, backends=backends, timeout=timeout)
     transport: HostStaged | Transport
-    if direct:
+    ways: dict[str, Any] = dict(groups)
+    if rings is not None:
+        ways |= dict.fromkeys((CONTROL,) if direct else (CONTROL, DATA), rings.group())
+    if direct and rings is None:
         transport = Transport(groups)
-    elif rings is None:
-        transport = HostStaged(groups, where, staged={DATA})
     else:
-        ways = dict.fromkeys((CONTROL, DATA), rings.group())
-        transport = HostStaged(ways, where, staged=ways.keys())
+        staged = {DATA} if rings is None else {CONTROL} if direct else {CONTROL, DATA}
+        transport = HostStaged(ways, where, staged=staged, collective=direct)
     other = 1 - rank
     for message in messages:
         comm = CONTROL if message.from_host else DATA
@@ -117,6 +120,8 @@ def _rank(
             began = time.perf_counter()
             for op in (send, receive) if rank == 0 else (receive, send):
                 transport.perform(op, payload if op is send else room)
+            if message.lands:
+                room.to(HOST)
             where.synchronize()
             if turn >= 0:
                 seconds.append(round((time.perf_counter() - began) / 2, 8))

@@ -1,4 +1,4 @@
-"""What the rows of `serving_gpu` do, each in a process of its own: an engine, a stage alone, hops, the scheduler."""
+"""What the rows of `serving_gpu` and `serving_cards` do, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ WARM_UP_OUTPUT = 16
 
 DECODE_WARM_UP = 4
 """Decode steps that are not counted."""
-
-KEPT = 16
-"""Tokens of each prompt that a result keeps, for comparison."""
 
 Transport = Literal["auto", "device", "host", "shared"]
 
@@ -82,7 +79,7 @@ def engine(
         random, vocabulary = Random(seed), running.shape.vocab_size
         prompts = [random.choices(range(vocabulary), k=input_len) for _ in range(requests)]
         tokens: list[list[int]] = [[] for _ in prompts]
-        for output in running.generate(prompts, min(KEPT, output_len), ignore_eos=True):
+        for output in running.generate(prompts, output_len, ignore_eos=True):
             tokens[output.index].append(output.token)
     samples = []
     for name, run in runs:
@@ -255,13 +252,15 @@ def hops(
     device: str,
     dtype: str,
     transport: Transport,
+    rings: bool,
     shapes: Sequence[Sequence[int]],
     answers: int,
     repeats: int,
 ) -> dict[str, Any]:
     """Seconds of one way from process to process, by message: half of a ping and its answer.
 
-    transport: through the host's memory (host, shared), or from device to device (device).
+    transport: through the host's memory (host, shared), or from device to device (device). rings: whether requests go
+    through shared memory.
     shapes: of hidden states. answers: numbers of an output message. Beside them a message of one number between
     hosts, which is what says that no request arrived. Each is from the start of the send until what came is there.
     """
@@ -272,4 +271,4 @@ def hops(
         Message(name="output", shape=(answers,), dtype="int64", lands=True),
         Message(name="requests", shape=(1,), dtype="int64", from_host=True, lands=True),
     ]
-    return {"hops": ping(messages, device=device, transport=transport, repeats=repeats)}
+    return {"hops": ping(messages, device=device, transport=transport, rings=rings, repeats=repeats)}

@@ -117,11 +117,12 @@ def _holds(op: Operation | None, trace: Trace) -> bool:
 def _of_rank(mine: Sequence[Record], partners: Mapping[int, int], loop: bool) -> Iterator[Span]:
     held = 0
     free: int | None = None  # since when the stage computes nothing, while it holds a batch
+    over = 0  # the end of its last compute, which may be that of a batch still to be formed: see `Phase.LAUNCH`
     for record in mine:
         forms = record.phase == Phase.FORM and record.answer is True
         if forms:
             held += 1
-            free = record.begin if held == 1 else free
+            free = max(record.begin, over) if held == 1 else free
         computes = isinstance(record.op, Compute)
         busy = record.device if computes and record.device else (record.begin, record.end) if computes else None
         lane = DEVICE if computes and record.device else HOST
@@ -130,6 +131,7 @@ def _of_rank(mine: Sequence[Record], partners: Mapping[int, int], loop: bool) ->
                 yield _span(record, "bubble", free, busy[0], lane, "bubble")
             yield _span(record, "compute", busy[0], busy[1], lane)
             free = None if busy[1] is None else max(free or 0, busy[1])
+            over = max(over, busy[1] or 0)
         if lane == DEVICE or not computes:
             collective = record.shared and record.op is None
             kind: Kind = "idle" if loop and not held and not forms else "transfer" if collective else _kind(record.op)

@@ -38,7 +38,7 @@ class Phase(StrEnum):
     SEND_REQUESTS = "send requests"
     FORM = "form batch"  # whether the slot now holds a batch
     RECV_PROXY = "receive proxy"
-    LAUNCH = "launch forward"
+    LAUNCH = "launch forward"  # a driver may launch a decode step one step early; its device times then are the next's
     SEND_OUTPUT = "send output"
     RECV_OUTPUT = "receive output"
     EXCHANGE_OUTPUT = "exchange output"  # both at once, or one of them, where the policy is grouped

@@ -49,14 +49,15 @@ class EngineConfig:
     device where each rank has an accelerator of its own or computes on a CPU, else shared where that can be, else
     host."""
     control: Literal["auto", "group", "shared"] = "auto"
-    """How requests go from rank to rank: group is the hosts' library, shared is memory that ranks of one host share.
-    auto is shared with transport shared, and where each rank of one host has an accelerator of its own."""
+    """How requests go from stage to stage: group is the hosts' library, shared is memory that ranks of one host share
+    (x86-64, no launcher, no blocking_isend). auto is shared with transport shared, and wherever it can be where each
+    rank has an accelerator of its own."""
     blocking_isend: bool = False
     """Let no isend of a tensor return before its receive is posted, polling meanwhile, as reported for XCCL."""
     preflight: bool = True
     """Ask the model first, and do not start where it sees a deadlock."""
     watchdog: float = 30.0
-    """Seconds without progress of any rank after which all are ended, with a report."""
+    """Seconds without progress of some rank after which all are ended, with a report."""
     start_timeout: float = 600.0
     """The same while ranks start and load their weights."""
     device: str = "auto"

@@ -71,6 +71,7 @@ class Engine:
             ranks=neighbours,
             apart=apart if self.job is None else "a job of a launcher",
             control=config.control,
+            stages=config.pp,
         )
         self.device = self.route.device
         dtype = select_dtype(config.dtype, self.device)

@@ -28,7 +28,7 @@ class EngineCollector:
         state = self._engine.state()
         gauges = [
             ("ringproof:up", "1 while the pipeline takes requests", float(state.alive)),
-            ("ringproof:quiet_seconds", "Time since a rank was last seen to make progress", state.quiet),
+            ("ringproof:quiet_seconds", "Longest time for which a rank has made no progress", state.quiet),
             ("ringproof:open_http_requests", "HTTP requests that wait for tokens", len(self._clients)),
             ("sglang:num_running_reqs", "Requests being served", state.running),
             ("sglang:num_queue_reqs", "Requests that wait for a microbatch", state.waiting),

@@ -39,7 +39,7 @@ class Output:
 class State:
     """How the engine is. alive: whether it takes requests. failure: why it does not, if it broke.
 
-    quiet: seconds since a rank was last seen to make progress; also an idle pipeline makes some all the time.
+    quiet: seconds for which some rank has made no progress; also an idle pipeline makes some all the time.
     decode_rate: tokens per second at the last decode log (see `reference.rates`), 0 before the first.
     running: requests that are being served. waiting: those beyond what the microbatches and the cache hold.
     The others count since the start; a request counts when it is taken, its prompt too.

@@ -119,7 +119,7 @@ class ThreadPosting:
 
     def _yield(self) -> None:
         """Who polls lets the threads have the interpreter, where they have something to do."""
-        if not all(out.posted for out in self._latest.values()):
+        if not all(out.posted for out in list(self._latest.values())):  # it is called by the threads, too
             time.sleep(0)
 
     def _lane(self, channel: Channel | None) -> SimpleQueue[Out | None]:

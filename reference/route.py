@@ -30,25 +30,36 @@ class Route:
         return shared_memory.SEMANTICS if self.rings else SEMANTICS[HOST_BACKEND]
 
     def __str__(self) -> str:
-        ways = {"device": "", "host": " through the host", "shared": " for collectives, shared memory for messages"}
+        ways = {
+            "device": ", requests through shared memory" if self.rings else "",
+            "host": " through the host",
+            "shared": " for collectives, shared memory for messages",
+        }
         return f"{self.device.kind}, {self.backend}{ways[self.way]}"
 
 
 def choose_route(
-    *, device: str, transport: str, backend: str, ranks: int, apart: str = "", control: str = "auto"
+    *,
+    device: str,
+    transport: str,
+    backend: str,
+    ranks: int,
+    apart: str = "",
+    control: str = "auto",
+    stages: int = 2,
 ) -> Route:
     """The way for `ranks` ranks on this host. The arguments are the user's choices, each of which may be `auto`.
 
-    apart: what keeps the ranks from having memory together, if anything does. Raises ValueError for what cannot be.
+    apart: what keeps the ranks from having memory together, if anything does. stages: of the pipeline; one sends no
+    requests. Raises ValueError for what cannot be.
     """
-    found = _way_of_tensors(device=device, transport=transport, backend=backend, ranks=ranks, apart=apart)
+    hindrance = apart or ("control 'group'" if control == "group" else "")
+    found = _way_of_tensors(device=device, transport=transport, backend=backend, ranks=ranks, apart=hindrance)
     if control == "shared":
         _check_shared("control", apart)
         if found.way == "host":
             raise ValueError("control 'shared' is not for transport 'host'; choose --transport shared, or leave it out")
-    if control == "group" and found.way == "shared":
-        raise ValueError("control 'group' is not for transport 'shared'; choose --transport host, or leave it out")
-    own = found.way == "device" and not found.device.is_host
+    own = found.way == "device" and not found.device.is_host and stages > 1
     rings = found.way == "shared" or control == "shared"
     return replace(found, rings=rings or (control == "auto" and own and not apart and shared_memory.possible()))
 

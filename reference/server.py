@@ -77,7 +77,7 @@ def trouble(engine: Engine) -> str:
     if not state.alive:
         return state.failure.splitlines()[0] if state.failure else "the engine has ended"
     if state.quiet > engine.config.watchdog / 2:
-        return f"no rank has made progress for {state.quiet:.1f} s"
+        return f"a rank has made no progress for {state.quiet:.1f} s"
     return ""
 
 

@@ -62,9 +62,11 @@ class Rings:
         return SharedGroup(self.rank, {key: _Ring(memory) for key, memory in self.memory.items()}, self.polled)
 
 
-def make_rings(context: BaseContext, *, stages: int, tp: int) -> list[Rings]:
-    """Those of every rank of a pipeline of `stages` times `tp` ranks. Made by the engine; each rank gets its own, at
-    its start."""
+def make_rings(
+    context: BaseContext, *, stages: int, tp: int, tags: Sequence[int] = (REQUESTS, PROXY, OUTPUT)
+) -> list[Rings]:
+    """Those of every rank of a pipeline of `stages` times `tp` ranks, for messages with these tags. Made by the engine;
+    each rank gets its own, at its start."""
     ranks = stages * tp
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     polled = POLLED if cores >= 2 * ranks else 0.0
@@ -72,7 +74,7 @@ def make_rings(context: BaseContext, *, stages: int, tp: int) -> list[Rings]:
     memory = {
         (rank, (rank + tp) % ranks, tag): context.RawArray(ctypes.c_uint8, 2 * _APART + SIZE)
         for rank in range(ranks)
-        for tag in (REQUESTS, PROXY, OUTPUT)
+        for tag in tags
     }
     return [
         Rings(rank=rank, memory={key: one for key, one in memory.items() if rank in key[:2]}, polled=polled)

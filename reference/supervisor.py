@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from model.serving import OUTPUT, PROXY, REQUESTS
 from reference import processes, worker
 from reference.board import Board
 from reference.config import EngineConfig
@@ -39,7 +40,8 @@ def start(job: Place | None, *, config: EngineConfig, ordering: str, source: Sou
     """
 
     shared = config.control == "shared" and job is None
-    rings = make_rings(processes.context(), stages=config.pp, tp=config.tp) if shared else None
+    tags = (REQUESTS, PROXY, OUTPUT) if config.transport == "shared" else (REQUESTS,)
+    rings = make_rings(processes.context(), stages=config.pp, tp=config.tp, tags=tags) if shared else None
 
     def assignment(place: Place, port: int | None = None) -> Assignment:
         return Assignment(
@@ -103,7 +105,7 @@ class Ranks:
 
     @property
     def quiet(self) -> float:
-        """Seconds since a rank was last seen to make progress."""
+        """As of `Watchdog`."""
         return self._watchdog.quiet
 
     def send(self, data: bytes) -> None:
@@ -220,6 +222,7 @@ class Ranks:
             positions=self._board.positions(),
             seconds=self._watchdog.limit,
             now=time.monotonic(),
+            still=self._watchdog.still,
             stopped=[rank for rank, pid in enumerate(self.pids) if _suspended(pid)],
             silent=self._silent(),
         )

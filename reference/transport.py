@@ -73,7 +73,8 @@ class Transport:
                 started = self._send(op, payloads[0])
                 if self._waiter is not None and op.comm in self._blocking:
                     self._poll(self._waiter, started)
-                    started = replace(started, works=())  # a second wait for the same send would never return
+                    if started.payload[0].is_cpu:  # a second wait for the same send would never return
+                        started = replace(started, works=())
                 self._open[op.request] = started
             case Irecv():
                 self._open[op.request] = self._post_recv(op, _tensor(payloads[0]))

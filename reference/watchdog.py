@@ -11,15 +11,16 @@ from collections.abc import Collection, Sequence
 from tabulate import tabulate
 
 from model.serving import Phase
-from reference.board import PREPARING, Board, Position
+from reference.board import END, PREPARING, Board, Position
 
 
 class PipelineStuck(RuntimeError):
-    """No rank made progress for `seconds`. Prints as a table.
+    """Ranks made no progress for `seconds`. Prints as a table.
 
     circuit: the ranks that wait for each other, each for the next and the last for the first; empty where
-    there is no such circuit, and then somebody is slow. positions: where every rank was. stopped: ranks
-    whose process the system had suspended. silent: ranks of other hosts of which nothing is heard.
+    there is no such circuit, and then somebody is slow. positions: where every rank was. still: the ranks that made
+    no progress, all unless said. stopped: ranks whose process the system had suspended. silent: ranks of other hosts
+    of which nothing is heard.
     """
 
     def __init__(
@@ -28,21 +29,25 @@ class PipelineStuck(RuntimeError):
         positions: Sequence[Position],
         seconds: float,
         now: float,
+        still: Collection[int] | None = None,
         stopped: Collection[int] = (),
         silent: Collection[int] = (),
     ) -> None:
         self.positions = tuple(positions)
         self.seconds = seconds
         self.now = now
+        ranks = {item.rank for item in self.positions}
+        self.still = frozenset(ranks if still is None else still)
         self.stopped = frozenset(stopped)
         self.silent = frozenset(silent)
-        self.circuit = find_circuit(self.positions, leave_out=self.stopped | self.silent)
+        self.circuit = find_circuit(self.positions, leave_out=(ranks - self.still) | self.stopped | self.silent)
         super().__init__(self.positions, seconds)
 
     def __str__(self) -> str:
+        some = "no rank made" if len(self.still) == len(self.positions) else f"rank {_listed(self.still)} made no"
         return "\n".join(
             [
-                f"no rank made progress for {self.seconds:g} s: {self._cause()}",
+                f"{some} progress for {self.seconds:g} s: {self._cause()}",
                 table(self.positions, self.now),
                 f"what to do: {self._remedy()}",
             ]
@@ -55,7 +60,7 @@ class PipelineStuck(RuntimeError):
             return f"the process of rank {_listed(self.stopped)} is suspended"
         if self.silent:
             return f"nothing is heard of rank {_listed(self.silent)}: suspended, or out of reach"
-        busy = [item for item in self.positions if not item.waits_for]
+        busy = [item for item in self.positions if item.rank in self.still and not item.waits_for]
         if busy:
             return f"rank {_listed(item.rank for item in busy)} is slow, not stuck, in: {busy[0].phase}"
         return "the ranks wait for each other's messages, but in no circuit"
@@ -89,7 +94,7 @@ class RankDied(RuntimeError):
 
 
 class Watchdog:
-    """Tells when a pipeline stands still.
+    """Tells when a pipeline, or a rank of it, stands still: also idle ranks hear of each other all the time.
 
     limit, start_limit: seconds without progress in the loop, and before it. Time is what the watcher itself
     saw pass, `glance` seconds at most from one look to the next, so that a suspended watcher accuses nobody.
@@ -100,31 +105,46 @@ class Watchdog:
         self._limit = limit
         self._start_limit = start_limit
         self._glance = glance
-        self._seen: tuple[int, ...] = ()
+        self._seen = (-1,) * board.ranks
         self._looked: float | None = None
-        self._quiet = 0.0
+        self._quiet = [0.0] * board.ranks
+        self._preparing = True
 
     def look(self, now: float) -> bool:
-        """Whether the pipeline has stood still for too long."""
-        seen = self._board.progress()
+        """Whether a rank has stood still for too long."""
         passed = 0.0 if self._looked is None else min(now - self._looked, self._glance)
         self._looked = now
-        if seen != self._seen:
-            self._seen, self._quiet = seen, 0.0
-            return False
-        self._quiet += passed
-        return self._quiet >= self.limit
+        seen = self._board.progress()
+        moved = [ours != before for ours, before in zip(seen, self._seen, strict=True)]
+        preparing, self._preparing = self._preparing, self._prepares()
+        if (preparing or self._preparing) and any(moved):  # those that are ready may wait long for those that are not
+            moved = [True] * len(moved)
+        self._quiet = [0.0 if moves else quiet + passed for moves, quiet in zip(moved, self._quiet, strict=True)]
+        self._seen = seen
+        return self.quiet >= self.limit
 
     @property
     def quiet(self) -> float:
-        """Seconds since a rank was last seen to make progress."""
-        return self._quiet
+        """Seconds for which the rank that has stood still for the longest has made no progress."""
+        return max(self._quiet[rank] for rank in self._watched())
+
+    @property
+    def still(self) -> list[int]:
+        """The ranks that stand still, once one has for too long: they do not all come to it at the same moment."""
+        return [rank for rank in self._watched() if self._quiet[rank] >= self.limit / 2]
+
+    def _watched(self) -> list[int]:
+        """The ranks that are not at their end; all, if all are."""
+        going = [item.rank for item in self._board.positions() if item.phase != END]
+        return going or list(range(self._board.ranks))
 
     @property
     def limit(self) -> float:
         """The bound that holds now."""
-        preparing = any(item.phase in PREPARING for item in self._board.positions())
-        return self._start_limit if preparing else self._limit
+        return self._start_limit if self._prepares() else self._limit
+
+    def _prepares(self) -> bool:
+        return any(item.phase in PREPARING for item in self._board.positions())
 
 
 def find_circuit(positions: Sequence[Position], leave_out: Collection[int] = ()) -> tuple[int, ...]:

@@ -193,6 +193,7 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
 
     blocking = frozenset({DATA}) if config.blocking_isend else frozenset()
     transport: HostStaged | Transport
+    assert (given.rings is not None) == (config.control == "shared"), "what was chosen is what there is"
     if given.rings is not None:
         rings = given.rings.group()
         ways = {CONTROL: rings, DATA: rings if config.transport == "shared" else groups[DATA]}

@@ -33,6 +33,12 @@ def test_a_clean_checkout_is_named(checkout: Path) -> None:
     assert (found.dirty, found.command) == (False, ("reproduce",))
 
 
+@pytest.mark.parametrize("out", [["--out", "/tmp/there"], ["--out=/tmp/there"]])
+def test_where_results_go_is_nobodys_business(tmp_path: Path, out: list[str]) -> None:
+    found = stamp(command=["serving", *out, "--repeats", "3"], root=tmp_path)
+    assert found.command == ("serving", "--repeats", "3")
+
+
 @pytest.mark.parametrize("changed", ["code.py", "new.py"])
 def test_changed_and_new_code_makes_it_dirty(checkout: Path, changed: str) -> None:
     (checkout / changed).write_text("x = 2\n")

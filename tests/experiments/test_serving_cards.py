@@ -51,7 +51,7 @@ def test_the_table_says_whose_tokens_differ(shelf: Shelf, bodies: Bodies, tmp_pa
     lines = {(row[0], row[1], row[2]): row for row in table(shelf).rows}
     assert lines[1, 1, 2][3:] == ("4 (2 to 8)", "1.00", "parity", "")
     assert lines[4, 1, 2][3:] == ("16 (8 to 32)", "4.00", "parity", "yes")
-    assert lines[2, 2, 2][6] == "yes" and lines[4, 1, 8][6] == "" and lines[1, 2, 2][6] == ""
+    assert lines[2, 2, 2][6] == "yes" and lines[4, 1, 8][6] == "yes" and lines[1, 2, 2][6] == ""
     bodies[NAME]["rows"][1]["tokens"][0][0] += 1
     altered = samples.write(tmp_path / "altered", bodies)
     assert [row[6] for row in table(altered).rows][:3] == ["", "NO", "yes"]

@@ -181,3 +181,30 @@ def test_wrong_values_are_one_line(inside: Inside, tmp_path: Path, flags: tuple[
     status, out, err = inside("timeline", str(tmp_path), *flags)
     assert (status, out, len(err.splitlines())) == (2, "", 1)
     assert said in err
+
+
+def test_a_step_that_is_launched_early_leaves_no_bubble_behind() -> None:
+    """The first launch queues two steps, and the second batch is formed while the second step is computed."""
+
+    def step(phase: Phase, begin: int, end: int, device: tuple[int, int] | None = None) -> Record:
+        op, answer = (Compute() if device else None), (True if phase is Phase.FORM else None)
+        return Record(rank=0, begin=begin, end=end, phase=str(phase), op=op, answer=answer, device=device)
+
+    steps = (
+        step(Phase.FORM, 10, 11),
+        step(Phase.LAUNCH, 12, 14, (14, 64)),
+        step(Phase.FINISH, 30, 40),
+        step(Phase.FORM, 42, 43),
+        step(Phase.LAUNCH, 44, 46, (64, 89)),
+        step(Phase.FINISH, 60, 66),
+    )
+    trace = Trace(
+        ranks=1,
+        loop=LoopOf(depth=0, ordering="parity"),
+        semantics={"*": "nccl"},
+        clocks=("",),
+        complete=True,
+        records=steps,
+    )
+    found = [(span.kind, span.begin, span.end) for span in spans(trace) if span.kind in ("bubble", "compute")]
+    assert found == [("bubble", 0, 4), ("compute", 4, 54), ("compute", 54, 79)]

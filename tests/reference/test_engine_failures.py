@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ SHARED = pytest.param(
     marks=pytest.mark.skipif(not shared_memory.possible(), reason="rings are for x86-64; nothing to install"),
 )
 WAYS = pytest.mark.parametrize("transport", ["device", SHARED])
+SHARED_CONTROL = pytest.param({"control": "shared"}, marks=SHARED.marks)
+SHARED_ALL = pytest.param({"transport": "shared"}, marks=SHARED.marks)
 
 
 # Hangs
@@ -89,6 +92,20 @@ def test_a_suspended_rank_is_named(checkpoint: Path, transport: str) -> None:
     assert caught.value.stopped == {1}
     assert caught.value.circuit == ()
     assert "the process of rank 1 is suspended" in str(caught.value)
+    assert gone(engine.pids)
+
+
+@pytest.mark.parametrize("options", [{}, SHARED_CONTROL, SHARED_ALL], ids=str)
+def test_a_suspended_rank_is_noticed_while_nobody_asks_for_anything(checkpoint: Path, options: dict[str, Any]) -> None:
+    """Requests that say that there are none go into a ring without anybody there to take them out."""
+    with pytest.raises(PipelineStuck) as caught, Engine(config(checkpoint, watchdog=4, **options)) as engine:
+        os.kill(engine.pids[2], signal.SIGSTOP)
+        deadline = time.monotonic() + 30
+        while engine.failure is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        tokens(engine, PROMPTS[:1], 1)
+    assert caught.value.stopped == {2} <= caught.value.still
+    assert "the process of rank 2 is suspended" in str(caught.value)
     assert gone(engine.pids)
 
 

@@ -29,6 +29,13 @@ LONG = CHUNK // 2 + 1
 """Elements that take two chunks, and a stream of their own."""
 
 
+def test_what_does_not_go_through_the_host_is_received_on_the_device() -> None:
+    """Where only requests are sent between hosts, tensors are the other library's."""
+    requests = HostStaged({}, Device(kind=HOST), staged={CONTROL})
+    assert requests.lands is None and requests.room((2,), torch.float32) is None
+    assert HostStaged({}, Device(kind=HOST), staged={CONTROL, DATA}).lands == torch.device(HOST)
+
+
 def values(size: int) -> torch.Tensor:
     return (torch.arange(size) % 251).to(torch.bfloat16)
 

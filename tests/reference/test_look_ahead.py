@@ -133,8 +133,8 @@ KERNELS_TAKE = {
 
 
 def engine(model: Path, overlap: Any, **options: Any) -> EngineConfig:
-    sizes = {"max_batch": 3, "rows": 3, "max_len": 32, "threads": 1}
-    return EngineConfig(model=str(model), device="cpu", overlap=overlap, **sizes, **options)
+    sizes = {"max_batch": 3, "rows": 3, "max_len": 32, "threads": 1, **options}
+    return EngineConfig(model=str(model), device="cpu", overlap=overlap, **sizes)
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +189,26 @@ def test_recorded_steps_are_looked_ahead_of_with_the_same_logits(
     assert tokens[0] == tokens[1] and [len(some) for some in tokens[0]] == [3, 5]
     for (ids, ours), (others, theirs) in zip(*logits, strict=True):
         assert ids == others and torch.equal(ours, theirs)
+
+
+@pytest.mark.xdist_group("pipeline")
+def test_who_waits_is_let_in_a_step_later(checkpoint: Path, tmp_path: Path) -> None:
+    """What is launched already comes first, so the two engines form other batches: the option has its effect."""
+    tokens, prefills, steps = [], [], []
+    for overlap in ("off", "on"):
+        kept = tmp_path / overlap
+        with Engine(engine(checkpoint, overlap, rows=2, max_batch=2, record_logits=kept)) as running:
+            made: list[list[int]] = [[], [], []]
+            params = [Params(max_new_tokens=count, ignore_eos=True) for count in (3, 8, 2)]
+            for item in running.generate(PROMPTS[1:4], params=params):
+                made[item.index].append(item.token)
+        tokens.append(made)
+        batches = torch.load(kept)
+        first = batches[0]["requests"]
+        prefills.append(next(at for at, batch in enumerate(batches) if set(batch["requests"]) - set(first)))
+        steps.append(len(batches))
+    assert tokens[0] == tokens[1] and steps[0] == steps[1]
+    assert prefills == [3, 4]
 
 
 @pytest.mark.parametrize("sizes", [{"pp": 2}, {"tp": 2}, {"depth": 1}], ids=str)

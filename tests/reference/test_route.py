@@ -34,11 +34,17 @@ def chosen(ranks=2, device="auto", transport="auto", backend="auto", apart="a te
     return route.device.kind, route.device.index, route.way, route.backend
 
 
-def test_each_rank_on_a_card_of_its_own_uses_the_cards_library(cards):
+def test_each_rank_on_a_card_of_its_own_uses_the_cards_library(cards, monkeypatch):
+    monkeypatch.setattr(shared_memory.platform, "machine", lambda: "x86_64")
     cards(cuda=4)
     assert chosen(ranks=4) == chosen(ranks=4, apart="") == ("cuda", 3, "device", "nccl")
     cards(xpu=2)
     assert chosen() == ("xpu", 1, "device", "xccl")
+    route = choose_route(device="xpu", transport="auto", backend="auto", ranks=2)
+    assert str(route) == "xpu, xccl, requests through shared memory"
+    assert not choose_route(device="xpu", transport="auto", backend="auto", ranks=2, stages=1).rings
+    monkeypatch.setattr(shared_memory.platform, "machine", lambda: "aarch64")
+    assert not choose_route(device="xpu", transport="auto", backend="auto", ranks=2).rings
 
 
 def test_ranks_that_share_a_card_share_memory_where_they_can(cards, monkeypatch):
@@ -46,6 +52,8 @@ def test_ranks_that_share_a_card_share_memory_where_they_can(cards, monkeypatch)
     monkeypatch.setattr(shared_memory.platform, "machine", lambda: "x86_64")
     assert chosen(ranks=4, apart="") == ("cuda", 0, "shared", "gloo")
     assert chosen(ranks=4, apart="", backend="gloo") == ("cuda", 0, "host", "gloo")
+    route = choose_route(device="auto", transport="auto", backend="auto", ranks=4, control="group")
+    assert (route.way, route.rings) == ("host", False)
     monkeypatch.setattr(shared_memory.platform, "machine", lambda: "aarch64")
     assert chosen(ranks=4, apart="") == ("cuda", 0, "host", "gloo")
 

@@ -104,13 +104,47 @@ def test_a_pipeline_that_starts_has_the_other_limit(board: Board, watchdog: Watc
     assert seconds_until(watchdog.look) == 100.0
 
 
-def test_any_progress_of_any_rank_starts_the_time_anew(board: Board, watchdog: Watchdog) -> None:
-    board.enter(0, Phase.POLL)
-    board.enter(1, Phase.POLL)
+def test_progress_of_every_rank_starts_the_time_anew(board: Board, watchdog: Watchdog) -> None:
+    for rank in (0, 1):
+        board.enter(rank, Phase.POLL)
     assert not any(watchdog.look(float(now)) for now in range(10))
-    board.enter(1, Phase.POLL)
+    for rank in (0, 1):
+        board.enter(rank, Phase.POLL)
     assert not any(watchdog.look(10.0 + now) for now in range(10))
-    assert watchdog.look(20.0)
+    assert watchdog.look(20.0) and watchdog.still == [0, 1]
+
+
+def test_a_rank_that_stands_still_is_seen_beside_one_that_goes_on(board: Board, watchdog: Watchdog) -> None:
+    for rank in (0, 1):
+        board.enter(rank, Phase.POLL)
+    for now in range(10):
+        board.enter(1, Phase.POLL)
+        assert not watchdog.look(float(now))
+    board.enter(1, Phase.POLL)
+    assert watchdog.look(10.0) and watchdog.still == [0] and watchdog.quiet == 10.0
+
+
+def test_who_waited_long_for_a_slow_start_is_not_accused_when_it_is_over(board: Board, watchdog: Watchdog) -> None:
+    board.enter(0, Phase.RECV_REQUESTS)
+    board.enter(1, LOAD)
+    assert not any(watchdog.look(float(now)) for now in range(60))
+    board.enter(1, Phase.RECV_REQUESTS)
+    assert not any(watchdog.look(60.0 + now) for now in range(10))
+    assert watchdog.look(70.0)
+
+
+def test_a_rank_at_its_end_need_not_go_on(board: Board, watchdog: Watchdog) -> None:
+    board.enter(0, END)
+    for now in range(20):
+        board.enter(1, Phase.POLL)
+        assert not watchdog.look(float(now))
+    assert watchdog.quiet == 0.0
+
+
+def test_only_ranks_that_stand_still_are_accused() -> None:
+    stuck = PipelineStuck(positions=[at(0, 1), at(1, 0), at(2, 1)], seconds=30, now=100.0, still=[2], stopped=[2])
+    assert stuck.circuit == ()
+    assert str(stuck).startswith("rank 2 made no progress for 30 s: the process of rank 2 is suspended")
 
 
 def test_a_watcher_that_was_suspended_accuses_nobody(board: Board, watchdog: Watchdog) -> None:
