@@ -133,7 +133,7 @@ BLOCKING = gloo_matrix.BLOCKING_NAME
         (other_token, {"C6"}),
         (tokens_of("pp3-tp1"), {"C6"}),
         (tokens_of("pp2-tp2"), {"C6"}),
-        (without(serving_cards.NAME, "rows", lambda row: row["name"] == "pp4-tp1"), {"C6"}),
+        (without(serving_cards.NAME, "rows", lambda row: row["name"] == "pp3-tp1"), {"C6"}),
         (without(serving.NAME, "speed", lambda run: run["pp"] > 1), {"C6"}),
         (deadlocked("send-first", lambda found: found[1:]), {"C8"}),
         (deadlocked("send-first", lambda found: ["01010", *found]), {"C8"}),

@@ -130,7 +130,7 @@ def test_one_experiment_writes_its_result(
     assert (status, out) == (0, f"written: {path}\n")
     stored = json.loads(path.read_text())
     assert [space["ranks"] for space in stored["spaces"]] == ranks
-    assert stored["provenance"]["command"] == ["orderspace", *arguments, "--out", str(tmp_path)]
+    assert stored["provenance"]["command"] == ["orderspace", *arguments]
     assert stored["provenance"]["arguments"] == {"ranks": ranks}
 
 

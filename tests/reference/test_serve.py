@@ -138,7 +138,7 @@ def test_a_rank_that_stands_still_shows_in_health_before_the_watchdog_ends_it(ch
     with served(chatty, "--watchdog", "8") as server:
         server.ranks[0].suspend()
         server.wait_for_health(503)
-        assert "no rank has made progress" in httpx.get(f"{server.url}/health").json()["error"]["message"]
+        assert "a rank has made no progress" in httpx.get(f"{server.url}/health").json()["error"]["message"]
         server.ranks[0].resume()
         server.wait_for_health(200)
         asked = {"text": "a", "sampling_params": {**ENDLESS, "max_new_tokens": 3}}
