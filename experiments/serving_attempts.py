@@ -61,10 +61,11 @@ class Setting:
         names = ("model", "device", "dtype", "input_len", "output_len", "seed")
         return {name: getattr(self, name) for name in names}
 
-    def engine(self, do: Do, *, requests: int, pp: int = 1, **how: Any) -> dict[str, Any]:
+    def engine(self, do: Do, *, requests: int, pp: int = 1, record: bool = False, **how: Any) -> dict[str, Any]:
         """Runs an engine with so many requests at once. how: more of `serving_rows.engine`'s arguments."""
+        work = "recorded_engine" if record else "engine"
         sizes = {"max_batch": self.batch, "requests": requests, "repeats": self.repeats, "pp": pp}
-        return {"requests": requests, "pp": pp, **do("engine", {**self.common(), **sizes, **how})}
+        return {"requests": requests, "pp": pp, **do(work, {**self.common(), **sizes, **how})}
 
     def stage(self, do: Do, *, pp: int, number: int, batch: int, prefills: bool = True) -> dict[str, Any]:
         """Times a stage alone."""

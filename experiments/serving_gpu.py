@@ -22,9 +22,10 @@ NAME = "serving-gpu"
 class Config(Setting):
     """Serving speed on one accelerator: PP=1, transformers, PP=4 on the same card and its prediction, the scheduler."""
 
-    rows: tuple[str, ...] = ("pp1", "peer", "pp4", "pp4-32", "scheduler")
-    """Which to measure: pp1 (the engine), peer (transformers, static cache), pp4 (all stages on one card), pp4-32
-    (every microbatch full, beside the event graph's prediction), scheduler (its own time beside a decode step)."""
+    rows: tuple[str, ...] = ("pp1", "pp1-recorded", "peer", "pp4", "pp4-recorded", "pp4-32", "scheduler")
+    """Which to measure: pp1 (the engine), peer (transformers, static cache), pp4 (all stages on one card), either
+    once more while every rank records what it does, pp4-32 (every microbatch full, beside the event graph's
+    prediction), scheduler (its own time beside a decode step)."""
     pp: int = 4
     """Stages of pp4 and pp4-32, each a process on the same device."""
     transport: Literal["host", "shared"] = "shared"
@@ -64,12 +65,12 @@ def run(config: Config) -> dict[str, Any]:
     return {"rows": measured(rows, name=NAME, limit_s=config.limit_s, said=said)}
 
 
-def _pp1(config: Config, do: Do) -> dict[str, Any]:
-    return config.engine(do, requests=config.batch, transport="auto")
+def _pp1(config: Config, do: Do, *, record: bool = False) -> dict[str, Any]:
+    return config.engine(do, requests=config.batch, transport="auto", record=record)
 
 
-def _pp4(config: Config, do: Do) -> dict[str, Any]:
-    return config.engine(do, requests=config.batch, pp=config.pp, transport=config.transport)
+def _pp4(config: Config, do: Do, *, record: bool = False) -> dict[str, Any]:
+    return config.engine(do, requests=config.batch, pp=config.pp, transport=config.transport, record=record)
 
 
 def _peer(config: Config, do: Do) -> dict[str, Any]:
@@ -96,8 +97,10 @@ def _scheduler(config: Config, do: Do) -> dict[str, Any]:
 
 ROWS: Mapping[str, Callable[[Config, Do], dict[str, Any]]] = {
     "pp1": _pp1,
+    "pp1-recorded": partial(_pp1, record=True),
     "peer": _peer,
     "pp4": _pp4,
+    "pp4-recorded": partial(_pp4, record=True),
     "pp4-32": _pipeline,
     "scheduler": _scheduler,
 }

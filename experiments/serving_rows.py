@@ -6,7 +6,9 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def engine(
     repeats: int,
     seed: int,
     tp: int = 1,
+    record: Path | None = None,
 ) -> dict[str, Any]:
     """An engine with random weights, as `python -m reference bench` runs it: a warm-up, then `repeats` equal cases.
 
@@ -64,6 +67,7 @@ def engine(
         max_len=input_len + output_len,
         chunk=max_batch * input_len,
         fill="pack",
+        record=record,
     )
     warm = Case(batch_size=requests, input_len=input_len, output_len=min(WARM_UP_OUTPUT, output_len))
     case = Case(batch_size=requests, input_len=input_len, output_len=output_len)
@@ -89,6 +93,16 @@ def engine(
                 arrivals[item.index].append(round(item.seconds, 5))
             samples.append({**asdict(figures(run)), "arrivals": arrivals})
     return {**about, "samples": samples, "tokens": tokens}
+
+
+def recorded_engine(**arguments: Any) -> dict[str, Any]:
+    """As `engine`, while every rank records what it does; `conformance` is what the model says of the whole of it."""
+    from model import trace
+    from model.conform import conform
+
+    with TemporaryDirectory() as folder:
+        found = engine(**arguments, record=Path(folder))
+        return {**found, "conformance": conform(trace.read(Path(folder) / trace.FILE)).to_json()}
 
 
 def peer(

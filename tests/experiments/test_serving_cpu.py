@@ -83,7 +83,9 @@ def test_medians_are_compared(tmp_path: Path) -> None:
     assert [row[3] for row in serving_speed(slower).rows if row[2] != NOT_MEASURED] == ["NO", "NO"]
 
 
-def _gpu(folder: Path, *, pp1: float = 1.0, pp4: float = 1.0, own: float = 1e-4) -> Shelf:
+def _gpu(
+    folder: Path, *, pp1: float = 1.0, pp4: float = 1.0, own: float = 1e-4, recorded: float = 1.0, allowed: bool = True
+) -> Shelf:
     def engine(name: str, latency: float, requests: int = 8) -> dict[str, Any]:
         found = [{"latency": latency * factor} for factor in (1.0, 0.5, 0.75)]
         return {"name": name, "requests": requests, "samples": found}
@@ -93,6 +95,8 @@ def _gpu(folder: Path, *, pp1: float = 1.0, pp4: float = 1.0, own: float = 1e-4)
             engine("pp1", pp1),
             engine("peer", 2.0),
             engine("pp4", pp4),
+            {**engine("pp1-recorded", pp1 * recorded), "conformance": {"allowed": True, "steps": 1234}},
+            {**engine("pp4-recorded", pp4), "conformance": {"allowed": allowed, "steps": 4321}},
             {**engine("pp4-32", 4.0, 32), "prediction": {"ideal": 2.0, "shared": 4.0}, "explained": "Because."},
             {"name": "scheduler", "iterations_s": [own], "steps": [{"batch": 8, "decode_s": [0.01]}]},
         ]
@@ -103,18 +107,30 @@ def _gpu(folder: Path, *, pp1: float = 1.0, pp4: float = 1.0, own: float = 1e-4)
 
 def test_every_figure_of_the_accelerator_has_a_line(tmp_path: Path) -> None:
     rows = serving_speed(_gpu(tmp_path)).rows
-    assert [row[2:] for row in rows[:5]] == [
+    assert [row[2:] for row in rows[:7]] == [
         ("1,365 tokens/s (1,024 to 2,048)", "yes"),
         ("2.00 times (1,365 tokens/s (1,024 to 2,048), 683 tokens/s (512 to 1,024))", "yes"),
         ("1.00 times (1,365 tokens/s (1,024 to 2,048), 1,365 tokens/s (1,024 to 2,048))", "yes"),
         ("1,365 tokens/s (1,024 to 2,048); 1,024 predicted for one card, 2,048 for 4 cards", ""),
+        (
+            "1.00 times (1,365 tokens/s (1,024 to 2,048), 1,365 tokens/s (1,024 to 2,048)); "
+            "the model allows the 1,234 steps",
+            "yes",
+        ),
+        (
+            "1.00 times (1,365 tokens/s (1,024 to 2,048), 1,365 tokens/s (1,024 to 2,048)); "
+            "the model allows the 4,321 steps",
+            "yes",
+        ),
         ("100 us, 1.0% of the shortest step (10.00 ms at batch 8)", "yes"),
     ]
 
 
 def test_what_is_not_reached_shows(tmp_path: Path) -> None:
-    rows = serving_speed(_gpu(tmp_path, pp1=1.03, pp4=1.4, own=1e-3)).rows
-    assert [row[3] for row in rows[:5]] == ["NO", "yes", "NO", "", "NO"]  # the slowest run of PP=1 decides
+    rows = serving_speed(_gpu(tmp_path, pp1=1.03, pp4=1.4, own=1e-3, recorded=1.04, allowed=False)).rows
+    # the slowest run of PP=1 decides
+    assert [row[3] for row in rows[:7]] == ["NO", "yes", "NO", "", "NO", "NO", "NO"]
+    assert "the model does NOT allow the 4,321 steps" in rows[5][2]
 
 
 def test_a_row_that_failed_or_is_missing_was_not_measured(empty: Shelf, tmp_path: Path) -> None:

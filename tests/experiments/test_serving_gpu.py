@@ -47,7 +47,9 @@ def test_every_row_is_measured(rows: dict[str, dict[str, Any]]) -> None:
     assert [said(row) for row in rows.values() if "failed" in row] == []
 
 
-@pytest.mark.parametrize(("name", "requests"), [("pp1", 2), ("pp4", 2), ("pp4-32", 4)])
+@pytest.mark.parametrize(
+    ("name", "requests"), [("pp1", 2), ("pp1-recorded", 2), ("pp4", 2), ("pp4-recorded", 2), ("pp4-32", 4)]
+)
 def test_an_engines_run_keeps_every_arrival(rows: dict[str, dict[str, Any]], name: str, requests: int) -> None:
     row = rows[name]
     assert (row["requests"], row["device"], row["verdict"]) == (requests, "cpu", "ok")
@@ -59,6 +61,15 @@ def test_an_engines_run_keeps_every_arrival(rows: dict[str, dict[str, Any]], nam
         assert rate == requests * SMOKE.output_len / sample["latency"]
         figures = ("input_throughput", "output_throughput", "last_ttft", "last_gen_throughput")
         assert set(figures) < sample.keys()
+
+
+@pytest.mark.parametrize(("name", "ranks"), [("pp1", 1), ("pp4", 2)])
+def test_the_model_judges_the_recorded_runs(rows: dict[str, dict[str, Any]], name: str, ranks: int) -> None:
+    row = rows[f"{name}-recorded"]
+    said = row["conformance"]
+    assert said["allowed"] and said["complete"] and said["ranks"] == ranks
+    assert said["steps"] > ranks * said["iterations"] > ranks * SMOKE.output_len * SMOKE.repeats
+    assert row["tokens"] == rows[name]["tokens"]
 
 
 def test_the_peer_is_timed(rows: dict[str, dict[str, Any]]) -> None:
