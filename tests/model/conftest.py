@@ -1,6 +1,10 @@
-"""The command line of the model inside the test's own process, which saves the start of another."""
+"""The command line of the model: in a process of its own, and inside the test's, which saves the start of another."""
 
+import json
+import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,3 +30,27 @@ class Inside:
 @pytest.fixture
 def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Inside:
     return Inside(monkeypatch, capsys)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "model", *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+
+
+def write(file: Path, *ranks: list[dict[str, Any]]) -> str:
+    file.write_text(json.dumps({"programs": list(ranks)}))
+    return str(file)
+
+
+def assert_one_line(stderr: str, *said: str) -> None:
+    assert stderr.startswith("error: ")
+    assert stderr.endswith("\n")
+    assert len(stderr.splitlines()) == 1
+    for words in said:
+        assert words in stderr

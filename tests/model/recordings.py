@@ -142,3 +142,19 @@ def changed(trace: Trace, place: int, **changes: object) -> Trace:
     records = list(trace.records)
     records[place] = replace(records[place], **changes)
     return replace(trace, records=tuple(records))
+
+
+def plain(*ranks: list[tuple[Operation, int, int | None]], complete: bool = True, **options: object) -> Trace:
+    """A trace of any program; of each operation begin and end."""
+    records = [
+        Record(rank=rank, begin=begin, end=end, op=op) for rank, ops in enumerate(ranks) for op, begin, end in ops
+    ]
+    given: dict[str, object] = {"semantics": {"*": "gloo"}, **options}
+    return Trace(
+        ranks=len(ranks),
+        loop=None,
+        clocks=("one",) * len(ranks),
+        records=tuple(records),
+        complete=complete,
+        **given,
+    )
