@@ -227,6 +227,7 @@ class Engine:
             prompt=tokens,
             max_new_tokens=params.max_new_tokens,
             stop=(*(() if params.ignore_eos else self.shape.eos), *params.stop_token_ids),
+            min_new_tokens=params.min_new_tokens,
             sampling=params.sampling(self._seeds.getrandbits(62)),
             logprobs=params.logprobs,
             top_logprobs=params.top_logprobs,

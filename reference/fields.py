@@ -3,7 +3,10 @@ that asks for what is not implemented may only hold null, or the number that cha
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -11,16 +14,17 @@ from pydantic_core import PydanticCustomError
 from reference.params import MOST_LOGPROBS, MOST_STOPS, SEEDS, Params
 
 
-def _only(taken: float | list[Any]) -> BeforeValidator:
-    """Says of any other number or list that it is not implemented, where the schema's bound would only say no."""
-    kind = list if isinstance(taken, list) else (int, float)
+def _only(taken: float | bool | list[Any] | None) -> BeforeValidator:
+    """Says of another value of its kind that it is not implemented, where the schema's bound would only say no."""
+    kinds: Mapping[type, Any] = {bool: bool, list: list, type(None): object}
+    kind = kinds.get(type(taken), (int, float))
 
     def check(value: Any) -> Any:
         if isinstance(value, kind) and value != taken:
             raise PydanticCustomError(
                 "not_implemented",
                 "what this asks for is not implemented; leave it out, or give {taken}",
-                {"taken": taken},
+                {"taken": json.dumps(taken)},
             )
         return value
 
@@ -32,6 +36,11 @@ Zero = Annotated[float, _only(0), Field(ge=0, le=0)]
 
 One = Annotated[float, _only(1), Field(ge=1, le=1)]
 """A factor or count that is not implemented: only 1 is taken."""
+
+Off = Annotated[Literal[False], _only(False)]
+On = Annotated[Literal[True], _only(True)]
+Absent = Annotated[None, _only(None)]
+"""What is not implemented: only that it is off, on, or null is taken."""
 
 Nothing = Annotated[list[Any], _only([]), Field(max_length=0)] | None
 """A list of what is not implemented: only an empty one is taken."""
@@ -59,8 +68,8 @@ StopText = Annotated[str, Field(min_length=1)]
 Stop = StopText | Annotated[list[StopText], Field(max_length=MOST_STOPS)] | None
 
 
-Least = Annotated[int, Field(ge=0, lt=2**31, description="Only with ignore_eos and without stops")]
-"""Tokens that an answer shall have at least: see `reaches`."""
+Least = Annotated[int, Field(ge=0, lt=2**31, description="Without stop strings")]
+"""Tokens that an answer shall have at least: see `at_least`."""
 
 
 class Body(BaseModel):
@@ -81,13 +90,11 @@ def stops(stop: Stop) -> tuple[str, ...]:
     return (stop,) if isinstance(stop, str) else tuple(stop or ())
 
 
-def reaches(name: str, least: int | None, params: Params) -> Params:
-    """The parameters, where every answer has at least so many tokens anyhow; no token is held back for it. Raises
-    ValueError otherwise."""
-    sure = params.ignore_eos and not params.stop and not params.stop_token_ids
-    if least and (not sure or least > params.max_new_tokens):
+def at_least(name: str, least: int | None, params: Params) -> Params:
+    """The parameters with so many new tokens at least. Raises ValueError, by the field's name, where they cannot."""
+    if least and (params.stop or least > params.max_new_tokens):
         raise ValueError(
-            f"{name} is {least}; it is taken only with ignore_eos, without stops, "
+            f"{name} is {least}; it is taken without stop strings, "
             f"and up to the most new tokens of the request ({params.max_new_tokens})"
         )
-    return params
+    return replace(params, min_new_tokens=least or 0)

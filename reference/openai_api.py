@@ -26,7 +26,7 @@ def router(engine: Engine, clients: Clients, name: str, template: ChatTemplate |
     """The routes. name: of the one model. template: its chat template, or why there is none."""
     routes = APIRouter(tags=["OpenAI"])
     started = int(time.time())
-    model = {"id": name, "object": "model", "created": started, "owned_by": "ringproof"}
+    model = {"id": name, "object": "model", "created": started, "owned_by": "ringproof", "root": name, "parent": None}
     model["max_model_len"] = engine.config.max_len
     responses = {**DOCUMENTED, 404: {**DOCUMENTED[400], "description": "The model is not served here."}}
 

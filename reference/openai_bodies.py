@@ -8,12 +8,15 @@ from pydantic import Field
 
 from reference.fields import (
     MOST_ITEMS,
+    Absent,
     Batch,
     Body,
     Count,
     Few,
     Least,
     Nothing,
+    Off,
+    On,
     One,
     Probability,
     Seed,
@@ -23,7 +26,7 @@ from reference.fields import (
     TokenId,
     Tokens,
     Zero,
-    reaches,
+    at_least,
 )
 from reference.fields import stops as stop_texts
 from reference.openai_words import Choice, usage
@@ -62,9 +65,10 @@ class Common(Body):
     min_p: Zero | None = 0
     min_tokens: Least | None = 0
     logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
-    skip_special_tokens: Literal[True] = True
-    store: Literal[False] | None = False
+    skip_special_tokens: On = True
+    store: Off | None = False
     service_tier: Literal["auto", "default"] | None = None
+    return_cached_tokens_details: Annotated[bool, Field(description="Changes nothing: `usage` says it anyhow")] = False
 
     @property
     def with_usage(self) -> bool:
@@ -89,7 +93,7 @@ class Common(Body):
             ignore_eos=self.ignore_eos,
             **more,
         )
-        return reaches("min_tokens", self.min_tokens, params)
+        return at_least("min_tokens", self.min_tokens, params)
 
 
 class CompletionBody(Common):
@@ -99,8 +103,8 @@ class CompletionBody(Common):
     max_tokens: Count | None = 16
     logprobs: int | None = Field(None, ge=0, le=MOST_TOP)
     best_of: One | None = 1
-    echo: Literal[False] | None = False
-    suffix: None = None
+    echo: Off | None = False
+    suffix: Absent = None
 
     def prompts(self) -> list[Any]:
         """The prompts one by one."""
@@ -124,10 +128,10 @@ class ChatMessage(Body):
     role: str = Field(min_length=1)
     content: str | Annotated[list[TextPart], Few]
     name: str | None = None
-    refusal: None = None
-    audio: None = None
+    refusal: Absent = None
+    audio: Absent = None
     annotations: Nothing = None
-    function_call: None = None
+    function_call: Absent = None
     tool_calls: Nothing = None
 
     def plain(self) -> dict[str, str]:
@@ -152,7 +156,7 @@ class ChatBody(Common):
     top_logprobs: int | None = Field(None, ge=0, le=MOST_TOP)
     response_format: TextFormat | None = None
     modalities: Annotated[list[Literal["text"]], Field(min_length=1, max_length=1)] | None = None
-    reasoning_effort: None = None
+    reasoning_effort: Absent = None
     tools: Nothing = None
     tool_choice: Literal["none", "auto"] | None = None
     parallel_tool_calls: Annotated[bool | None, Field(description="Changes nothing, as there are no tools")] = None

