@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import select
-import sys
-from typing import Annotated
-
-from reference import interrupts, processes
+from reference import interrupts
 
 with interrupts.at_once():
+    import os
+    import select
+    import sys
+    from typing import Annotated
+
     import tyro
 
+    from reference import processes
     from reference.cli.bench import Bench
     from reference.cli.chat import Chat
     from reference.cli.generate import Generate

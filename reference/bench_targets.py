@@ -7,6 +7,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.client import HTTPException
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 TIMEOUT = 600.0
 """Seconds without a byte from a server, as upstream has it."""
+
+INFO = "/get_server_info"
 
 USUAL_VOCABULARY = 16384
 """Tokens drawn for a server that does not say how many it knows: fewer than any model of today has."""
@@ -70,11 +74,14 @@ class UrlTarget:
             raise ValueError(f"base-url is {url!r}; give one such as http://127.0.0.1:30000")
         self._url = url.rstrip("/")
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy would be measured too
-        self.vocabulary = int(self._get("/get_server_info").get("vocab_size", USUAL_VOCABULARY))
+        with self._talk(INFO) as response:
+            self.vocabulary = int(_object(response).get("vocab_size") or USUAL_VOCABULARY)
+            if self.vocabulary < 1:
+                raise ValueError(f"vocab_size is {self.vocabulary}")
 
     def flush(self) -> None:
         """Drops the server's cache."""
-        with self._open("/flush_cache", {}):
+        with self._talk("/flush_cache", {}):
             pass
 
     def run(self, prompts: Sequence[Sequence[int]], output_len: int) -> tuple[list[Arrival], float]:
@@ -87,27 +94,39 @@ class UrlTarget:
         }
         arrivals: list[Arrival] = []
         began = time.perf_counter()
-        with self._open("/generate", asked) as response:
+        with self._talk("/generate", asked) as response:
             for data in _events(response):
-                made = data["meta_info"]["completion_tokens"]
+                made = int(data["meta_info"]["completion_tokens"])
                 seconds = time.perf_counter() - began
-                arrivals.append(Arrival(index=data.get("index", 0), made=made, seconds=seconds))
-        return arrivals, time.perf_counter() - began
+                arrivals.append(Arrival(index=range(len(prompts))[data.get("index", 0)], made=made, seconds=seconds))
+            latency = time.perf_counter() - began
+            if {item.index for item in arrivals} != set(range(len(prompts))):
+                raise ValueError(f"tokens came for {len({item.index for item in arrivals})} of {len(prompts)} prompts")
+        return arrivals, latency
 
     def decode_rate(self) -> float:
         """The server's own."""
-        inside = self._get("/get_server_info").get("internal_states") or [{}]
-        return float(inside[0].get("last_gen_throughput") or 0.0)
+        with self._talk(INFO) as response:
+            inside = _object(response).get("internal_states") or [{}]
+            return float(inside[0].get("last_gen_throughput") or 0.0)
 
-    def _get(self, path: str) -> dict[str, Any]:
-        with self._open(path) as response:
-            found: dict[str, Any] = json.load(response)
-            return found
+    @contextmanager
+    def _talk(self, path: str, data: dict[str, Any] | None = None) -> Iterator[Any]:
+        """The response to a request. What is wrong with it, also by the caller's judgement, is said in one line."""
+        with self._open(path, data) as response:
+            try:
+                yield response
+            except (HTTPException, OSError) as broken:
+                raise RuntimeError(
+                    f"{self._url}{path} ended before its answer did ({_said(broken)}); look at the server's messages"
+                ) from None
+            except (ValueError, LookupError, TypeError, AttributeError) as strange:
+                raise self._stranger(path, strange) from None
 
-    def _open(self, path: str, data: dict[str, Any] | None = None) -> Any:
+    def _open(self, path: str, data: dict[str, Any] | None) -> Any:
         body = None if data is None else json.dumps(data).encode()
-        request = urllib.request.Request(self._url + path, body, {"Content-Type": "application/json"})
         try:
+            request = urllib.request.Request(self._url + path, body, {"Content-Type": "application/json"})
             return self._opener.open(request, timeout=TIMEOUT)
         except urllib.error.HTTPError as refused:
             said = _message(refused.read())
@@ -117,6 +136,23 @@ class UrlTarget:
             raise ValueError(
                 f"no server answers at {self._url} ({wrong.reason}); start one, or check base-url"
             ) from None
+        except (HTTPException, OSError, ValueError) as strange:
+            raise self._stranger(path, strange) from None
+
+    def _stranger(self, path: str, found: Exception) -> ValueError:
+        return ValueError(f"{self._url}{path} does not answer as SGLang would ({_said(found)}); check base-url")
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip():.200}"
+
+
+def _object(response: Any) -> dict[str, Any]:
+    """The JSON object that a response holds."""
+    found = json.load(response)
+    if not isinstance(found, dict):
+        raise ValueError(f"{found!r:.60} is no JSON object")
+    return found
 
 
 def _events(response: Any) -> Iterator[dict[str, Any]]:

@@ -61,7 +61,9 @@ def load_chat_template(source: Source) -> ChatTemplate:
             return _from_gguf(path)
         case RandomSource(like=like) if like is not None:
             return load_chat_template(like)
-    raise ValueError("random weights of a named shape have no chat template; give the prompt as token ids")
+    raise ValueError(
+        "random weights of a named shape have no chat template; name a model to talk to, or complete token ids instead"
+    )
 
 
 def _from_folder(folder: Path) -> ChatTemplate:

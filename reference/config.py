@@ -13,6 +13,9 @@ HEARTBEAT = 0.25
 DAY = 86400.0
 """Seconds; no time-out is longer, so that those of the libraries, which are whole numbers of a few bytes, hold it."""
 
+MOST_THREADS = 1024
+"""More than a host has cores; some systems refuse to start many more."""
+
 MOST_DEPTH = 1000
 """Far more microbatches than any cache has room for; the preflight still takes only a second or two."""
 
@@ -126,6 +129,8 @@ class EngineConfig:
                 f"overlap is on, but pp is {self.pp}, tp {self.tp} and depth {self.depth}: it is for one rank and "
                 "depth 0; choose auto or off"
             )
+        if self.threads is not None and self.threads > MOST_THREADS:
+            raise ValueError(f"threads is {self.threads}; give {MOST_THREADS} or less")
         for name in ("watchdog", "start_timeout"):
             if not 4 * HEARTBEAT <= getattr(self, name) <= DAY:
                 raise ValueError(f"{name} is {getattr(self, name)}; give {4 * HEARTBEAT:g} to {DAY:.0f} seconds")

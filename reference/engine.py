@@ -28,6 +28,7 @@ from reference import intel, processes, recording, worker
 from reference.config import EngineConfig
 from reference.desk import Desk, Sink, Stream, Ticket
 from reference.device import select_dtype
+from reference.files import check_file
 from reference.llama import partition_layers
 from reference.outputs import Output, State, TextOut
 from reference.params import Params, QueueFull, each
@@ -107,8 +108,8 @@ class Engine:
                 data=self.semantics,
                 tp=config.tp,
             )
-        if config.record_logits is not None and not config.record_logits.absolute().parent.is_dir():
-            raise ValueError(f"record_logits: there is no folder {config.record_logits.parent}; make it first")
+        if config.record_logits is not None:
+            check_file("record_logits", config.record_logits)
         self._ids = itertools.count()
         self._seeds = Random(config.seed)  # for requests that bring none
         self._outbox: SimpleQueue[Arrivals | Ticket | None] = SimpleQueue()
@@ -189,10 +190,12 @@ class Engine:
         Raises, before any request enters: ValueError where one cannot be served, QueueFull where too many
         wait, and why the engine is down where it is.
         """
+        if isinstance(prompts, str | bytes):
+            raise ValueError(f"prompts is {prompts!r:.60}; give a list of prompts, with one in it")
         requests, texts = [], []
         for prompt, wanted in zip(prompts, each(params, len(prompts)), strict=True):
             request = self._request(prompt, wanted)
-            check_request(request, max_len=self.config.max_len, vocabulary=self.shape.vocab_size)
+            check_request(request, max_len=self.config.max_len, shape=self.shape)
             requests.append(request)
             texts.append(self._text_out(wanted))
         return self._desk.take(requests, texts, sink)
@@ -217,6 +220,8 @@ class Engine:
 
     def _request(self, prompt: str | Sequence[int], params: Params) -> Request:
         try:
+            if isinstance(prompt, bytes):
+                raise TypeError
             if isinstance(prompt, str):
                 prompt = self.tokenizer.encode(prompt, most=self.config.max_len)
             tokens = tuple(map(index, prompt))

@@ -20,6 +20,12 @@ HUNG_UP = 499
 """Nobody reads it: the client has gone. The number is what nginx logs for it."""
 
 
+UNPARSED = "There was an error parsing the body"
+"""The framework's word, where Python's reader of JSON fails otherwise than by its own exception."""
+
+UNREADABLE = "the body is not JSON that can be read: it is not UTF-8, is nested too deeply, or holds a number too long"
+
+
 class ErrorDetail(BaseModel):
     """What is wrong, and what to do about it. `code` is the HTTP status."""
 
@@ -82,9 +88,8 @@ def install(app: FastAPI, max_body: int) -> None:
 
     def routing(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return Ascii(
-            body(error.status_code, str(error.detail), "invalid_request_error"), error.status_code, error.headers
-        )
+        said = UNREADABLE if error.detail == UNPARSED else str(error.detail)
+        return Ascii(body(error.status_code, said, "invalid_request_error"), error.status_code, error.headers)
 
     for kind in (ValueError, RuntimeError, ClientGone):
         app.add_exception_handler(kind, known)

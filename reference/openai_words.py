@@ -51,9 +51,11 @@ def completion_logprobs(tokenizer: TextTokenizer, outputs: Sequence[Output], off
         offsets.append(offset)
         offset += len(output.text)
     return {
-        "tokens": [tokenizer.piece(output.token) for output in outputs],
+        "tokens": [_shown(tokenizer.raw(output.token)) for output in outputs],
         "token_logprobs": [_finite(output.logprob) for output in outputs],
-        "top_logprobs": [{tokenizer.piece(token): _finite(value) for token, value in output.top} for output in outputs],
+        "top_logprobs": [
+            {_shown(tokenizer.raw(token)): _finite(value) for token, value in output.top} for output in outputs
+        ],
         "text_offset": offsets,
     }
 
@@ -71,8 +73,16 @@ def chat_logprobs(tokenizer: TextTokenizer, outputs: Sequence[Output]) -> dict[s
 
 
 def _entry(tokenizer: TextTokenizer, token: int, logprob: float | None) -> dict[str, Any]:
-    piece = tokenizer.piece(token)
-    return {"token": piece, "logprob": _finite(logprob), "bytes": list(piece.encode())}
+    raw = tokenizer.raw(token)
+    return {"token": _shown(raw), "logprob": _finite(logprob), "bytes": list(raw)}
+
+
+def _shown(raw: bytes) -> str:
+    """A token as text, or where it is no text by its bytes, as OpenAI writes them."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in raw)
 
 
 def _finite(logprob: float | None) -> float:

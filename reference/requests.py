@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from reference.llama_config import LlamaConfig
 
 Reason = Literal["stop", "length", "abort"]
 """Why a request is finished: it came upon one of its stops, it has all the tokens it asked for, or nobody waits for
@@ -126,8 +129,9 @@ def decode_tokens(data: Sequence[Sequence[Any]]) -> list[Token]:
     return [_token(*item) for item in zip(*data, strict=True)]
 
 
-def check_request(request: Request, *, max_len: int, vocabulary: int) -> None:
-    """Raises ValueError where the pipeline could not serve the request; nothing else may enter it."""
+def check_request(request: Request, *, max_len: int, shape: LlamaConfig) -> None:
+    """Raises ValueError where a pipeline of this shape could not serve the request; nothing else may enter it."""
+    vocabulary, most = shape.vocab_size, shape.max_position
     if not request.prompt:
         raise ValueError("the prompt is empty; give at least one token")
     if request.max_new_tokens < 1:
@@ -136,7 +140,8 @@ def check_request(request: Request, *, max_len: int, vocabulary: int) -> None:
     if length > max_len:
         raise ValueError(
             f"a prompt of {len(request.prompt)} tokens and {request.max_new_tokens} new ones make {length}, "
-            f"more than the cache holds ({max_len}); ask for fewer, or raise max_len"
+            f"more than the cache holds ({max_len}); ask for fewer"
+            + (", or raise max_len" if max_len < most else f": the model has {most} positions")
         )
     if min(request.prompt) < 0 or max(request.prompt) >= vocabulary:
         wrong = next(token for token in request.prompt if not 0 <= token < vocabulary)
@@ -147,8 +152,8 @@ def check_request(request: Request, *, max_len: int, vocabulary: int) -> None:
         )
     if request.prompt_logprobs_from is not None and request.prompt_logprobs_from >= len(request.prompt):
         raise ValueError(
-            f"prompt_logprobs_from is {request.prompt_logprobs_from}, but the prompt has {len(request.prompt)} tokens; "
-            f"give 0 to {len(request.prompt) - 1}"
+            f"log-probabilities are asked for from position {request.prompt_logprobs_from} of the prompt on, "
+            f"which has {len(request.prompt)} tokens; give 0 to {len(request.prompt) - 1}"
         )
 
 

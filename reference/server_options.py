@@ -25,6 +25,8 @@ class ServerOptions:
 
     def check(self) -> None:
         """Raises ValueError on values out of range."""
+        if not self.host:
+            raise ValueError("host is empty; give an address, such as 127.0.0.1")
         if not 0 <= self.port < 2**16:
             raise ValueError(f"port is {self.port}; give 0 to 65535")
         for name in ("max_body", "max_clients"):

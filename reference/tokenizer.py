@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,19 @@ from reference.weights import RandomSource, Source
 
 INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
 """What a decoder gives for bytes that are not a whole character, perhaps because the rest is still to come."""
+
+BYTE = re.compile("<0x([0-9A-F]{2})>")
+"""How vocabularies with byte fallback write a byte."""
+
+
+def _letters() -> dict[str, int]:
+    """The characters that byte-level vocabularies write bytes with: those that print stand for themselves."""
+    printing = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printing]
+    return {chr(byte): byte for byte in printing} | {chr(256 + at): byte for at, byte in enumerate(others)}
+
+
+LETTERS = _letters()
 
 CONTROL = 3
 """GGUF's type of tokens that stand for no text."""
@@ -62,6 +76,16 @@ class TextTokenizer:
     def piece(self, token: int) -> str:
         """How one token looks on its own, a special one too."""
         return self._tokenizer.decode([token], skip_special_tokens=False)
+
+    def raw(self, token: int) -> bytes:
+        """What one token stands for: of a whole character its UTF-8, else the bytes that are its part of one."""
+        piece = self.piece(token)
+        if INCOMPLETE not in piece:
+            return piece.encode()
+        written = self._tokenizer.id_to_token(token) or ""
+        if byte := BYTE.fullmatch(written):
+            return bytes([int(byte[1], 16)])
+        return bytes(map(LETTERS.__getitem__, written)) if LETTERS.keys() >= set(written) else piece.encode()
 
     def stream(self) -> TextStream:
         """A decoder for tokens that come one at a time."""

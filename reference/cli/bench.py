@@ -10,6 +10,7 @@ from reference import processes
 from reference.bench import cases, record, run_all, table, warm_ups
 from reference.cli.output import engine_config, say, started
 from reference.config import EngineConfig
+from reference.files import check_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +46,23 @@ class Bench(EngineConfig):
         timed = cases(self.batch_size, self.input_len, self.output_len)
         if not timed:
             raise ValueError("there is no case; give at least one --batch-size, --input-len and --output-len")
-        if self.result_filename is not None and not self.result_filename.absolute().parent.is_dir():
-            raise ValueError(f"result-filename: there is no folder {self.result_filename.parent}; make it first")
+        if self.result_filename is not None:
+            check_file("result-filename", self.result_filename)
         if self.base_url:
             runs = run_all(UrlTarget(self.base_url), warm, timed, self.seed, say)
         else:
             with processes.warming_up():
                 from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
 
-            longest = max(case.input_len + case.output_len for case in (*warm, *timed))
-            with Engine(replace(config, max_len=max(config.max_len, longest))) as engine:
+            longest = max((*warm, *timed), key=lambda case: case.input_len + case.output_len)
+            length = longest.input_len + longest.output_len
+            made = Engine(replace(config, max_len=max(config.max_len, length)))
+            if length > made.shape.max_position:
+                remedy = "give --skip-warmup" if longest in warm else "give smaller lengths"
+                raise ValueError(
+                    f"a case of {length} tokens, but the model has {made.shape.max_position} positions; {remedy}"
+                )
+            with made as engine:
                 say(started(engine))
                 runs = run_all(EngineTarget(engine), warm, timed, self.seed, say)
         print(table(runs))

@@ -1,16 +1,19 @@
 """The benchmark: figures from timestamps, the protocol as an engine and as a server see it, and the command."""
 
 import json
+import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
+from threading import Thread
 
 import pytest
 
 from reference.__main__ import main
 from reference.bench import Arrival, Case, Figures, Measured, cases, figures, measure, record, run_all, table, warm_ups
-from reference.bench_targets import EngineTarget, UrlTarget
+from reference.bench_targets import USUAL_VOCABULARY, EngineTarget, UrlTarget
 from tests.reference.conftest import Web
 
 pytestmark = pytest.mark.xdist_group("web")
@@ -156,6 +159,103 @@ def test_a_server_that_refuses_or_is_not_there_is_named(web: Web) -> None:
         UrlTarget("http://127.0.0.1:1")
     with pytest.raises(ValueError, match="base-url is 'localhost:30000'"):
         UrlTarget("localhost:30000")
+
+
+@contextmanager
+def stranger(*answers: bytes) -> Iterator[str]:
+    """The address of a listener that says one of these to each who connects, in turn, and hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def speak() -> None:
+            for answer in answers:
+                with suppress(OSError):
+                    caller, _ = listener.accept()
+                    with caller:
+                        caller.recv(2**16)
+                        caller.sendall(answer)
+
+        speaker = Thread(target=speak, daemon=True)
+        speaker.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        speaker.join(10)
+
+
+def http(body: bytes, length: int | None = None) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body) if length is None else length, body)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "message"),
+    [
+        (b"SSH-2.0-OpenSSH\r\n", ValueError, "BadStatusLine: SSH"),
+        (b"", ValueError, "RemoteDisconnected"),
+        (http(b"hello"), ValueError, "JSONDecodeError"),
+        (http(b"[]"), ValueError, "is no JSON object"),
+        (http(b'{"vocab_size": "x"}'), ValueError, "invalid literal"),
+        (http(b'{"vocab_size": null}'), None, ""),
+        (http(b'{"vocab_size": [1]}'), ValueError, "TypeError"),
+        (http(b'{"vocab_size": -5}'), ValueError, "vocab_size is -5"),
+        (http(b"{", 100), RuntimeError, "ended before its answer did"),
+    ],
+    ids=str,
+)
+def test_a_server_of_another_kind_is_told_in_one_line(
+    answer: bytes, kind: type[Exception] | None, message: str
+) -> None:
+    with stranger(answer) as url:
+        if kind is None:
+            assert UrlTarget(url).vocabulary == USUAL_VOCABULARY
+            return
+        with pytest.raises(kind) as refused:
+            UrlTarget(url)
+    said = str(refused.value)
+    assert said.startswith(f"{url}/get_server_info ") and message in said and "\n" not in said
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:abc", "http://127.0.0.1:1/a b", "http://[::1"])
+def test_what_is_no_address_is_told_in_one_line(url: str) -> None:
+    with pytest.raises(ValueError, match="check base-url") as refused:
+        UrlTarget(url)
+    assert url in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        (b"data: [DONE]\n\n", "tokens came for 0 of 1 prompts"),
+        (b'data: {"text": "x"}\n\n', "KeyError: 'meta_info'"),
+        (b'data: {"meta_info": {"completion_tokens": 1}, "index": 7}\n\n', "IndexError"),
+        (b"data: [1\n\n", "JSONDecodeError"),
+    ],
+)
+def test_answers_of_another_kind_are_told_in_one_line(events: bytes, message: str) -> None:
+    with stranger(http(b"{}"), http(events)) as url:
+        target = UrlTarget(url)
+        with pytest.raises(ValueError, match=f"{url}/generate does not answer as SGLang would") as refused:
+            target.run([[1, 2]], 1)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--result-filename", "."], "result-filename: . is a folder; give a file"),
+        (["--result-filename", "no/such/folder/x"], "there is no folder no/such/folder"),
+        ([], "a case of 1040 tokens, but the model has 512 positions; give --skip-warmup"),
+        (
+            ["--skip-warmup", "--input-len", "600"],
+            "a case of 616 tokens, but the model has 512 positions; give smaller",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_known_before(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    start = ["reference", "bench", "--model", "tiny", "--load", "random", "--device", "cpu", "--input-len", "8"]
+    monkeypatch.setattr(sys, "argv", [*start, *arguments])
+    assert main() == 2
+    out, err = capfd.readouterr()
+    assert out == "" and err.startswith("error: ") and said in err and err.count("\n") == 1
 
 
 def test_the_command_prints_one_table_and_keeps_the_samples(

@@ -1,5 +1,6 @@
 """`python -m reference`: what it prints where, its exit statuses, and that it leaves no process behind."""
 
+import io
 import os
 import signal
 import subprocess
@@ -132,6 +133,8 @@ def test_several_prompts_come_out_in_their_order(smollm2: None, command: Callabl
         (["--max-queue", "0"], "error: max_queue is 0; give 1 or more"),
         (["--max-new-tokens", "0"], "error: max_new_tokens is 0; give 1 or more"),
         (["--max-len", "12", "--max-new-tokens", "12"], "error: a prompt of 1 tokens and 12 new ones make 13"),
+        (["--threads", "100000"], "error: threads is 100000; give 1024 or less"),
+        (["--record-logits", "."], "error: record_logits: . is a folder; give a file"),
         (["--record-logits", "no/such/folder/x.pt"], "there is no folder no/such/folder"),
     ],
 )
@@ -161,6 +164,18 @@ def test_no_command_and_no_prompt_are_bad_usage(command: Callable[..., tuple[int
     status, _, err = command("generate", "--prompt")
     assert status == 2
     assert "--prompt" in err
+
+
+def test_a_character_that_the_terminal_lacks_is_no_error(
+    smollm2: None, command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    asked = ["generate", "--max-new-tokens", "12", "--prompt", "Two curly quotes: “hello”, “world”, “"]
+    status, _, err = command(*asked)
+    sys.stdout.flush()
+    assert status == 0, err
+    assert b"?" in written.getvalue()
 
 
 def test_help_says_where_the_output_goes(command: Callable[..., tuple[int, str, str]]) -> None:

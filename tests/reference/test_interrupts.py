@@ -82,6 +82,23 @@ def test_an_interrupt_during_imports_ends_the_program_whatever_swallows_exceptio
     assert (process.returncode, out, err) == (130, "", "interrupted\n")
 
 
+def test_no_module_is_imported_before_an_interrupt_ends_the_program() -> None:
+    """But those that Python itself has by then, and what stands for the interrupt."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "reference", "generate", "--help"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        check=True,
+    )
+    modules = [line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")]
+    ours = [module for module in modules if module.startswith("reference")]
+    assert ours[:2] == ["reference", "reference.interrupts"]
+    before = modules[: modules.index("reference.interrupts")]
+    assert not {"tyro", "psutil", "multiprocessing", "socket", "threading"} & set(before)
+
+
 def test_before_and_after_an_interrupt_is_what_it_ever_was() -> None:
     process = python(AFTERWARDS)
     out, err = process.communicate(timeout=60)

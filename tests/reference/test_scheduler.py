@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from reference.batch import SCORED_CHUNK, Batch, Scores
+from reference.llama_config import SHAPES
 from reference.requests import (
     Arrivals,
     Request,
@@ -20,6 +21,8 @@ from reference.requests import (
 )
 from reference.scheduler import Scheduler
 from tests.reference.small_ring import ask, scheduler
+
+SHAPE = replace(SHAPES["tiny"], vocab_size=97)
 
 
 def ids(batch: Batch | None) -> tuple[int, ...]:
@@ -230,16 +233,28 @@ def test_sizes_below_one_are_refused(name: str) -> None:
         (Request(id=0, prompt=(1, 97), max_new_tokens=1), "token 97 of the prompt is not in the vocabulary"),
         (Request(id=0, prompt=(-1,), max_new_tokens=1), "token -1 of the prompt"),
         (Request(id=0, prompt=(1,), max_new_tokens=1, top_logprobs=98), "top_logprobs is 98; the vocabulary has 97"),
-        (Request(id=0, prompt=(1,), max_new_tokens=1, prompt_logprobs_from=1), "prompt_logprobs_from is 1"),
+        (
+            Request(id=0, prompt=(1,), max_new_tokens=1, prompt_logprobs_from=1),
+            "from position 1 of the prompt on, which has 1 tokens",
+        ),
     ],
 )
 def test_what_cannot_be_served_is_refused(request_: Request, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_request(request_, max_len=10, vocabulary=97)
+        check_request(request_, max_len=10, shape=SHAPE)
 
 
 def test_a_request_that_just_fits_is_accepted() -> None:
-    check_request(Request(id=0, prompt=(96,) * 9, max_new_tokens=1), max_len=10, vocabulary=97)
+    check_request(Request(id=0, prompt=(96,) * 9, max_new_tokens=1), max_len=10, shape=SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("max_len", "remedy"),
+    [(10, "ask for fewer, or raise max_len$"), (512, "ask for fewer: the model has 512 positions$")],
+)
+def test_a_longer_cache_is_offered_only_where_the_model_has_the_positions(max_len: int, remedy: str) -> None:
+    with pytest.raises(ValueError, match=remedy):
+        check_request(Request(id=0, prompt=(1,), max_new_tokens=512), max_len=max_len, shape=SHAPE)
 
 
 def test_arrivals_travel() -> None:

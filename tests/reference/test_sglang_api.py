@@ -126,7 +126,10 @@ def test_a_seed_draws_the_same_text_again(web: Web) -> None:
         ({"text": "a", "sampling_params": {"skip_special_tokens": False}}, f"skip_special_tokens: {OFF} true"),
         ({"text": "a", "surprise": 1}, "surprise: Extra inputs are not permitted"),
         ({"text": ["a", 1]}, "text.1: Input should be a valid string"),
-        ({"text": "a", "return_logprob": True, "logprob_start_len": 9}, "prompt_logprobs_from is 9"),
+        (
+            {"text": "a", "return_logprob": True, "logprob_start_len": 9},
+            "log-probabilities are asked for from position 9 of the prompt",
+        ),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
@@ -144,7 +147,7 @@ def test_a_mistake_is_one_clear_message(web: Web, body: dict[str, Any], message:
         (b"{", "the body is not JSON"),
         (b"[]", "send a JSON object"),
         (b"", "Field required"),
-        (b"\xff\xfe\x00", "error parsing the body"),
+        (b"\xff\xfe\x00", "it is not UTF-8, is nested too deeply, or holds a number too long"),
         (b'{"text": "\\ud800"}', ""),
         (b'{"text": "a", "sampling_params": {"temperature": NaN}}', "temperature"),
         (b'{"text": "a", "sampling_params": {"temperature": 1e999}}', "temperature"),

@@ -5,10 +5,13 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers.pre_tokenizers import ByteLevel
 
 from reference.llama_config import SHAPES
+from reference.openai_words import chat_logprobs, completion_logprobs
+from reference.outputs import Output
 from reference.safetensors_weights import FolderSource
-from reference.tokenizer import load_tokenizer
+from reference.tokenizer import LETTERS, load_tokenizer
 from reference.weights import RandomSource, resolve_source
 
 TEXTS = [
@@ -67,6 +70,30 @@ def test_each_digit_is_a_token(smollm2):
     assert [smollm2.decode([token]) for token in smollm2.encode("a 2024")] == ["a", " ", "2", "0", "2", "4"]
     # transformers, reading the GGUF file, omits this split, which other numerals show; llama.cpp makes it
     assert smollm2.encode(" ½") == smollm2.encode(" ") + smollm2.encode("½")
+
+
+@RUNS
+@given(text=st.text(KNOWN, max_size=40))
+def test_raw_tokens_are_the_bytes_of_the_text(smollm2, text):
+    assert b"".join(map(smollm2.raw, smollm2.encode(text))) == text.encode()
+
+
+def test_the_letters_of_bytes_are_the_librarys():
+    assert set(LETTERS) == set(ByteLevel.alphabet()) and sorted(LETTERS.values()) == list(range(256))
+
+
+def test_log_probabilities_tell_parts_of_a_character_apart(smollm2):
+    """Their bytes can be joined, and no two rivals have one name."""
+    tokens = smollm2.encode("日")
+    assert len(tokens) > 1
+    rivals = tuple((token, -1.0 - at) for at, token in enumerate(tokens))
+    outputs = [Output(index=0, token=token, text="", seconds=0.0, logprob=-1.0, top=rivals) for token in tokens]
+    chat = chat_logprobs(smollm2, outputs)["content"]
+    assert bytes(byte for item in chat for byte in item["bytes"]).decode() == "日"
+    lists = completion_logprobs(smollm2, outputs, 0)
+    assert [len(top) for top in lists["top_logprobs"]] == [len(tokens)] * len(tokens)
+    assert lists["tokens"] == [item["token"] for item in chat]
+    assert all(name.startswith("bytes:\\x") for name in lists["tokens"])
 
 
 def test_special_tokens_are_one_token_and_no_text(smollm2):
@@ -158,6 +185,7 @@ def test_pieces_of_a_tokenizer_that_strips_blanks(sentencepiece_like, words):
 def test_a_folder_brings_its_own_tokenizer(sentencepiece_like):
     tokenizer = load_tokenizer(sentencepiece_like)
     assert streamed(tokenizer, [2, 3, 4, 5, 6, 7]) == ["Hello", " wor", "ld", "", "", "€", ""]
+    assert b"".join(map(tokenizer.raw, [4, 5, 6, 7])) == "ld€".encode()
     random = RandomSource(shape=SHAPES["tiny"], like=sentencepiece_like)
     assert load_tokenizer(random).vocab_size == 9
 
