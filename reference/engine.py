@@ -30,6 +30,7 @@ from reference.desk import Desk, Sink, Stream, Ticket
 from reference.device import select_dtype
 from reference.files import check_file
 from reference.llama import partition_layers
+from reference.nodes import telling
 from reference.outputs import Output, State, TextOut
 from reference.params import Params, QueueFull, each
 from reference.preflight import BLOCKING_ISEND, choose, preflight
@@ -55,6 +56,7 @@ class Engine:
     process of another rank serves when it enters the block, and exits there, when the engine on rank 0 ends.
     """
 
+    @telling()
     def __init__(self, config: EngineConfig) -> None:
         self.job = place()
         if self.job is not None:
@@ -87,9 +89,8 @@ class Engine:
             max_len=min(config.max_len, self.shape.max_position),
             threads=config.threads_of(neighbours),
         )
-        self.semantics = config.semantics
-        if self.semantics == "auto":
-            self.semantics = BLOCKING_ISEND if config.blocking_isend else self.route.semantics
+        declared = BLOCKING_ISEND if config.blocking_isend else self.route.semantics
+        self.semantics = declared if config.semantics == "auto" else config.semantics
         self.ordering = choose(
             config.ordering,
             ranks=config.pp,

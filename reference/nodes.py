@@ -14,13 +14,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, NoReturn
 
 from reference import board as phases
-from reference import processes, worker
+from reference import processes, torchrun, worker
 from reference.board import Board
 from reference.config import EngineConfig
 from reference.torchrun import Place
@@ -111,6 +111,11 @@ class Remote:
         )
 
     @property
+    def unheard(self) -> frozenset[int]:
+        """Ranks of which nothing has been heard so far."""
+        return frozenset(self._heard) - set(self._beat)
+
+    @property
     def ended(self) -> bool:
         """Whether every one of these ranks has come to its end."""
         return all(self._board.read(rank).phase == phases.END for rank in self._heard)
@@ -119,6 +124,20 @@ class Remote:
         """Ends the other processes."""
         with suppress(RuntimeError):
             self._store.set(END, "")
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """What keeps a rank other than 0 from following is told to the engine, which would wait for the rank otherwise."""
+    try:
+        yield
+    except Exception as error:
+        job = torchrun.place()
+        if job is not None and job.rank > 0:
+            with suppress(RuntimeError):  # there is nobody to tell
+                beacon = Beacon(job, Board(processes.context(), job.ranks), PATIENCE)
+                worker.say(beacon, worker.FAILED, {"kind": worker.USAGE, "text": f"rank {job.rank}: {error}"})
+        raise
 
 
 def follow(given: Assignment, place: Place) -> NoReturn:

@@ -224,7 +224,7 @@ class Ranks:
             now=time.monotonic(),
             still=self._watchdog.still,
             stopped=[rank for rank, pid in enumerate(self.pids) if _suspended(pid)],
-            silent=self._silent(),
+            silent=self._silent() | (frozenset() if self._remote is None else self._remote.unheard),
         )
 
 

@@ -59,7 +59,7 @@ class PipelineStuck(RuntimeError):
         if self.stopped:
             return f"the process of rank {_listed(self.stopped)} is suspended"
         if self.silent:
-            return f"nothing is heard of rank {_listed(self.silent)}: suspended, or out of reach"
+            return f"nothing is heard of rank {_listed(self.silent)}: never started, suspended, or out of reach"
         busy = [item for item in self.positions if item.rank in self.still and not item.waits_for]
         if busy:
             return f"rank {_listed(item.rank for item in busy)} is slow, not stuck, in: {busy[0].phase}"

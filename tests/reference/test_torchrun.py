@@ -204,7 +204,7 @@ def test_a_suspended_process_is_named(job: Job) -> None:
     assert started[0].stdout.read(2), "no token"
     os.kill(started[1].pid, signal.SIGSTOP)
     status, _, err = ends(started[:1])[0]
-    assert status == 1 and "nothing is heard of rank 1: suspended, or out of reach" in err
+    assert status == 1 and "nothing is heard of rank 1: never started, suspended, or out of reach" in err
     os.kill(started[1].pid, signal.SIGCONT)
     assert ends(started[1:])[0][0] == 1
 
@@ -214,6 +214,25 @@ def test_nodes_that_were_told_different_things_are_refused(job: Job) -> None:
     (status, _, err), (other, _, _) = ends(ranks(job, only={1: ("--max-batch", "3")}))
     assert status == 2 and "rank 1 was started with max_batch 3, rank 0 with 8; give all nodes the same" in err
     assert "Traceback" not in err and other == 1
+
+
+@pytest.mark.timeout(SLOW)
+def test_a_node_that_cannot_begin_is_told_of_at_once(job: Job) -> None:
+    (status, _, err), (other, _, theirs) = ends(ranks(job, only={1: ("--model", "not-there")}))
+    assert (status, other) == (2, 2)
+    assert err.splitlines()[-1].startswith("error: rank 1: model 'not-there' is no folder")
+    assert theirs.startswith("error: model 'not-there' is no folder") and "Traceback" not in err + theirs
+
+
+@pytest.mark.timeout(SLOW)
+def test_a_node_that_never_comes_is_named(job: Job) -> None:
+    alone = {"RANK": 0, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    first = job.start([*GENERATE, "--pp", "2", "--start-timeout", "6"], **alone, **meeting)
+    ((status, _, err),) = ends([first])
+    assert status == 1
+    assert "nothing is heard of rank 1: never started, suspended, or out of reach" in err
+    assert "look at its node" in err
 
 
 @pytest.mark.timeout(SLOW)
