@@ -221,6 +221,8 @@ def _hindrance(stage: Stage, device: Device) -> str:
         return "what joins the ranks of a stage here is no library of the device"
     if device.is_host and not device.interprets:
         return f"kernels do not run on device {device.kind!r}"
+    if c.attention_bias or c.mlp_bias:
+        return "the model has biases, which the kernels do not add"
     if c.head_dim & (c.head_dim - 1) or c.head_dim < 32:
         return f"head_dim is {c.head_dim}, and the kernels take powers of two from 32"
     head = -(-c.vocab_size // stage.shard.size)

@@ -56,6 +56,10 @@ class GgufSource:
         stretched = file.metadata.get("llama.rope.scaling.type", "none") != "none"
         if stretched or "rope_freqs.weight" in file.tensors:
             raise ValueError(f"{self.path}: rope scaling in GGUF is not implemented; use the safetensors checkpoint")
+        if biased := next((name for name in file.tensors if name.endswith(".bias")), None):
+            raise ValueError(
+                f"{self.path}: biases in GGUF ({biased}) are not implemented; use the safetensors checkpoint"
+            )
         heads, hidden = file.value("llama.attention.head_count"), file.value("llama.embedding_length")
         end = file.metadata.get("tokenizer.ggml.eos_token_id")
         return LlamaConfig(

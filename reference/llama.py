@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from reference.kv_cache import KVCache, Rows
 from reference.llama_config import LlamaConfig
+from reference.rope import rope_frequencies, rotate
 from reference.shard import ALONE, WHOLE, Group, Piece, Shard
 
 
@@ -89,25 +90,6 @@ def place(batch: StageBatch, tokens: int, cache: KVCache, like: Tensor) -> Place
     return Placement(rows=rows, index=index, positions_BT=positions_BT, span=span, mask_B1TS=mask_B1TS, causal=causal)
 
 
-def rope_frequencies(config: LlamaConfig, device: torch.device) -> Tensor:
-    """Angle per position of each pair of a head, [E] float32, with the scaling of Llama 3.1 where the config has it."""
-    exponent_E = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float32) / config.head_dim
-    plain_E = 1.0 / config.rope_theta**exponent_E
-    scaling = config.rope_scaling
-    if scaling is None:
-        return plain_E
-    turns_E = scaling.original_max_position * plain_E / (2 * math.pi)  # full turns within the original context
-    keep_E = (turns_E - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
-    keep_E = keep_E.clamp(0.0, 1.0)
-    return (1 - keep_E) * plain_E / scaling.factor + keep_E * plain_E
-
-
-def rotate(x_BTXD: Tensor, cos_BT1E: Tensor, sin_BT1E: Tensor) -> Tensor:
-    """Rope: turns the pairs (d, d + E) of each head. X is any number of heads."""
-    a_BTXE, b_BTXE = x_BTXD.chunk(2, dim=-1)
-    return torch.cat((a_BTXE * cos_BT1E - b_BTXE * sin_BT1E, b_BTXE * cos_BT1E + a_BTXE * sin_BT1E), dim=-1)
-
-
 def gate(both_BTF: Tensor) -> Tensor:
     """The activation of the feed-forward: silu of the first half of the last dimension, times the second."""
     gate_BTF, up_BTF = both_BTF.chunk(2, dim=-1)
@@ -139,6 +121,15 @@ class Layer(nn.Module):
         self.attention_norm = empty(config.hidden, dtype=dtype, device=device)
         self.mlp_norm = empty(config.hidden, dtype=dtype, device=device)
 
+        def bias(wanted: bool, size: int) -> nn.Parameter | None:
+            return empty(size, dtype=dtype, device=device) if wanted else None
+
+        first = shard.rank == 0  # what all ranks add up has its bias once
+        self.qkv_bias = bias(config.attention_bias, q + 2 * kv)
+        self.out_bias = bias(config.attention_bias and first, config.hidden)
+        self.gate_up_bias = bias(config.mlp_bias, 2 * config.intermediate)
+        self.down_bias = bias(config.mlp_bias and first, config.hidden)
+
     def checkpoint_pieces(self) -> dict[str, Piece]:
         """Name in a checkpoint, after the layer's prefix, to the memory for this rank's part of it."""
         config, (part, parts) = self.config, (self.shard.rank, self.shard.size)
@@ -150,17 +141,28 @@ class Layer(nn.Module):
             length = memory.shape[dim]
             return Piece(memory=memory, dim=dim, start=part * length, whole=parts * length)
 
-        return {
-            "self_attn.q_proj": cut(q_view, 0),
-            "self_attn.k_proj": cut(k_view, 0),
-            "self_attn.v_proj": cut(v_view, 0),
-            "self_attn.o_proj": cut(self.out, 1),
-            "mlp.gate_proj": cut(gate_view, 0),
-            "mlp.up_proj": cut(up_view, 0),
-            "mlp.down_proj": cut(self.down, 1),
-            "input_layernorm": Piece(memory=self.attention_norm),
-            "post_attention_layernorm": Piece(memory=self.mlp_norm),
+        pieces = {
+            "self_attn.q_proj.weight": cut(q_view, 0),
+            "self_attn.k_proj.weight": cut(k_view, 0),
+            "self_attn.v_proj.weight": cut(v_view, 0),
+            "self_attn.o_proj.weight": cut(self.out, 1),
+            "mlp.gate_proj.weight": cut(gate_view, 0),
+            "mlp.up_proj.weight": cut(up_view, 0),
+            "mlp.down_proj.weight": cut(self.down, 1),
+            "input_layernorm.weight": Piece(memory=self.attention_norm),
+            "post_attention_layernorm.weight": Piece(memory=self.mlp_norm),
         }
+        if self.qkv_bias is not None:
+            views = zip("qkv", self.qkv_bias.split((q, kv, kv)), strict=True)
+            pieces |= {f"self_attn.{name}_proj.bias": cut(view, 0) for name, view in views}
+        if self.gate_up_bias is not None:
+            halves = zip(("gate", "up"), self.gate_up_bias.chunk(2), strict=True)
+            pieces |= {f"mlp.{name}_proj.bias": cut(view, 0) for name, view in halves}
+        if self.out_bias is not None:
+            pieces["self_attn.o_proj.bias"] = Piece(memory=self.out_bias)
+        if self.down_bias is not None:
+            pieces["mlp.down_proj.bias"] = Piece(memory=self.down_bias)
+        return pieces
 
     def forward(
         self, x_BTH: Tensor, place: Placement, cos_BT1E: Tensor, sin_BT1E: Tensor, cache: KVCache, layer: int
@@ -168,7 +170,7 @@ class Layer(nn.Module):
         """Hidden states after this layer; its new keys and values are in `cache`, as layer `layer`."""
         c = self.config
         normed_BTH = F.rms_norm(x_BTH, (c.hidden,), self.attention_norm, c.rms_eps)
-        qkv_BTXD = F.linear(normed_BTH, self.qkv).unflatten(-1, (-1, c.head_dim))
+        qkv_BTXD = F.linear(normed_BTH, self.qkv, self.qkv_bias).unflatten(-1, (-1, c.head_dim))
         qk_BTXD = self.rotate(qkv_BTXD[:, :, : c.heads + c.kv_heads], cos_BT1E, sin_BT1E)
         q_BTND, k_BTKD = qk_BTXD.split((c.heads, c.kv_heads), dim=2)
         cache.write(layer, place.index, k_BTKD, qkv_BTXD[:, :, c.heads + c.kv_heads :])
@@ -182,10 +184,11 @@ class Layer(nn.Module):
             enable_gqa=c.heads != c.kv_heads,
         )
         # In place from here on, but never in x_BTH, which belongs to the caller.
-        x_BTH = self.group.all_reduce(F.linear(attended_BNTD.transpose(1, 2).flatten(2), self.out)).add_(x_BTH)
+        attended_BTX = attended_BNTD.transpose(1, 2).flatten(2)
+        x_BTH = self.group.all_reduce(F.linear(attended_BTX, self.out, self.out_bias)).add_(x_BTH)
         normed_BTH = F.rms_norm(x_BTH, (c.hidden,), self.mlp_norm, c.rms_eps)
-        gated_BTF = self.gate(F.linear(normed_BTH, self.gate_up))
-        return self.group.all_reduce(F.linear(gated_BTF, self.down)).add_(x_BTH)
+        gated_BTF = self.gate(F.linear(normed_BTH, self.gate_up, self.gate_up_bias))
+        return self.group.all_reduce(F.linear(gated_BTF, self.down, self.down_bias)).add_(x_BTH)
 
 
 class Stage(nn.Module):
@@ -232,9 +235,7 @@ class Stage(nn.Module):
         pieces: dict[str, Piece] = {}
         for number, layer in zip(self.span, self.layers, strict=True):
             assert isinstance(layer, Layer)
-            pieces |= {
-                f"model.layers.{number}.{name}.weight": piece for name, piece in layer.checkpoint_pieces().items()
-            }
+            pieces |= {f"model.layers.{number}.{name}": piece for name, piece in layer.checkpoint_pieces().items()}
         vocabulary, mine = self.config.vocab_size, self.shard.cut(self.config.vocab_size)
         if self.first:
             pieces["model.embed_tokens.weight"] = Piece(memory=self.embedding[:vocabulary])

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+
+def _check_positive(of: object, names: tuple[str, ...]) -> None:
+    for name in names:
+        value = getattr(of, name)
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} is {value}; give a number above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +29,23 @@ class Llama3Scaling:
     low_freq_factor: float
     high_freq_factor: float
     original_max_position: int
+
+    def __post_init__(self) -> None:
+        _check_positive(self, ("factor", "low_freq_factor", "high_freq_factor"))
+        if self.low_freq_factor >= self.high_freq_factor:
+            raise ValueError(f"low_freq_factor is {self.low_freq_factor}; give less than {self.high_freq_factor}")
+        if not 0 < self.original_max_position < 2**31:
+            raise ValueError(f"original_max_position_embeddings is {self.original_max_position}; give 1 to {2**31 - 1}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearScaling:
+    """Rope scaling that stretches all wavelengths by `factor`; `rope_type` "linear" of Hugging Face configurations."""
+
+    factor: float
+
+    def __post_init__(self) -> None:
+        _check_positive(self, ("factor",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +61,9 @@ class LlamaConfig:
     intermediate: int
     rms_eps: float
     rope_theta: float
-    rope_scaling: Llama3Scaling | None = None
+    rope_scaling: Llama3Scaling | LinearScaling | None = None
+    attention_bias: bool = False
+    mlp_bias: bool = False
     tied: bool
     max_position: int
     bos: int | None = None
@@ -47,6 +74,7 @@ class LlamaConfig:
         for name in sizes:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
+        _check_positive(self, ("rms_eps", "rope_theta"))
         if self.heads % self.kv_heads:
             raise ValueError(f"{self.heads} heads cannot share {self.kv_heads} KV heads evenly; give a divisor")
         if self.head_dim % 2:
@@ -65,7 +93,7 @@ class LlamaConfig:
             return _from_raw(raw, _end_tokens(raw, folder / "generation_config.json"))
         except KeyError as missing:
             raise ValueError(f"{path}: {missing} is missing; is this the config.json of a Llama checkpoint?") from None
-        except (TypeError, ValueError) as wrong:
+        except (TypeError, ValueError, OverflowError) as wrong:
             raise ValueError(f"{path}: {wrong}") from None
 
     @property
@@ -73,6 +101,8 @@ class LlamaConfig:
         """Number of weights, a tied table counted once."""
         attention = 2 * self.hidden * self.head_dim * (self.heads + self.kv_heads)
         layer = attention + 3 * self.hidden * self.intermediate + 2 * self.hidden
+        layer += self.attention_bias * (self.hidden + self.head_dim * (self.heads + 2 * self.kv_heads))
+        layer += self.mlp_bias * (self.hidden + 2 * self.intermediate)
         tables = (1 if self.tied else 2) * self.vocab_size * self.hidden
         return self.layers * layer + tables + self.hidden
 
@@ -160,6 +190,8 @@ def _from_raw(raw: Mapping[str, Any], eos: tuple[int, ...]) -> LlamaConfig:
         rms_eps=float(raw["rms_norm_eps"]),
         rope_theta=float(rope["rope_theta"]),
         rope_scaling=_scaling(rope),
+        attention_bias=bool(raw.get("attention_bias", False)),
+        mlp_bias=bool(raw.get("mlp_bias", False)),
         tied=bool(raw.get("tie_word_embeddings", False)),
         max_position=int(raw["max_position_embeddings"]),
         bos=raw.get("bos_token_id"),
@@ -170,8 +202,8 @@ def _from_raw(raw: Mapping[str, Any], eos: tuple[int, ...]) -> LlamaConfig:
 PLAIN: Mapping[str, tuple[object, ...]] = {
     "model_type": ("llama",),
     "hidden_act": ("silu",),
-    "attention_bias": (False, None),
-    "mlp_bias": (False, None),
+    "attention_bias": (False, True, None),
+    "mlp_bias": (False, True, None),
     "quantization_config": (None,),
     "partial_rotary_factor": (1.0, None),
 }
@@ -190,12 +222,16 @@ def _refuse_other_models(raw: Mapping[str, Any]) -> None:
             )
 
 
-def _scaling(rope: Mapping[str, Any]) -> Llama3Scaling | None:
+def _scaling(rope: Mapping[str, Any]) -> Llama3Scaling | LinearScaling | None:
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind == "default":
         return None
+    if kind == "linear":
+        return LinearScaling(factor=float(rope["factor"]))
     if kind != "llama3":
-        raise ValueError(f"rope type {kind!r} is not implemented, default and llama3 are; choose another checkpoint")
+        raise ValueError(
+            f"rope type {kind!r} is not implemented, default, linear and llama3 are; choose another checkpoint"
+        )
     return Llama3Scaling(
         factor=float(rope["factor"]),
         low_freq_factor=float(rope["low_freq_factor"]),
@@ -208,4 +244,7 @@ def _end_tokens(raw: Mapping[str, Any], generation: Path) -> tuple[int, ...]:
     # Instruction-tuned checkpoints name their end of turn only in generation_config.json.
     sources = [_read_json(generation), raw] if generation.is_file() else [raw]
     given: Any = next((source["eos_token_id"] for source in sources if source.get("eos_token_id") is not None), [])
-    return tuple(given) if isinstance(given, list) else (int(given),)
+    tokens = given if isinstance(given, list) else [given]
+    if not all(isinstance(token, int) and not isinstance(token, bool) for token in tokens):
+        raise ValueError(f"eos_token_id is {given!r}; token ids are whole numbers, so fetch the file again")
+    return tuple(tokens)

@@ -30,9 +30,10 @@ class PackedWeight(torch.Tensor):
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """`F.linear(input, weight)` goes to the extension."""
-        if func is torch.nn.functional.linear and len(args) == 2 and not kwargs:
-            return args[1].linear(args[0])
+        """`F.linear(input, weight, bias)` goes to the extension."""
+        if func is torch.nn.functional.linear and len(args) in (2, 3) and not kwargs:
+            product = args[1].linear(args[0])
+            return product if len(args) == 2 or args[2] is None else product.add_(args[2])
         return super().__torch_function__(func, types, args, kwargs or {})
 
 

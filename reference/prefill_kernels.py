@@ -50,7 +50,7 @@ def _rotate(x, cos, sin, out, stride, X: tl.constexpr, E: tl.constexpr, HEADS: t
 
 
 def rotate(x_BTXD: Tensor, cos_BT1E: Tensor, sin_BT1E: Tensor) -> Tensor:
-    """As `llama.rotate`, where the heads of a token are contiguous and tokens follow each other at one distance."""
+    """As `rope.rotate`, where the heads of a token are contiguous and tokens follow each other at one distance."""
     *_, heads, size = x_BTXD.shape
     tokens = x_BTXD.flatten(0, 1)
     out_BTXD = torch.empty(x_BTXD.shape, dtype=x_BTXD.dtype, device=x_BTXD.device)

@@ -157,7 +157,10 @@ def _from_gguf(path: Path) -> Tokenizer:
         raise ValueError(f"{path}: tokenizer {kind} is not implemented, ('gpt2', 'smollm') is; give token ids")
     tokens, types = file.value("tokenizer.ggml.tokens"), file.value("tokenizer.ggml.token_type")
     merges = [tuple(merge.split(" ", 1)) for merge in file.value("tokenizer.ggml.merges")]
-    tokenizer = Tokenizer(BPE({token: number for number, token in enumerate(tokens)}, merges))
+    try:
+        tokenizer = Tokenizer(BPE({token: number for number, token in enumerate(tokens)}, merges))
+    except Exception as wrong:  # the library raises no narrower class
+        raise ValueError(f"{path}: its vocabulary and merges do not fit ({wrong}); fetch the file again") from None
     tokenizer.pre_tokenizer = InOrder([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
     tokenizer.decoder = ByteLevelDecoder()
     tokenizer.add_special_tokens(

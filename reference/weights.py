@@ -49,18 +49,20 @@ class RandomSource:
         return self.shape
 
     def fill(self, pieces: Mapping[str, Piece], config: LlamaConfig) -> None:
-        """Norms become one; matrices normal with variance 1 / columns, which keeps activations near unit size.
+        """Norms become one; matrices normal with variance 1 / columns, which keeps activations near unit size; biases
+        normal with a deviation of 0.02.
 
         A part has the numbers that it has in the whole, which is therefore made first.
         """
         for name, piece in pieces.items():
-            if piece.memory.dim() == 1:
+            bias = name.endswith(".bias")
+            if piece.memory.dim() == 1 and not bias:
                 piece.memory.fill_(1.0)
                 continue
             memory = piece.memory if piece.is_whole else piece.memory.new_empty(piece.shape)
             digest = hashlib.sha256(f"{self.seed} {name}".encode()).digest()
             generator = torch.Generator(memory.device).manual_seed(int.from_bytes(digest[:7]))
-            memory.normal_(0.0, memory.shape[1] ** -0.5, generator=generator)
+            memory.normal_(0.0, 0.02 if bias else memory.shape[1] ** -0.5, generator=generator)
             if not piece.is_whole:
                 piece.memory.copy_(memory[piece.index])
 
@@ -115,6 +117,12 @@ def load_stage(
 
     Raises ValueError naming file, tensor and remedy.
     """
-    stage = Stage(config, layers, first, last, dtype, device, shard, group)
+    try:
+        stage = Stage(config, layers, first, last, dtype, device, shard, group)
+    except (RuntimeError, TypeError) as error:  # out of memory, under several names, or past what can be counted
+        raise ValueError(
+            f"the weights of {len(layers)} layers in {dtype} do not fit ({str(error).splitlines()[0]}); "
+            "give more --pp or --tp, a smaller --dtype or a smaller model"
+        ) from None
     source.fill(stage.checkpoint_pieces(), config)
     return stage.eval()

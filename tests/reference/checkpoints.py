@@ -39,6 +39,10 @@ LLAMA3_ROPE = {
 }
 
 
+LINEAR_ROPE = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
+BIASED = {"attention_bias": True, "mlp_bias": True}
+
+
 def save_llama(folder: Path, *, shards: str = "5GB", seed: int = 0, **changes: Any) -> Any:
     """Saves a random LlamaForCausalLM of shape `SMALL` with `changes`, and returns it. Weights are large enough
     that its greedy text varies."""
@@ -50,6 +54,8 @@ def save_llama(folder: Path, *, shards: str = "5GB", seed: int = 0, **changes: A
         for name, weight in model.named_parameters():
             if "norm" in name:
                 weight.uniform_(0.5, 1.5)
+            elif name.endswith(".bias"):
+                weight.normal_(0.0, 0.3)
     model.save_pretrained(folder, max_shard_size=shards)
     return model
 

@@ -10,7 +10,16 @@ import torch
 from reference.batch import SCORED_CHUNK
 from reference.requests import Request, Sampling, Token
 from reference.safetensors_weights import FolderSource
-from tests.reference.checkpoints import LLAMA3_ROPE, Chain, oracle_greedy, oracle_logits, save_llama, serve
+from tests.reference.checkpoints import (
+    BIASED,
+    LINEAR_ROPE,
+    LLAMA3_ROPE,
+    Chain,
+    oracle_greedy,
+    oracle_logits,
+    save_llama,
+    serve,
+)
 
 PROMPTS = [[5], [3, 1, 4, 1, 5, 92, 65, 35, 89], [35, 89, 79], [32, 38, 46, 26, 43] * 5, [8, 41], [19, 71, 7] * 4]
 NEW = 64
@@ -18,6 +27,7 @@ NEW = 64
 SHAPES: dict[str, dict[str, Any]] = {
     "grouped heads": {},
     "tied": {"tie_word_embeddings": True},
+    "biases, linear rope": {**BIASED, "rope_parameters": LINEAR_ROPE},
     "one KV head, llama 3.1 rope": {"rope_parameters": LLAMA3_ROPE, "num_key_value_heads": 1, "head_dim": 16},
 }
 

@@ -3,6 +3,7 @@
 import json
 
 import gguf
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from reference.gguf_weights import GgufSource
 from reference.llama_config import LlamaConfig
 from reference.safetensors_weights import INDEX, SINGLE, FolderSource
+from reference.tokenizer import load_tokenizer
 from reference.weights import load_stage
 from tests.reference.checkpoints import CPU, load, rewrite
 
@@ -115,6 +117,32 @@ def test_a_gguf_file_of_another_model(tmp_path):
         write("empty.gguf", "llama").config()
     with pytest.raises(ValueError, match="rope scaling in GGUF"):
         write("stretched.gguf", "llama", llama__rope__scaling__type="yarn").config()
+
+
+def test_a_gguf_file_with_biases(tmp_path):
+    writer = gguf.GGUFWriter(tmp_path / "biased.gguf", "llama")
+    writer.add_tensor("blk.0.attn_q.bias", np.zeros(32, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ValueError, match=r"biased\.gguf: biases in GGUF \(blk\.0\.attn_q\.bias\) are not implemented"):
+        GgufSource(path=tmp_path / "biased.gguf").config()
+
+
+def test_a_gguf_tokenizer_whose_merges_are_not_of_its_vocabulary(tmp_path):
+    writer = gguf.GGUFWriter(tmp_path / "torn.gguf", "llama")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list(["a", "b"])
+    writer.add_token_types([1, 1])
+    writer.add_token_merges(["a ~"])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ValueError, match=r"torn\.gguf: its vocabulary and merges do not fit .*fetch the file again"):
+        load_tokenizer(GgufSource(path=tmp_path / "torn.gguf"))
 
 
 def test_a_gguf_tensor_of_another_shape_or_missing(gguf_copy):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from itertools import product as combinations
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reference import llama
+from reference import llama, rope
 from reference.config import EngineConfig
 from reference.decode import RecordedStage, runner
 from reference.device import Device
@@ -80,7 +81,7 @@ def test_the_kernels_of_a_prefill():
     torch.testing.assert_close(prefill_kernels.gate(both), wanted, rtol=1e-5, atol=1e-6)
     heads = torch.randn(2, 5, 9 * 32, generator=generator).unflatten(-1, (9, 32))[:, :, :7]
     cos, sin = (torch.randn(1, 5, 1, 16, generator=generator) for _ in range(2))
-    torch.testing.assert_close(prefill_kernels.rotate(heads, cos, sin), llama.rotate(heads, cos, sin))
+    torch.testing.assert_close(prefill_kernels.rotate(heads, cos, sin), rope.rotate(heads, cos, sin))
 
 
 @pytest.mark.parametrize(("first", "last"), [(True, True), (False, False)])
@@ -150,6 +151,9 @@ def test_what_cannot_be_recorded_is_said(monkeypatch: pytest.MonkeyPatch):
     assert runner(small, cache(SHAPES["tiny"]), HOST, choice="auto", most=1) is small
     with pytest.raises(ValueError, match=r"head_dim is 16, .* choose --decode auto or plain"):
         runner(small, cache(SHAPES["tiny"]), HOST, choice="recorded", most=1)
+    biased = stage(shape=replace(SHAPES["tiny"], mlp_bias=True))
+    with pytest.raises(ValueError, match="the model has biases, which the kernels do not add"):
+        runner(biased, cache(SHAPES["tiny"]), HOST, choice="recorded", most=1)
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     with pytest.raises(ValueError, match=re.escape("kernels do not run on device 'cpu'")):
         runner(stage(), cache(), HOST, choice="recorded", most=1)

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from reference import intel, packed
 from reference.device import HOST, Device
 from reference.kv_cache import KVCache
 from reference.llama import Stage, StageBatch
-from reference.weights import load_stage, resolve_source
+from reference.llama_config import SHAPES
+from reference.weights import RandomSource, load_stage, resolve_source
 
 CPU, XPU, CUDA = Device(kind=HOST), Device(kind="xpu"), Device(kind="cuda")
 
@@ -122,12 +124,14 @@ class FakeExtension:
         return model
 
 
-def test_every_matrix_but_the_table_is_packed_and_the_stage_answers_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("biased", [False, True])
+def test_every_matrix_but_the_table_is_packed_and_the_stage_answers_the_same(
+    monkeypatch: pytest.MonkeyPatch, biased: bool
+) -> None:
     extension = FakeExtension()
     monkeypatch.setattr(packed.importlib, "import_module", lambda name: extension)
-    source = resolve_source("tiny", "random", 0)
-    shape = source.config()
-    stage = load_stage(source, shape, range(shape.layers), True, True, torch.float32, CPU.torch)
+    shape = replace(SHAPES["tiny"], attention_bias=biased, mlp_bias=biased)
+    stage = load_stage(RandomSource(shape=shape), shape, range(shape.layers), True, True, torch.float32, CPU.torch)
     before = _answer(stage, torch.float32)
     assert packed.optimize(stage, torch.float32) == 4 * shape.layers + 1 == len(extension.shapes)
     assert (shape.vocab_size, shape.hidden) in extension.shapes  # the head, though not the table

@@ -11,6 +11,8 @@ from reference.llama_config import LlamaConfig
 from reference.safetensors_weights import FolderSource
 from reference.weights import RandomSource, resolve_source
 from tests.reference.checkpoints import (
+    BIASED,
+    LINEAR_ROPE,
     LLAMA3_ROPE,
     Chain,
     oracle_greedy,
@@ -27,6 +29,9 @@ SHAPES = {
     "no grouping": {"num_key_value_heads": 4},
     "tied": {"tie_word_embeddings": True},
     "llama 3.1 rope": {"rope_parameters": LLAMA3_ROPE, "hidden_size": 64, "head_dim": 16},
+    "linear rope": {"rope_parameters": LINEAR_ROPE},
+    "biases": BIASED,
+    "biases of attention alone": {"attention_bias": True},
     "heads wider than hidden": {"head_dim": 24},
     "sharded": {"shards": "20KB"},
 }

@@ -85,6 +85,8 @@ def tied(config: LlamaConfig) -> LlamaConfig:
     return replace(config, tied=True)
 
 
+BIASED_WIDE = replace(WIDE, attention_bias=True, mlp_bias=True)
+
 STEPS = [
     (padded([[3, 1, 4, 1, 5], [9, 2]]), StageBatch(rows=(0, 1), start=(0, 0), length=(5, 2))),
     (padded([[6], [5, 3]]), StageBatch(rows=(0, 1), start=(5, 2), length=(1, 2))),
@@ -93,7 +95,7 @@ STEPS = [
 
 
 @pytest.mark.parametrize("tp", [2, 4])
-@pytest.mark.parametrize("shape", [WIDE, tied(WIDE)], ids=["untied", "tied"])
+@pytest.mark.parametrize("shape", [WIDE, tied(WIDE), BIASED_WIDE], ids=["untied", "tied", "biased"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_logits_of_a_shared_stage_are_those_of_one_rank_within_rounding(tp, shape, dtype):
     source = RandomSource(shape=shape, seed=7)
@@ -120,11 +122,13 @@ def test_the_bound_is_one_that_a_wrong_part_breaks():
     assert (got - expected).abs().max() > 100 * ROUNDING * WIDE.layers * torch.finfo(torch.float32).eps
 
 
-@pytest.mark.parametrize("kind", ["random", "folder", "shards", "gguf"])
+@pytest.mark.parametrize("kind", ["random", "biased", "folder", "shards", "gguf"])
 @pytest.mark.parametrize("tp", [2, 3])
 def test_the_parts_of_all_ranks_are_the_whole(tmp_path, kind, tp):
-    if kind == "random":
-        source = RandomSource(shape=replace(TINY, heads=6, kv_heads=6, hidden=96, intermediate=96, vocab_size=100))
+    if kind in ("random", "biased"):
+        shape = replace(TINY, heads=6, kv_heads=6, hidden=96, intermediate=96, vocab_size=100)
+        biased = kind == "biased"
+        source = RandomSource(shape=replace(shape, attention_bias=biased, mlp_bias=biased))
     elif kind == "gguf":  # blocks of 32 columns: the parts' 192 for tp 3 are whole ones
         source = GgufSource(path=smollm2_path())
     else:
@@ -146,10 +150,13 @@ def test_the_parts_of_all_ranks_are_the_whole(tmp_path, kind, tp):
     expected = pieces(WHOLE)
     parts = [pieces(Shard(rank=rank, size=tp)) for rank in range(tp)]
     for name, piece in expected.items():
-        if piece.memory.dim() == 1:
-            assert all(torch.equal(part[name].memory, piece.memory) for part in parts)
+        held = [part[name] for part in parts if name in part]
+        once = name.endswith(("o_proj.bias", "down_proj.bias"))  # added to a sum of all ranks' parts
+        assert len(held) == (1 if once else tp), name
+        if held[0].whole is None:
+            assert all(torch.equal(part.memory, piece.memory) for part in held)
         else:
-            joined = torch.cat([part[name].memory for part in parts], dim=parts[0][name].dim)
+            joined = torch.cat([part.memory for part in held], dim=held[0].dim)
             assert torch.equal(joined, piece.memory), name
 
 

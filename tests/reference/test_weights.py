@@ -1,7 +1,9 @@
 """Sources of weights: the same stage however it is split, nothing read that it does not need, and clear errors."""
 
 import json
+import math
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,9 +13,9 @@ from reference import safetensors_weights
 from reference.gguf_file import GgufFile
 from reference.gguf_weights import GgufSource, smollm2_path
 from reference.llama import Stage
-from reference.llama_config import SHAPES, Llama3Scaling, LlamaConfig
+from reference.llama_config import SHAPES, LinearScaling, Llama3Scaling, LlamaConfig
 from reference.safetensors_weights import INDEX, SINGLE, FolderSource
-from reference.weights import RandomSource, resolve_source
+from reference.weights import RandomSource, load_stage, resolve_source
 from tests.reference.checkpoints import CPU, LLAMA3_ROPE, load, rewrite
 
 TINY = SHAPES["tiny"]
@@ -173,6 +175,13 @@ def test_end_tokens_of_generation_config_come_first(single):
     assert LlamaConfig.from_hf(rewrite(single, eos_token_id=None)).eos == ()
 
 
+@pytest.mark.parametrize("wrong", [["a"], [2.5, None], [True], "2", 2.0])
+def test_end_tokens_that_are_none(single, wrong):
+    (single / "generation_config.json").unlink(missing_ok=True)
+    with pytest.raises(ValueError, match=r"config\.json: eos_token_id is .* token ids are whole numbers"):
+        LlamaConfig.from_hf(rewrite(single, eos_token_id=wrong))
+
+
 def test_known_shapes():
     assert GgufSource(path=smollm2_path()).config() == SHAPES["smollm2"]
     assert SHAPES["smollm2"].parameters == 134_515_008
@@ -183,13 +192,18 @@ def test_known_shapes():
     ("changes", "message"),
     [
         ({"model_type": "qwen2"}, "model_type is 'qwen2'"),
-        ({"attention_bias": True}, "attention_bias is True"),
-        ({"mlp_bias": True}, "mlp_bias is True"),
+        ({"attention_bias": "yes"}, "attention_bias is 'yes'"),
+        ({"vocab_size": math.inf}, "cannot convert float infinity"),
+        ({"rms_norm_eps": math.nan}, "rms_eps is nan; give a number above 0"),
+        ({"rms_norm_eps": -1.0}, "rms_eps is -1.0"),
+        ({"rope_parameters": {**LLAMA3_ROPE, "original_max_position_embeddings": 2**70}}, "give 1 to 2147483647"),
+        ({"rope_parameters": {**LLAMA3_ROPE, "low_freq_factor": 4.0}}, "low_freq_factor is 4.0; give less than 4.0"),
+        ({"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 0}}, "factor is 0.0"),
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
         ({"quantization_config": {"quant_method": "fp8"}}, "quantization_config"),
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1.0}}, "rope type 'yarn'"),
         ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 1.0}}, "'factor' is missing"),
-        ({"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2.0}}, "rope type 'linear'"),
+        ({"rope_parameters": None, "rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope type 'dynamic'"),
         ({"num_key_value_heads": 3}, "4 heads cannot share 3 KV heads"),
         ({"head_dim": 7}, "head_dim is 7"),
         ({"num_hidden_layers": 0}, "layers is 0"),
@@ -199,6 +213,21 @@ def test_known_shapes():
 def test_a_configuration_that_is_not_a_plain_llama(single, changes, message):
     with pytest.raises(ValueError, match=rf"config\.json: .*{message}"):
         LlamaConfig.from_hf(rewrite(single, **changes))
+
+
+def test_weights_that_do_not_fit_are_told_with_the_remedy():
+    huge = replace(SHAPES["tiny"], hidden=2**40)
+    for shape in (huge, replace(huge, hidden=2**62)):
+        with pytest.raises(
+            ValueError, match=r"the weights of 6 layers in torch\.float32 do not fit .*--pp or --tp"
+        ) as told:
+            load_stage(RandomSource(shape=shape), shape, range(6), True, True, torch.float32, CPU)
+        assert "\n" not in str(told.value)
+
+
+def test_linear_scaling_as_either_version_writes_it(single):
+    scaled = LlamaConfig.from_hf(rewrite(single, rope_parameters=None, rope_scaling={"type": "linear", "factor": 2.0}))
+    assert scaled.rope_scaling == LinearScaling(factor=2.0)
 
 
 def test_a_configuration_that_is_missing_or_broken(single):
