@@ -101,9 +101,10 @@ def test_a_bad_request_is_refused_and_the_engine_goes_on(
     [
         ([1.5], Params(), "neither a text nor token ids"),
         (7, Params(), "neither a text nor token ids"),
+        (b"abc", Params(), "neither a text nor token ids"),
         ([1], Params(stop=("x",)), "stop strings need a tokenizer"),
         ([1], Params(logprobs=True, top_logprobs=98), "top_logprobs is 98; the vocabulary has 97 tokens"),
-        ([1, 2], Params(prompt_logprobs_from=2), "prompt_logprobs_from is 2, but the prompt has 2 tokens"),
+        ([1, 2], Params(prompt_logprobs_from=2), "from position 2 of the prompt on, which has 2 tokens"),
         ([1], [Params()] * 2, "2 params for 1 prompts"),
     ],
 )
@@ -112,6 +113,12 @@ def test_submit_refuses_before_anything_enters(engine: Engine, prompt: Any, para
     with pytest.raises(ValueError, match=message):
         engine.submit([prompt], params, lambda _: None)
     assert engine.state() == before
+
+
+@pytest.mark.parametrize("prompts", ["abc", b"abc"])
+def test_a_prompt_is_no_list_of_prompts(engine: Engine, prompts: Any) -> None:
+    with pytest.raises(ValueError, match="give a list of prompts, with one in it"):
+        next(engine.generate(prompts))
 
 
 def test_every_prompt_has_parameters_of_its_own(engine: Engine) -> None:
