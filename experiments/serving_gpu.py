@@ -17,14 +17,17 @@ from experiments.serving_prediction import explained
 
 NAME = "serving-gpu"
 
+TURNS = 2
+"""Starts of the engine with a record, and of that without."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config(Setting):
     """Serving speed on one accelerator: PP=1, transformers, PP=4 on the same card and its prediction, the scheduler."""
 
     rows: tuple[str, ...] = ("pp1", "pp1-recorded", "peer", "pp4", "pp4-recorded", "pp4-32", "scheduler")
-    """Which to measure: pp1 (the engine), peer (transformers, static cache), pp4 (all stages on one card), either
-    once more while every rank records what it does, pp4-32 (every microbatch full, beside the event graph's
+    """Which to measure: pp1 (the engine), peer (transformers, static cache), pp4 (all stages on one card), either by
+    turns with an engine whose ranks record what they do, pp4-32 (every microbatch full, beside the event graph's
     prediction), scheduler (its own time beside a decode step)."""
     pp: int = 4
     """Stages of pp4 and pp4-32, each a process on the same device."""
@@ -73,6 +76,17 @@ def _pp4(config: Config, do: Do, *, record: bool = False) -> dict[str, Any]:
     return config.engine(do, requests=config.batch, pp=config.pp, transport=config.transport, record=record)
 
 
+def _recorded(config: Config, do: Do, *, of: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """The row `of` with a record. `beside`: without one, by turns, as two starts of one engine differ by more than a
+    record costs."""
+    turns = [(of(config, do), of(config, do, record=True)) for _ in range(TURNS)]
+    without, recorded = (
+        {**side[0], "samples": [sample for run in side for sample in run["samples"]]}
+        for side in zip(*turns, strict=True)
+    )
+    return {**recorded, "beside": without}
+
+
 def _peer(config: Config, do: Do) -> dict[str, Any]:
     given = {"batch": config.batch, "repeats": config.peer_repeats}
     return {"requests": config.batch, **do("peer", {**config.common(), **given})}
@@ -97,10 +111,10 @@ def _scheduler(config: Config, do: Do) -> dict[str, Any]:
 
 ROWS: Mapping[str, Callable[[Config, Do], dict[str, Any]]] = {
     "pp1": _pp1,
-    "pp1-recorded": partial(_pp1, record=True),
+    "pp1-recorded": partial(_recorded, of=_pp1),
     "peer": _peer,
     "pp4": _pp4,
-    "pp4-recorded": partial(_pp4, record=True),
+    "pp4-recorded": partial(_recorded, of=_pp4),
     "pp4-32": _pipeline,
     "scheduler": _scheduler,
 }

@@ -20,7 +20,7 @@ LEAST_SHARE = 0.8
 """Of PP=1's rate, all stages on one card."""
 
 LEAST_RECORDED = 0.97
-"""Of the rate without a record: what `--record` may cost, a little more than runs of one engine differ."""
+"""Of the rate without a record: what `--record` may cost."""
 
 MOST_SCHEDULER = 0.05
 """Of a decode step."""
@@ -66,7 +66,7 @@ def _on_gpu(shelf: Shelf) -> list[_Line]:
         found = shelf.take(serving_gpu.NAME, LABEL)
         rows, given = _rows(found), found["provenance"]["arguments"]
     output_len, pp = given["output_len"], given["pp"]
-    names: tuple[str, ...] = ("pp1", "pp1-recorded", "peer", "pp4", "pp4-recorded", "pp4-32")
+    names: tuple[str, ...] = ("pp1", "peer", "pp4", "pp4-32")
     rates = {name: whole_rates(rows[name], output_len) for name in names if name in rows}
     return [
         _rate_line(f"one accelerator, batch {given['batch']}, PP=1", rates),
@@ -80,7 +80,10 @@ def _on_gpu(shelf: Shelf) -> list[_Line]:
             LEAST_SHARE,
         ),
         _predicted_line(f"PP={pp}, {pp * given['batch']} requests in {pp} microbatches", rows, rates, pp, given),
-        *(_recorded_line(stages, name, rows, rates) for stages, name in ((1, "pp1"), (pp, "pp4"))),
+        *(
+            _recorded_line(stages, rows.get(f"{name}-recorded"), output_len)
+            for stages, name in ((1, "pp1"), (pp, "pp4"))
+        ),
         _scheduler_line(f"the scheduler's own time per iteration, {given['in_flight']} requests in flight", rows),
     ]
 
@@ -104,15 +107,13 @@ def _ratio_line(what: str, reach: str, rates: Mapping[str, list[float]], ours: s
     return what, reach, f"{ratio:.2f} times ({_spread(rates[ours])}, {_spread(rates[theirs])})", _yes(ratio >= least)
 
 
-def _recorded_line(
-    stages: int, plain: str, rows: Mapping[str, Mapping[str, Any]], rates: Mapping[str, list[float]]
-) -> _Line:
-    recorded = f"{plain}-recorded"
+def _recorded_line(stages: int, row: Mapping[str, Any] | None, output_len: int) -> _Line:
     what, reach = f"PP={stages}, all that its ranks do recorded", f"at least {LEAST_RECORDED:.0%} of the rate without"
-    what, reach, found, reached = _ratio_line(what, reach, rates, recorded, plain, LEAST_RECORDED)
-    if recorded not in rows:
-        return what, reach, found, reached
-    said = rows[recorded]["conformance"]
+    if row is None:
+        return what, reach, NOT_MEASURED, ""
+    rates = {"with": whole_rates(row, output_len), "without": whole_rates(row["beside"], output_len)}
+    *_, found, reached = _ratio_line(what, reach, rates, "with", "without", LEAST_RECORDED)
+    said = row["conformance"]
     word = "allows" if said["allowed"] else "does NOT allow"
     return what, reach, f"{found}; the model {word} the {said['steps']:,} steps", reached if said["allowed"] else "NO"
 

@@ -95,8 +95,16 @@ def _gpu(
             engine("pp1", pp1),
             engine("peer", 2.0),
             engine("pp4", pp4),
-            {**engine("pp1-recorded", pp1 * recorded), "conformance": {"allowed": True, "steps": 1234}},
-            {**engine("pp4-recorded", pp4), "conformance": {"allowed": allowed, "steps": 4321}},
+            {
+                **engine("pp1-recorded", pp1 * recorded),
+                "beside": engine("pp1", pp1),
+                "conformance": {"allowed": True, "steps": 1234},
+            },
+            {
+                **engine("pp4-recorded", pp4),
+                "beside": engine("pp4", pp4),
+                "conformance": {"allowed": allowed, "steps": 4321},
+            },
             {**engine("pp4-32", 4.0, 32), "prediction": {"ideal": 2.0, "shared": 4.0}, "explained": "Because."},
             {"name": "scheduler", "iterations_s": [own], "steps": [{"batch": 8, "decode_s": [0.01]}]},
         ]

@@ -13,7 +13,7 @@ import torch
 from experiments import serving_attempts, serving_rows
 from experiments.alone import alone
 from experiments.serving_attempts import latencies, times_of, whole_rates
-from experiments.serving_gpu import ROWS, SMOKE, run, said, scheduler_share
+from experiments.serving_gpu import ROWS, SMOKE, TURNS, run, said, scheduler_share
 from experiments.serving_prediction import Hop
 
 pytestmark = pytest.mark.xdist_group("teams")
@@ -53,7 +53,7 @@ def test_every_row_is_measured(rows: dict[str, dict[str, Any]]) -> None:
 def test_an_engines_run_keeps_every_arrival(rows: dict[str, dict[str, Any]], name: str, requests: int) -> None:
     row = rows[name]
     assert (row["requests"], row["device"], row["verdict"]) == (requests, "cpu", "ok")
-    assert len(row["samples"]) == SMOKE.repeats
+    assert len(row["samples"]) == SMOKE.repeats * (TURNS if "beside" in row else 1)
     for sample, rate in zip(row["samples"], whole_rates(row, SMOKE.output_len), strict=True):
         assert [len(prompt) for prompt in sample["arrivals"]] == [SMOKE.output_len] * requests
         assert all(prompt == sorted(prompt) for prompt in sample["arrivals"])
@@ -69,7 +69,8 @@ def test_the_model_judges_the_recorded_runs(rows: dict[str, dict[str, Any]], nam
     said = row["conformance"]
     assert said["allowed"] and said["complete"] and said["ranks"] == ranks
     assert said["steps"] > ranks * said["iterations"] > ranks * SMOKE.output_len * SMOKE.repeats
-    assert row["tokens"] == rows[name]["tokens"]
+    assert row["tokens"] == row["beside"]["tokens"] == rows[name]["tokens"]
+    assert len(row["beside"]["samples"]) == len(row["samples"]) and "conformance" not in row["beside"]
 
 
 def test_the_peer_is_timed(rows: dict[str, dict[str, Any]]) -> None:
