@@ -171,8 +171,7 @@ def test_a_character_that_the_terminal_lacks_is_no_error(
 ) -> None:
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
-    asked = ["generate", "--max-new-tokens", "12", "--prompt", "Two curly quotes: “hello”, “world”, “"]
-    status, _, err = command(*asked)
+    status, _, err = command("generate", "--max-new-tokens", "12", "--prompt", "Curly quotes: “hello”, “world”, “")
     sys.stdout.flush()
     assert status == 0, err
     assert b"?" in written.getvalue()
