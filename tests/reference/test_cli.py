@@ -170,9 +170,9 @@ def test_a_character_that_the_terminal_lacks_is_no_error(
     smollm2: None, command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
-    status, _, err = command("generate", "--max-new-tokens", "12", "--prompt", "Curly quotes: “hello”, “world”, “")
-    sys.stdout.flush()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii", write_through=True))
+    asked = ["generate", "--max-new-tokens", "12", "--prompt", "Two curly quotes: “hello”, “world”, “"]
+    status, _, err = command(*asked)
     assert status == 0, err
     assert b"?" in written.getvalue()
 
