@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from statistics import median
 from typing import Any, Literal
 
@@ -78,13 +79,14 @@ def _pp4(config: Config, do: Do, *, record: bool = False) -> dict[str, Any]:
 
 def _recorded(config: Config, do: Do, *, of: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """The row `of` with a record. `beside`: without one, by turns, as two starts of one engine differ by more than a
-    record costs."""
+    record costs. `conformance`: of a start, and of one that the model does not allow where there is such."""
     turns = [(of(config, do), of(config, do, record=True)) for _ in range(TURNS)]
     without, recorded = (
         {**side[0], "samples": [sample for run in side for sample in run["samples"]]}
         for side in zip(*turns, strict=True)
     )
-    return {**recorded, "beside": without}
+    judged = min((run["conformance"] for _, run in turns), key=itemgetter("allowed"))
+    return {**recorded, "conformance": judged, "beside": without}
 
 
 def _peer(config: Config, do: Do) -> dict[str, Any]:

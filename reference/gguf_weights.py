@@ -74,7 +74,6 @@ class GgufSource:
             rope_theta=file.metadata.get("llama.rope.freq_base", 10000.0),
             tied="output.weight" not in file.tensors,
             max_position=file.value("llama.context_length"),
-            bos=file.metadata.get("tokenizer.ggml.bos_token_id"),
             eos=() if end is None else (end,),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,6 @@ class LlamaConfig:
     mlp_bias: bool = False
     tied: bool
     max_position: int
-    bos: int | None = None
     eos: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -93,7 +93,7 @@ class LlamaConfig:
             return _from_raw(raw, _end_tokens(raw, folder / "generation_config.json"))
         except KeyError as missing:
             raise ValueError(f"{path}: {missing} is missing; is this the config.json of a Llama checkpoint?") from None
-        except (TypeError, ValueError, OverflowError) as wrong:
+        except ValueError as wrong:
             raise ValueError(f"{path}: {wrong}") from None
 
     @property
@@ -124,7 +124,6 @@ SHAPES: Mapping[str, LlamaConfig] = MappingProxyType(
             ),
             tied=False,
             max_position=131072,
-            bos=128000,
             eos=(128001,),
         ),
         "smollm2": LlamaConfig(
@@ -139,7 +138,6 @@ SHAPES: Mapping[str, LlamaConfig] = MappingProxyType(
             rope_theta=100000.0,
             tied=True,
             max_position=8192,
-            bos=1,
             eos=(2,),
         ),
         "tiny": LlamaConfig(
@@ -173,37 +171,60 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _from_raw(raw: Mapping[str, Any], eos: tuple[int, ...]) -> LlamaConfig:
     _refuse_other_models(raw)
-    heads = int(raw["num_attention_heads"])
-    hidden = int(raw["hidden_size"])
-    rope = raw.get("rope_parameters") or {
-        "rope_theta": raw.get("rope_theta", 10000.0),
-        **(raw.get("rope_scaling") or {}),
-    }
+    raw = {key: value for key, value in raw.items() if value is not None}  # null is as good as absent
+    heads, hidden = _whole(raw, "num_attention_heads"), _whole(raw, "hidden_size")
+    rope = _rope(raw)
     return LlamaConfig(
-        vocab_size=int(raw["vocab_size"]),
+        vocab_size=_whole(raw, "vocab_size"),
         hidden=hidden,
-        layers=int(raw["num_hidden_layers"]),
+        layers=_whole(raw, "num_hidden_layers"),
         heads=heads,
-        kv_heads=int(raw.get("num_key_value_heads") or heads),
-        head_dim=int(raw.get("head_dim") or hidden // heads),
-        intermediate=int(raw["intermediate_size"]),
-        rms_eps=float(raw["rms_norm_eps"]),
-        rope_theta=float(rope["rope_theta"]),
+        kv_heads=_whole(raw, "num_key_value_heads", heads),
+        head_dim=_whole(raw, "head_dim", hidden // max(heads, 1)),
+        intermediate=_whole(raw, "intermediate_size"),
+        rms_eps=_number(raw, "rms_norm_eps"),
+        rope_theta=_number(rope, "rope_theta"),
         rope_scaling=_scaling(rope),
-        attention_bias=bool(raw.get("attention_bias", False)),
-        mlp_bias=bool(raw.get("mlp_bias", False)),
-        tied=bool(raw.get("tie_word_embeddings", False)),
-        max_position=int(raw["max_position_embeddings"]),
-        bos=raw.get("bos_token_id"),
+        attention_bias=_flag(raw, "attention_bias"),
+        mlp_bias=_flag(raw, "mlp_bias"),
+        tied=_flag(raw, "tie_word_embeddings"),
+        max_position=_whole(raw, "max_position_embeddings"),
         eos=eos,
     )
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _whole(raw: Mapping[str, Any], key: str, default: int | None = None) -> int:
+    value: int = raw[key] if default is None else raw.get(key, default)
+    if not _is_whole(value):
+        raise _wrong(key, value, "a whole number")
+    return value
+
+
+def _number(raw: Mapping[str, Any], key: str) -> float:
+    value = raw[key]
+    if not (_is_whole(value) or isinstance(value, float)) or not abs(value) <= sys.float_info.max:  # or nan
+        raise _wrong(key, value, "a finite number")
+    return float(value)
+
+
+def _flag(raw: Mapping[str, Any], key: str) -> bool:
+    value = raw.get(key, False)
+    if not isinstance(value, bool):
+        raise _wrong(key, value, "true or false")
+    return value
+
+
+def _wrong(key: str, value: object, wanted: str) -> ValueError:
+    return ValueError(f"{key} is {value!r:.60}, where {wanted} belongs; fetch the file again")
 
 
 PLAIN: Mapping[str, tuple[object, ...]] = {
     "model_type": ("llama",),
     "hidden_act": ("silu",),
-    "attention_bias": (False, True, None),
-    "mlp_bias": (False, True, None),
     "quantization_config": (None,),
     "partial_rotary_factor": (1.0, None),
 }
@@ -222,21 +243,29 @@ def _refuse_other_models(raw: Mapping[str, Any]) -> None:
             )
 
 
+def _rope(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """As version 5 of transformers writes it: the base and its scaling in one object."""
+    for key in ("rope_parameters", "rope_scaling"):
+        if not isinstance(raw.get(key, {}), dict):
+            raise _wrong(key, raw[key], "an object or null")
+    return raw.get("rope_parameters") or {"rope_theta": raw.get("rope_theta", 10000.0), **raw.get("rope_scaling", {})}
+
+
 def _scaling(rope: Mapping[str, Any]) -> Llama3Scaling | LinearScaling | None:
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind == "default":
         return None
     if kind == "linear":
-        return LinearScaling(factor=float(rope["factor"]))
+        return LinearScaling(factor=_number(rope, "factor"))
     if kind != "llama3":
         raise ValueError(
             f"rope type {kind!r} is not implemented, default, linear and llama3 are; choose another checkpoint"
         )
     return Llama3Scaling(
-        factor=float(rope["factor"]),
-        low_freq_factor=float(rope["low_freq_factor"]),
-        high_freq_factor=float(rope["high_freq_factor"]),
-        original_max_position=int(rope["original_max_position_embeddings"]),
+        factor=_number(rope, "factor"),
+        low_freq_factor=_number(rope, "low_freq_factor"),
+        high_freq_factor=_number(rope, "high_freq_factor"),
+        original_max_position=_whole(rope, "original_max_position_embeddings"),
     )
 
 
@@ -245,6 +274,6 @@ def _end_tokens(raw: Mapping[str, Any], generation: Path) -> tuple[int, ...]:
     sources = [_read_json(generation), raw] if generation.is_file() else [raw]
     given: Any = next((source["eos_token_id"] for source in sources if source.get("eos_token_id") is not None), [])
     tokens = given if isinstance(given, list) else [given]
-    if not all(isinstance(token, int) and not isinstance(token, bool) for token in tokens):
-        raise ValueError(f"eos_token_id is {given!r}; token ids are whole numbers, so fetch the file again")
+    if not all(map(_is_whole, tokens)):
+        raise _wrong("eos_token_id", given, "a token id, or a list of such,")
     return tuple(tokens)

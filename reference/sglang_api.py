@@ -286,7 +286,7 @@ def router(engine: Engine, clients: Clients, about: dict[str, Any]) -> APIRouter
     @routes.get("/health_generate", responses={503: DOCUMENTED[503], 429: DOCUMENTED[429]})
     async def health_generate(request: Request) -> dict[str, Any]:
         """Healthy enough to make one token."""
-        await (await clients.ask(request, [[engine.shape.bos or 0]], Params(max_new_tokens=1, ignore_eos=True))).all()
+        await (await clients.ask(request, [[0]], Params(max_new_tokens=1, ignore_eos=True))).all()
         return {"status": "ok"}
 
     return routes

@@ -73,6 +73,19 @@ def test_the_model_judges_the_recorded_runs(rows: dict[str, dict[str, Any]], nam
     assert len(row["beside"]["samples"]) == len(row["samples"]) and "conformance" not in row["beside"]
 
 
+@pytest.mark.parametrize("wrong", range(TURNS))
+def test_one_start_that_the_model_does_not_allow_is_told(monkeypatch: pytest.MonkeyPatch, wrong: int) -> None:
+    verdicts = iter(range(TURNS))
+
+    def some(work: str, arguments: Mapping[str, Any], *, limit_s: float | None = None) -> dict[str, Any]:
+        ran: dict[str, Any] = {"samples": [{"latency": 2.0}]}
+        return ran if work.endswith(":engine") else {**ran, "conformance": {"allowed": next(verdicts) != wrong}}
+
+    monkeypatch.setattr(serving_attempts, "alone", some)
+    (row,) = run(replace(SMOKE, rows=("pp1-recorded",)))["rows"]
+    assert row["conformance"] == {"allowed": False} and len(row["samples"]) == TURNS
+
+
 def test_the_peer_is_timed(rows: dict[str, dict[str, Any]]) -> None:
     row = rows["peer"]
     assert len(latencies(row)) == SMOKE.peer_repeats and min(latencies(row)) > 0

@@ -154,7 +154,7 @@ def test_configuration_of_transformers_5(saved):
     config = LlamaConfig.from_hf(saved[0])
     assert config.rope_scaling == scaling
     assert (config.vocab_size, config.hidden, config.layers, config.heads, config.kv_heads) == (97, 32, 5, 4, 2)
-    assert (config.head_dim, config.intermediate, config.tied, config.bos, config.eos) == (8, 48, False, 1, (2,))
+    assert (config.head_dim, config.intermediate, config.tied, config.eos) == (8, 48, False, (2,))
 
 
 def test_configuration_of_transformers_4(single):
@@ -178,7 +178,7 @@ def test_end_tokens_of_generation_config_come_first(single):
 @pytest.mark.parametrize("wrong", [["a"], [2.5, None], [True], "2", 2.0])
 def test_end_tokens_that_are_none(single, wrong):
     (single / "generation_config.json").unlink(missing_ok=True)
-    with pytest.raises(ValueError, match=r"config\.json: eos_token_id is .* token ids are whole numbers"):
+    with pytest.raises(ValueError, match=r"config\.json: eos_token_id is .*, where a token id, or a list of"):
         LlamaConfig.from_hf(rewrite(single, eos_token_id=wrong))
 
 
@@ -192,9 +192,15 @@ def test_known_shapes():
     ("changes", "message"),
     [
         ({"model_type": "qwen2"}, "model_type is 'qwen2'"),
-        ({"attention_bias": "yes"}, "attention_bias is 'yes'"),
-        ({"vocab_size": math.inf}, "cannot convert float infinity"),
-        ({"rms_norm_eps": math.nan}, "rms_eps is nan; give a number above 0"),
+        ({"attention_bias": "yes"}, "attention_bias is 'yes', where true or false belongs; fetch the file again"),
+        ({"tie_word_embeddings": "false"}, "tie_word_embeddings is 'false', where true or false belongs"),
+        ({"vocab_size": math.inf}, "vocab_size is inf, where a whole number belongs; fetch the file again"),
+        ({"hidden_size": 64.5}, "hidden_size is 64.5, where a whole number belongs"),
+        ({"head_dim": "8"}, "head_dim is '8', where a whole number belongs"),
+        ({"num_attention_heads": 0, "head_dim": None}, "heads is 0; give 1 or more"),
+        ({"rms_norm_eps": math.nan}, "rms_norm_eps is nan, where a finite number belongs"),
+        ({"rms_norm_eps": 10**400}, "rms_norm_eps is 10*, where a finite number belongs"),
+        ({"rope_parameters": 5}, "rope_parameters is 5, where an object or null belongs"),
         ({"rms_norm_eps": -1.0}, "rms_eps is -1.0"),
         ({"rope_parameters": {**LLAMA3_ROPE, "original_max_position_embeddings": 2**70}}, "give 1 to 2147483647"),
         ({"rope_parameters": {**LLAMA3_ROPE, "low_freq_factor": 4.0}}, "low_freq_factor is 4.0; give less than 4.0"),
