@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import tyro
 
 from experiments.catalogue import BENCHES, CATALOGUE, Experiment, record
-from experiments.paths import COMMITTED, LOCAL, SMOKE, Places, shown
-from experiments.provenance import stamp
-from experiments.results import Shelf
-from experiments.teams import ProbesFailed
+from experiments.lab.teams import ProbesFailed
+from experiments.records.paths import COMMITTED, LOCAL, SMOKE, Places, shown
+from experiments.records.provenance import stamp
+from experiments.records.results import Shelf
 
 
 class Command(Protocol):
@@ -86,7 +86,7 @@ class Figures:
     """The folder of the results."""
 
     def run(self) -> int:
-        from experiments.figures import draw_all  # matplotlib: only what draws needs it
+        from experiments.publish.figures import draw_all  # matplotlib: only what draws needs it
 
         drawn = draw_all(Shelf(Places(root=self.results)))
         if not drawn:
@@ -103,7 +103,7 @@ class Claims:
     """The folder of the results."""
 
     def run(self) -> int:
-        from experiments import claims
+        from experiments.publish import claims
 
         shelf = Shelf(Places(root=self.results))
         for claim in claims.CLAIMS:
@@ -120,7 +120,7 @@ class Readme:
     """Change nothing; exit status 1 where the README is stale."""
 
     def run(self) -> int:
-        from experiments import readme
+        from experiments.publish import readme
 
         shelf = Shelf(Places(root=COMMITTED))
         if not self.check:
@@ -138,7 +138,7 @@ class Paper:
     """Do not run LaTeX."""
 
     def run(self) -> int:
-        from experiments import paper
+        from experiments.publish import paper
 
         written = paper.generate(Shelf(Places(root=COMMITTED)))
         if not self.generate_only:
@@ -154,8 +154,8 @@ def say(line: str) -> None:
 
 def _finish(shelf: Shelf, written: Sequence[Path], *, seconds: float) -> int:
     """Draw, and end with the table, what disagrees, and what was written."""
-    from experiments import claims, report
-    from experiments.figures import draw_all
+    from experiments.publish import claims, report
+    from experiments.publish.figures import draw_all
 
     files = [*written, *draw_all(shelf)]
     for part in (

@@ -8,24 +8,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments import (
-    bench_model,
-    gloo_matrix,
-    mpich_matrix,
-    orderspace,
-    patterns,
-    results,
-    schedules,
-    serving,
-    serving_attempts,
-    serving_cards,
-    serving_cpu,
-    serving_gpu,
-    simgrid,
-    spin,
-)
-from experiments.paths import Places
-from experiments.provenance import Stamp
+from experiments.cross_checks import engine_speed as bench_model
+from experiments.cross_checks import simgrid, spin
+from experiments.hang_matrix import gloo as gloo_matrix
+from experiments.hang_matrix import mpich as mpich_matrix
+from experiments.records import results
+from experiments.records.paths import Places
+from experiments.records.provenance import Stamp
+from experiments.serving import cards as serving_cards
+from experiments.serving import cpu as serving_cpu
+from experiments.serving import gpu as serving_gpu
+from experiments.serving import pipeline as serving
+from experiments.serving import settings as serving_attempts
+from experiments.sweeps import order_space as orderspace
+from experiments.sweeps import presence_patterns as patterns
+from experiments.sweeps import schedules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,5 @@
 """The formal model: operations, semantics, explorer, verdicts. Never imports torch."""
 
-from model.verdict import Result, check
+from model.verdict.decide import Result, check
 
 __all__ = ["Result", "check"]

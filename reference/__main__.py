@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reference import interrupts
+from reference.ranks import interrupts
 
 with interrupts.at_once():
     import os
@@ -12,12 +12,12 @@ with interrupts.at_once():
 
     import tyro
 
-    from reference import processes
     from reference.cli.bench import Bench
     from reference.cli.chat import Chat
     from reference.cli.generate import Generate
     from reference.cli.output import say
     from reference.cli.serve import Serve
+    from reference.ranks import processes
 
 Command = (
     Annotated[Generate, tyro.conf.subcommand("generate")]

@@ -33,9 +33,9 @@ HOST_BACKEND = BACKENDS[HOST]
 """Backend of messages between hosts: requests and metadata, whatever the device."""
 
 SEMANTICS: Mapping[str, str] = {"gloo": "gloo", "mpi": "ssend", "nccl": "nccl-cold", "xccl": "xccl-group"}
-"""The name in `model.libraries` of what a backend does for `reference.transport`, which joins lazily and sends messages
-one by one unless the policy is a group: nccl then makes a communicator for each pair at its first use; xccl replays a
-group. Of mpi only the standard's promise counts, as its library is not known: nothing needs to be stored."""
+"""The name in `model.semantics.libraries` of what a backend does for our transport, which joins lazily and sends
+messages one by one unless the policy is a group: nccl then makes a communicator for each pair at its first use; xccl
+replays a group. Of mpi only the standard's promise counts, as its library is not known: nothing needs to be stored."""
 
 MET: Mapping[str, str] = {"nccl-cold": "nccl"}
 """The model's names for libraries once ranks have used them together, of those whose first use is another matter."""

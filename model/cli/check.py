@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from model import report
 from model.cli.given import Given
 from model.cli.output import advance, bar, show
-from model.cure import propose
-from model.exploring import MAX_MEMORY, Options, Reduce
-from model.libraries import semantics
-from model.orderings import ordering
-from model.semantics import Semantics
-from model.verdict import MAX_STATES, Engine, Result, check
+from model.rings.orderings import ordering
+from model.semantics.libraries import semantics
+from model.semantics.parameters import Semantics
+from model.states.strategy import MAX_MEMORY, Options, Reduce
+from model.synthesis.cure import propose
+from model.verdict import report
+from model.verdict.decide import MAX_STATES, Engine, Result, check
 
 LISTS = 1000
 """Ring steps up to which the graph engine is given the lists of operations, and so can name every stuck rank."""
@@ -50,7 +50,7 @@ class Check(Given):
                 raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
         rules = semantics(self.semantics)
         if self.draw is not None:
-            from model import draw  # matplotlib is slow to import
+            from model.verdict import draw  # matplotlib is slow to import
 
             draw.check_path(self.draw)  # before a search that may take minutes, not after it
         given = () if self._large() else self.made()
@@ -83,8 +83,8 @@ class Check(Given):
         return (self.engine, self.program, self.style) == ("graph", "ring", "send") and self.ranks * self.rounds > LISTS
 
     def _at_scale(self, rules: Semantics) -> Result:
-        from model.scale import check_table  # numba is slow to import
-        from model.table import ring_table
+        from model.semantics.table import ring_table
+        from model.verdict.by_graph import check_table  # numba is slow to import
 
         policy = ordering(self.ordering, self.ranks)
         return check_table(ring_table(ranks=self.ranks, rounds=self.rounds, ordering=policy, nbytes=self.nbytes), rules)

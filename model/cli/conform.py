@@ -8,10 +8,10 @@ from pathlib import Path
 
 import tyro
 
-from model import report
 from model.cli.output import show
-from model.conform import Conformance, conform
-from model.trace import FILE, read
+from model.traces.conformance import Conformance, conform
+from model.traces.jsonl import FILE, read
+from model.verdict import report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

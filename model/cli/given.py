@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields
 
 import tyro
 
-from model import orderings, programs
-from model.ops import Program
+from model.program.ops import Program
+from model.rings import orderings
+from model.rings import ring as programs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

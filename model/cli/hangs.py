@@ -10,9 +10,9 @@ from pathlib import Path
 import tyro
 
 from model.cli.output import advance, bar, show
-from model.forms import program_text
-from model.hangs import Explanation, explain
-from model.reports import reports
+from model.program.json_form import program_text
+from model.validation.diagnosis import Explanation, explain
+from model.validation.reported_hangs import reports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Hangs:
                 explained.append(explain(report))
                 advance(shown, len(explained))
         if self.draw is not None:
-            from model import draw  # matplotlib is slow to import
+            from model.verdict import draw  # matplotlib is slow to import
 
             for item in explained:
                 figure = draw.wait_for_graph(item.result, ranks=len(item.report.program), title=item.report.name)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from model import orderings, programs, report
 from model.cli.output import show
-from model.libraries import NAMED
+from model.rings import orderings
+from model.rings import ring as programs
+from model.semantics.libraries import NAMED
+from model.verdict import report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from model.cli.output import show
 from model.cli.timed import Timed
-from model.period import Period, period
+from model.events.throughput import Period, period
 
 SHOWN = 40
 

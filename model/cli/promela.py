@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from model import promela
 from model.cli.given import Given
-from model.libraries import semantics
-from model.lowering import lower
-from model.orderings import ordering
+from model.rings.orderings import ordering
+from model.semantics.libraries import semantics
+from model.semantics.lowering import lower
+from model.validation import promela
 
 Encoding = Literal["straight", "loop"]
 

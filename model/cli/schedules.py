@@ -10,10 +10,10 @@ from typing import Any
 import tyro
 from tabulate import tabulate
 
-from model import schedules
 from model.cli.output import show
-from model.libraries import NAMED, semantics
-from model.verdict import Result, check
+from model.pipelines import torch_schedules as schedules
+from model.semantics.libraries import NAMED, semantics
+from model.verdict.decide import Result, check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

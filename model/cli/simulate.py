@@ -9,10 +9,10 @@ from pathlib import Path
 
 from model.cli.output import show
 from model.cli.timed import Timed
-from model.libraries import semantics
-from model.lowering import lower
-from model.simulator import Simulation, simulate
-from model.timing import Timing
+from model.events.simulator import Simulation, simulate
+from model.events.timing import Timing
+from model.semantics.libraries import semantics
+from model.semantics.lowering import lower
 
 DRAWN = 100_000  # instructions of a run that is drawn or written as a trace
 
@@ -31,7 +31,7 @@ class Simulate(Timed):
     def run(self) -> int:
         timing = self.timing()
         if self.draw is not None:
-            from model.draw import check_path  # matplotlib is slow to import
+            from model.verdict.draw import check_path  # matplotlib is slow to import
 
             check_path(self.draw)
         columns = self.flat()
@@ -46,7 +46,8 @@ class Simulate(Timed):
         return 1 if found.hangs else 0
 
     def _timeline(self, found: Simulation, timing: Timing) -> None:
-        from model import draw, timeline  # matplotlib is slow to import
+        from model.traces import timeline
+        from model.verdict import draw  # matplotlib is slow to import
 
         given = timeline.spans(lower(self.made(), semantics(self.semantics)), found, timing)
         if self.trace is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from model import report
 from model.cli.output import advance, bar, show
+from model.verdict import report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class Space:
     """Print one JSON object."""
 
     def run(self) -> int:
-        from model import orderspace  # numba is slow to import
+        from model.rings import order_space as orderspace  # numba is slow to import
 
         with bar("orderings", total=2 ** min(self.ranks, 64) if self.ranks > 0 else None) as shown:
             result = orderspace.space(self.ranks, progress=lambda done: advance(shown, done))

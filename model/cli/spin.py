@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
-from model import spin
 from model.cli.given import Given
 from model.cli.promela import Encoding, check_loop
-from model.libraries import semantics
-from model.orderings import ordering
+from model.rings.orderings import ordering
+from model.semantics.libraries import semantics
+from model.validation import spin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 import tyro
 from tabulate import tabulate
 
-from model import suite
 from model.cli.output import advance, bar, show
+from model.validation import suite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import tyro
 
-from model import patterns, schedules
 from model.cli.output import show
-from model.forms import program_text
-from model.synthesis import Synthesis, of_pattern, of_precedence
+from model.pipelines import torch_schedules as schedules
+from model.program.json_form import program_text
+from model.synthesis import patterns
+from model.synthesis.orders import Synthesis, of_pattern, of_precedence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

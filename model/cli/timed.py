@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from model.cli.given import Given
-from model.flat import Flat, flat
-from model.libraries import semantics
-from model.lowering import lower
-from model.orderings import ordering
-from model.table import flat_of_table, ring_table
-from model.timing import UNIT, Timing, loggp
+from model.events.timing import UNIT, Timing, loggp
+from model.rings.orderings import ordering
+from model.semantics.columns import Flat, flat
+from model.semantics.libraries import semantics
+from model.semantics.lowering import lower
+from model.semantics.table import flat_of_table, ring_table
 
 LISTS = 1000  # ring steps up to which the program is made as lists of operations
 

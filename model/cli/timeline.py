@@ -14,12 +14,12 @@ from tabulate import tabulate
 
 from model.cli.conform import located
 from model.cli.output import show
-from model.recorded import INSIDE, Shares, shares, spans, window
-from model.timing import Timing
-from model.trace import read
+from model.events.timing import Timing
+from model.traces.jsonl import read
+from model.traces.recorded import INSIDE, Shares, shares, spans, window
 
 if TYPE_CHECKING:
-    from model.timeline import Kind
+    from model.traces.timeline import Kind
 
 NANOSECOND = Timing(tick=1e-9)
 
@@ -51,7 +51,7 @@ class Timeline:
         if not 0 <= self.since < self.until:
             raise ValueError(f"since is {self.since} and until {self.until}; give 0 <= since < until, in seconds")
         if self.draw is not None:
-            from model.draw import check_path  # matplotlib is slow to import
+            from model.verdict.draw import check_path  # matplotlib is slow to import
 
             check_path(self.draw)
         found = spans(read(located(self.trace)))
@@ -59,13 +59,14 @@ class Timeline:
         if self.since > 0 or self.until < math.inf:
             found = window(found, round(self.since * 1e9), min(last, round(min(self.until, 1e9) * 1e9)))
         if self.draw is not None:
-            from model import draw, timeline  # matplotlib is slow to import
+            from model.traces import timeline
+            from model.verdict import draw  # matplotlib is slow to import
 
             if len(found) > DRAWN:
                 raise ValueError(f"a picture of {len(found)} spans cannot be read; choose fewer by since and until")
             draw.save(timeline.gantt(found, unit="seconds", tick=1e-9), self.draw)
         if self.chrome is not None:
-            from model import timeline
+            from model.traces import timeline
 
             made = timeline.chrome_trace(found, NANOSECOND, lanes=("host", "device"))
             self.chrome.write_text(json.dumps(made), encoding="utf-8")

@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reference import processes
-from reference.bench import cases, record, run_all, table, warm_ups
+from reference.cli.bench_protocol import cases, record, run_all, table, warm_ups
 from reference.cli.output import engine_config, say, started
 from reference.config import EngineConfig
 from reference.files import check_file
+from reference.ranks import processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Bench(EngineConfig):
         """Checks nothing: `run` does (see `engine_config`)."""
 
     def run(self) -> int:
-        from reference.bench_targets import EngineTarget, UrlTarget
+        from reference.cli.bench_targets import EngineTarget, UrlTarget
 
         config = engine_config(self)
         warm = [] if self.skip_warmup else warm_ups(self.batch_size)
@@ -52,7 +52,9 @@ class Bench(EngineConfig):
             runs = run_all(UrlTarget(self.base_url), warm, timed, self.seed, say)
         else:
             with processes.warming_up():
-                from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
+                from reference.engine.engine import (
+                    Engine,  # torch is slow to import; the ranks import it at the same time
+                )
 
             longest = max((*warm, *timed), key=lambda case: case.input_len + case.output_len)
             length = longest.input_len + longest.output_len

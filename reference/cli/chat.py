@@ -6,14 +6,14 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reference import processes, torchrun
 from reference.cli.output import engine_config, say, started
 from reference.config import EngineConfig
-from reference.params import Params
+from reference.ranks import processes, torchrun
+from reference.scheduling.sampling_params import Params
 
 if TYPE_CHECKING:
-    from reference.chat_template import ChatTemplate
-    from reference.engine import Engine
+    from reference.checkpoint.chat_template import ChatTemplate
+    from reference.engine.engine import Engine
 
 HELP = "an empty line is passed over, /clear begins anew, Ctrl-C ends an answer, and Ctrl-D the program"
 HELP_IN_JOB = "an empty line is passed over, /clear begins anew, Ctrl-D ends the program, and so does Ctrl-C"
@@ -50,8 +50,8 @@ class Chat(EngineConfig):
             max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_k=self.top_k, top_p=self.top_p
         )
         with processes.warming_up():
-            from reference.chat_template import load_chat_template
-            from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
+            from reference.checkpoint.chat_template import load_chat_template
+            from reference.engine.engine import Engine  # torch is slow to import; the ranks import it at the same time
 
         with Engine(config) as engine:
             in_job = engine.job is not None

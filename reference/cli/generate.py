@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from reference import processes
 from reference.cli.output import engine_config, say, started
 from reference.config import EngineConfig
-from reference.params import Params
+from reference.ranks import processes
+from reference.scheduling.sampling_params import Params
 
 if TYPE_CHECKING:
-    from reference.engine import Output
+    from reference.engine.engine import Output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Generate(EngineConfig):
         if not prompts:
             raise ValueError("there is no prompt; give texts after --prompt, or token ids after --prompt-tokens")
         with processes.warming_up():
-            from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
+            from reference.engine.engine import Engine  # torch is slow to import; the ranks import it at the same time
 
         with Engine(config) as engine:
             say(started(engine))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reference.config import EngineConfig
 
 if TYPE_CHECKING:
-    from reference.engine import Engine
+    from reference.engine.engine import Engine
 
 
 def say(line: str) -> None:

@@ -10,10 +10,10 @@ from typing import Annotated, NoReturn
 
 import tyro
 
-from reference import processes, torchrun
 from reference.cli.output import engine_config, say, started
 from reference.config import EngineConfig
-from reference.server_options import ServerOptions
+from reference.ranks import processes, torchrun
+from reference.server.options import ServerOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +39,12 @@ class Serve(EngineConfig):
         with nullcontext() if torchrun.follows() else self.server.bind() as listener:
             with processes.warming_up():
                 try:
-                    from reference.server import serve
+                    from reference.server.app import serve
                 except ModuleNotFoundError as missing:
                     raise ValueError(f"{missing}; install the server's packages: pip install -e '.[serve]'") from None
-                from reference.engine import Engine  # torch is slow to import; the ranks import it at the same time
+                from reference.engine.engine import (
+                    Engine,  # torch is slow to import; the ranks import it at the same time
+                )
 
             with Engine(config) as engine:
                 assert listener is not None, "only rank 0 comes here"

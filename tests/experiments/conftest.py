@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from experiments.paths import Places
-from experiments.results import Shelf
+from experiments.records.paths import Places
+from experiments.records.results import Shelf
 from tests.experiments import samples
 
 

@@ -3,14 +3,21 @@
 from pathlib import Path
 from typing import Any
 
-from experiments import gloo_matrix, matrix, mpich_matrix, orderspace, patterns, results, serving, serving_cards
-from experiments.agreement import EXPECTED
 from experiments.catalogue import label_of
-from experiments.paths import Places
-from experiments.provenance import Stamp
-from experiments.results import Shelf
-from experiments.watch import Sample
-from model.libraries import semantics
+from experiments.hang_matrix import gloo as gloo_matrix
+from experiments.hang_matrix import matrix
+from experiments.hang_matrix import mpich as mpich_matrix
+from experiments.lab.watch import Sample
+from experiments.publish.agreement import EXPECTED
+from experiments.records import results
+from experiments.records.paths import Places
+from experiments.records.provenance import Stamp
+from experiments.records.results import Shelf
+from experiments.serving import cards as serving_cards
+from experiments.serving import pipeline as serving
+from experiments.sweeps import order_space as orderspace
+from experiments.sweeps import presence_patterns as patterns
+from model.semantics.libraries import semantics
 
 STAMP = Stamp(
     commit="0" * 40,

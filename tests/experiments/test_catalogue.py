@@ -5,10 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from experiments import catalogue, gloo_matrix, mpich_matrix, orderspace, patterns, results, serving, serving_cards
+from experiments import catalogue
 from experiments.catalogue import CATALOGUE, record
-from experiments.claims import CLAIMS
-from experiments.paths import Places
+from experiments.hang_matrix import gloo as gloo_matrix
+from experiments.hang_matrix import mpich as mpich_matrix
+from experiments.publish.claims import CLAIMS
+from experiments.records import results
+from experiments.records.paths import Places
+from experiments.serving import cards as serving_cards
+from experiments.serving import pipeline as serving
+from experiments.sweeps import order_space as orderspace
+from experiments.sweeps import presence_patterns as patterns
 from tests.experiments import samples
 
 

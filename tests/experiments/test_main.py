@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from experiments import __main__ as command_line
-from experiments import catalogue, readme, serving_cards
+from experiments import catalogue
 from experiments.__main__ import COMMANDS, main
 from experiments.catalogue import CATALOGUE
-from experiments.paths import ROOT
-from experiments.results import Shelf
-from experiments.teams import ProbesFailed
+from experiments.lab.teams import ProbesFailed
+from experiments.publish import readme
+from experiments.records.paths import ROOT
+from experiments.records.results import Shelf
+from experiments.serving import cards as serving_cards
 from tests.experiments import samples
 
 Bodies = dict[str, dict[str, Any]]
@@ -197,7 +199,7 @@ def test_a_stale_readme_is_said_and_is_brought_up_to_date(
 def test_the_paper_s_parts_are_generated(
     command: Command, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from experiments import paper
+    from experiments.publish import paper
 
     generate = paper.generate
     monkeypatch.setattr(paper, "generate", lambda _: generate(shelf, folder=tmp_path))

@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from model.ops import Isend, Operation, Recv, Wait
-from model.orderings import ordering
-from model.serving import CONTROL, DATA, Phase, Step, serving_loop
-from model.trace import LoopOf, Record, Trace
+from model.pipelines.serving import CONTROL, DATA, Phase, Step, serving_loop
+from model.program.ops import Isend, Operation, Recv, Wait
+from model.rings.orderings import ordering
+from model.traces.jsonl import LoopOf, Record, Trace
 
 Channel = tuple[str, int, int, int]
 

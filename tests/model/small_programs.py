@@ -4,8 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from model.libraries import NAMED, bounded, fifo
-from model.ops import (
+from model.program.ops import (
     Barrier,
     Batch,
     Compute,
@@ -20,6 +19,7 @@ from model.ops import (
     Wait,
     program,
 )
+from model.semantics.libraries import NAMED, bounded, fifo
 
 any_semantics = st.sampled_from(list(NAMED.values())) | st.integers(0, 2).map(bounded) | st.integers(1, 3).map(fifo)
 

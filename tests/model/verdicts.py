@@ -3,8 +3,8 @@
 from dataclasses import fields
 
 from model import Result, check
-from model.libraries import semantics
-from model.ops import Batch, Operation, Program, program
+from model.program.ops import Batch, Operation, Program, program
+from model.semantics.libraries import semantics
 
 HANG, SPIN, OK = "deadlock", "livelock", "ok"
 

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reference.answers import answer, read, size
-from reference.kv_cache import KVCache
-from reference.llama import Stage, StageBatch, partition_layers
-from reference.requests import Request, Token
-from reference.scheduler import Scheduler
-from reference.weights import Source, load_stage
+from reference.checkpoint.loader import Source, load_stage
+from reference.llama.kv_cache import KVCache
+from reference.llama.stage import Stage, StageBatch, partition_layers
+from reference.pipeline.output_message import answer, read, size
+from reference.scheduling.request import Request, Token
+from reference.scheduling.scheduler import Scheduler
 
 CPU = torch.device("cpu")
 

@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from reference.config import EngineConfig
-from reference.engine import Engine
-from reference.server_options import ServerOptions
+from reference.engine.engine import Engine
+from reference.server.options import ServerOptions
 from tests.reference.checkpoints import LLAMA3_ROPE, save_chatty, save_llama
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +62,7 @@ def web(chatty: Path, require_module: Callable[[str, str], None]) -> Iterator[We
     require_module("fastapi", "pip install -e '.[serve]'")
     import uvicorn
 
-    from reference.server import make_app
+    from reference.server.app import make_app
 
     config = EngineConfig(
         model=str(chatty), device="cpu", threads=1, pp=2, max_len=512, max_batch=16, max_queue=512, watchdog=60

@@ -7,7 +7,7 @@ from typing import Any
 import psutil
 
 from reference.config import EngineConfig
-from reference.engine import Engine, Output
+from reference.engine.engine import Engine, Output
 
 PROMPTS = [[3, 1, 4], [1, 5], [92, 65, 35]]
 LONG = 200

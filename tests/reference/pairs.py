@@ -7,11 +7,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from typing import Any
 
-from model.serving import CONTROL, DATA
-from reference import processes
+from model.pipelines.serving import CONTROL, DATA
 from reference.device import HOST, HOST_BACKEND, Device
-from reference.host_staged import HostStaged
-from reference.transport import Transport, join, listen_locally, meet_locally
+from reference.ranks import processes
+from reference.transport.host_staged import HostStaged
+from reference.transport.torch_distributed import Transport, join, listen_locally, meet_locally
 
 PATIENCE = 60.0
 

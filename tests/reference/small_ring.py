@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from model.orderings import ordering
-from model.serving import Phase, Step, serving_loop
-from reference.batch import Batch, Scores
-from reference.requests import Arrivals, Request, Scored, Token, decode_arrivals
-from reference.scheduler import Scheduler
+from model.pipelines.serving import Phase, Step, serving_loop
+from model.rings.orderings import ordering
+from reference.scheduling.batch import Batch, Scores
+from reference.scheduling.request import Arrivals, Request, Scored, Token, decode_arrivals
+from reference.scheduling.scheduler import Scheduler
 
 
 def ask(number: int, length: int = 3, new: int = 2, stop: tuple[int, ...] = ()) -> Request:

@@ -1,0 +1,225 @@
+"""SimGrid as a second simulator: SMPI's verdicts around its threshold, and makespans of rings as actors (s4u)."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from experiments.cross_checks import smpi
+from model.events.simulator import simulate
+from model.events.timing import Timing
+from model.program.json_form import text
+from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Program, Recv, Send, Wait, program
+from model.rings.orderings import NAMED, ordering
+from model.rings.ring import STYLES, Style, ring
+from model.semantics.columns import flat
+from model.semantics.libraries import semantics
+from model.semantics.lowering import lower
+from model.validation import tool
+from model.validation.reported_hangs import Report, reports
+from model.verdict.decide import check
+
+NAME = "simgrid"
+
+PYTHON = "/usr/bin/python3"
+"""Debian's own: the module belongs to it, and an environment of ours does not see it."""
+
+ACTORS = Path(__file__).with_name("simgrid_actors.py")
+STORED = {"bsend": True, "gloo": False}
+"""Libraries of the makespans, an isend of which returns at once; whether they store every message or none."""
+
+CLOSE = 1e-9
+"""SimGrid counts time in floating-point numbers; relative difference up to which makespans are equal."""
+
+TIMING = Timing(latency=1000, overhead=30, per_byte=2.0)
+
+_Given = TypeVar("_Given")
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Verdicts of SMPI and makespans of SimGrid's actors beside the model's; needs SimGrid and its Python module."""
+
+    ranks: tuple[int, ...] = (2, 3, 4, 5)
+    sizes: tuple[int, ...] = (1, 65535, 65536, 65537, 2**20)
+    """Bytes of a message, for verdicts."""
+    styles: tuple[Style, ...] = STYLES
+    reports: bool = True
+    """The reported hangs too, as MPI programs."""
+    rounds: tuple[int, ...] = (1, 3)
+    """Of the makespans; verdicts are of one round."""
+    timed_sizes: tuple[int, ...] = (1, 4096)
+    """Bytes of a message, for makespans."""
+    skew: int = 700
+    """Ticks by which each rank starts later than the one before, for makespans."""
+    jobs: int = 2
+    """Programs at a time."""
+    limit_s: float = 60.0
+    """Seconds that one may run."""
+
+
+SMOKE = Config(ranks=(2, 3), sizes=(65535, 65536), styles=("send",), reports=False, rounds=(1,), timed_sizes=(4096,))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ring:
+    """One ring program. library: under which the model is asked."""
+
+    ordering: str
+    style: Style
+    ranks: int
+    rounds: int
+    nbytes: int
+    library: str
+
+    def program(self, skew: int = 0) -> Program:
+        """The ring, each rank starting `skew` ticks later than the one before."""
+        policy = ordering(self.ordering, self.ranks)
+        made = ring(ranks=self.ranks, rounds=self.rounds, ordering=policy, style=self.style, nbytes=self.nbytes)
+        return program(((Compute(seconds=rank * skew), *ops) for rank, ops in enumerate(made)) if skew else made)
+
+
+def run(config: Config) -> dict[str, Any]:
+    """`simgrid`: its version. `threshold`: of SMPI, as declared and as measured. Rows of both answers, and `agree`:
+
+    `verdicts`: of rings on SMPI. `reports`: of reported hangs on SMPI. `makespans`: of rings as actors, in ticks.
+    """
+    if config.jobs < 1:
+        raise ValueError(f"jobs is {config.jobs}; give 1 or more")
+    limit_s, jobs = config.limit_s, config.jobs
+    stuck = list(reports()) if config.reports else []
+    return {
+        "simgrid": smpi.version(),
+        "threshold": threshold(limit_s),
+        "verdicts": _all(list(rings(config)), lambda case: verdict(case, limit_s), name="verdicts", jobs=jobs),
+        "reports": _all(stuck, lambda report: reported(report, limit_s), name="reported hangs", jobs=jobs),
+        "timing": asdict(TIMING),
+        "makespans": _all(
+            list(timed(config)), lambda case: makespan(case, config.skew, limit_s), name="makespans", jobs=jobs
+        ),
+    }
+
+
+def rings(config: Config) -> Iterator[Ring]:
+    """The rings whose verdicts are compared: every named ordering."""
+    for name, style, ranks, nbytes in itertools.product(NAMED, config.styles, config.ranks, config.sizes):
+        yield Ring(ordering=name, style=style, ranks=ranks, rounds=1, nbytes=nbytes, library="smpi")
+
+
+def timed(config: Config) -> Iterator[Ring]:
+    """The rings whose makespans are compared: every named ordering, stored and not."""
+    for name, style, ranks, rounds, nbytes, library in itertools.product(
+        NAMED, config.styles, config.ranks, config.rounds, config.timed_sizes, STORED
+    ):
+        yield Ring(ordering=name, style=style, ranks=ranks, rounds=rounds, nbytes=nbytes, library=library)
+
+
+def verdict(case: Ring, limit_s: float) -> dict[str, Any]:
+    """Both verdicts on a ring."""
+    return {**asdict(case), **_verdicts(case.program(), limit_s)}
+
+
+def reported(report: Report, limit_s: float) -> dict[str, Any]:
+    """Both verdicts on the program of a reported hang, as if it had been written for MPI."""
+    return {"report": report.name, **_verdicts(report.program, limit_s)}
+
+
+def _verdicts(made: Program, limit_s: float) -> dict[str, Any]:
+    ours, theirs = check(made, semantics("smpi")), smpi.hangs(made, limit_s=limit_s)
+    return {"verdict": ours.verdict, "smpi": "deadlock" if theirs else "ok", "agree": ours.hangs == theirs}
+
+
+def makespan(case: Ring, skew: int, limit_s: float) -> dict[str, Any]:
+    """Both makespans of a ring in ticks, None where it hangs."""
+    made = case.program(skew)
+    ours = simulate(flat(lower(made, semantics(case.library))), TIMING).makespan
+    theirs = acted(made, stored=STORED[case.library], timing=TIMING, limit_s=limit_s)
+    return {**asdict(case), "makespan": ours, "simgrid": theirs, "agree": equal(ours, theirs)}
+
+
+def equal(ours: int | None, theirs: float | None) -> bool:
+    """Whether two makespans are the same, up to the precision of floating-point numbers."""
+    if ours is None or theirs is None:
+        return ours is theirs
+    return math.isclose(ours, theirs, rel_tol=CLOSE)
+
+
+def acted(made: Program, *, stored: bool, timing: Timing, limit_s: float = 60.0) -> float | None:
+    """Makespan, in ticks, of a program as actors of SimGrid; None where it hangs.
+
+    stored: whether every message is stored at once or none is. Raises ValueError where SimGrid's module is missing,
+    and on what the actors do not have: a gap, tags, communicators, wildcards, probes, barriers, modes of sends.
+    """
+    if timing.gap:
+        raise ValueError(f"gap is {timing.gap}; the actors of SimGrid have none")
+    if not 0 < timing.per_byte <= timing.latency:
+        raise ValueError(f"per_byte is {timing.per_byte}; give more than 0, and no more than the latency")
+    given = {
+        "latency": timing.latency,
+        "per_byte": timing.per_byte,
+        "overhead": timing.overhead,
+        "stored": stored,
+        "programs": [[item for op in ops for item in _acts(op, timing)] for ops in made],
+    }
+    tool.need({PYTHON: "python3-simgrid"})
+    command = [PYTHON, "-I", str(ACTORS)]  # -I: a folder with a file simgrid.py must not be searched for the module
+    status, said = tool.run(command, folder=ACTORS.parent, limit_s=limit_s, given=json.dumps(given))
+    if "No module named 'simgrid'" in said:
+        raise ValueError(f"{PYTHON} has no module simgrid; on Debian: apt-get install python3-simgrid")
+    if status:
+        raise ValueError(f"the actors of SimGrid failed: {tool.last_line(said)}")
+    found = json.loads(tool.last_line(said))
+    return float(found["makespan"]) if found["finished"] == len(made) else None
+
+
+def _acts(op: Operation, timing: Timing) -> Iterator[list[Any]]:
+    if isinstance(op, Batch):
+        for part in op.ops:
+            yield from _acts(part, timing)
+        yield ["wait", *(str(part.request) for part in op.ops)]
+    elif isinstance(op, Wait):
+        yield ["wait", *map(str, op.requests)]
+    elif isinstance(op, Compute):
+        yield ["compute", round(op.seconds / timing.tick)]
+    elif not isinstance(op, Send | Isend | Recv | Irecv) or op.peer < 0 or (op.tag, op.comm) != (0, "world"):
+        raise ValueError(f"the actors of SimGrid have no {text(op)}; give sends, receives and waits without tags")
+    elif isinstance(op, Send | Isend):
+        if op.mode != "standard":
+            raise ValueError(f"the actors of SimGrid have no {text(op)}; give send or isend")
+        yield [op.kind, op.peer, op.nbytes, *([str(op.request)] if isinstance(op, Isend) else [])]
+    else:
+        yield [op.kind, op.peer, *([str(op.request)] if isinstance(op, Irecv) else [])]
+
+
+def threshold(limit_s: float = 60.0, *, most: int = 2**24) -> dict[str, int]:
+    """Bytes of the largest message that SMPI stores: `declared` in the model, and `measured` by send-first.
+
+    Raises ValueError where it is not between 1 and `most`.
+    """
+    passes, stuck = 0, most + 1
+    while stuck - passes > 1:
+        nbytes = (passes + stuck) // 2
+        made = ring(ranks=2, rounds=1, ordering=NAMED["send-first"], nbytes=nbytes)
+        passes, stuck = (passes, nbytes) if smpi.hangs(made, limit_s=limit_s) else (nbytes, stuck)
+    if passes == 0 or stuck > most:
+        raise ValueError(f"SMPI {'hangs' if passes == 0 else 'passes'} at every size from 1 to {most} bytes")
+    return {"declared": semantics("smpi").eager_limit, "measured": passes}
+
+
+def _all(given: Sequence[_Given], judge: Callable[[_Given], _Found], *, name: str, jobs: int) -> list[_Found]:
+    """The answers in order, several at a time, with a progress bar."""
+    with ThreadPoolExecutor(jobs) as pool:
+        pending = [pool.submit(judge, item) for item in given]
+        try:
+            return [future.result() for future in tqdm(pending, desc=f"{NAME}: {name}", unit="program")]
+        finally:
+            pool.shutdown(cancel_futures=True)

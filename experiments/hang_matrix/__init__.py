@@ -1,0 +1,1 @@
+"""Predicted and measured hangs, cell by cell, of real libraries."""

@@ -1,0 +1,1 @@
+"""Real processes under watch: teams of ranks that may hang."""

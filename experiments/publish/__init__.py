@@ -1,0 +1,1 @@
+"""From results to what people read: tables, figures, claims, README, paper."""

@@ -1,0 +1,1 @@
+"""Results: where they are, what stamps them, how they are read and written."""

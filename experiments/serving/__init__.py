@@ -1,0 +1,1 @@
+"""The reference pipeline measured: hangs, tokens and speed."""

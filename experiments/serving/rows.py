@@ -1,0 +1,288 @@
+"""What the rows of `serving_gpu` and `serving_cards` do, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from reference.scheduling.batch import Batch
+    from reference.scheduling.scheduler import Scheduler
+
+WARM_UP_OUTPUT = 16
+"""New tokens of the case that warms up."""
+
+DECODE_WARM_UP = 4
+"""Decode steps that are not counted."""
+
+Transport = Literal["auto", "device", "host", "shared"]
+
+
+def engine(
+    *,
+    model: str,
+    device: str,
+    dtype: str,
+    pp: int,
+    transport: Transport,
+    max_batch: int,
+    requests: int,
+    input_len: int,
+    output_len: int,
+    repeats: int,
+    seed: int,
+    tp: int = 1,
+    record: Path | None = None,
+) -> dict[str, Any]:
+    """An engine with random weights, as `python -m reference bench` runs it: a warm-up, then `repeats` equal cases.
+
+    `samples`: of each its five figures, and by prompt when each of its tokens came, in seconds. `tokens`: the greedy
+    ones of each prompt of one more case. A microbatch takes as many prompts as it holds, and prefills them in one
+    piece.
+    """
+    from reference.ranks import processes
+
+    with processes.warming_up():
+        from reference.cli.bench_protocol import Case, figures, run_all
+        from reference.cli.bench_targets import EngineTarget
+        from reference.config import EngineConfig
+        from reference.engine.engine import Engine
+
+    settings = EngineConfig(
+        model=model,
+        load="random",
+        seed=seed,
+        device=device,
+        dtype=dtype,
+        pp=pp,
+        tp=tp,
+        transport=transport,
+        max_batch=max_batch,
+        max_len=input_len + output_len,
+        chunk=max_batch * input_len,
+        fill="pack",
+        record=record,
+    )
+    warm = Case(batch_size=requests, input_len=input_len, output_len=min(WARM_UP_OUTPUT, output_len))
+    case = Case(batch_size=requests, input_len=input_len, output_len=output_len)
+    with Engine(settings) as running:
+        about = {
+            "device": running.device.name,
+            "ordering": running.ordering.name,
+            "semantics": running.semantics,
+            "control": running.route.control,
+            "verdict": running.prediction.verdict if running.prediction is not None else None,
+        }
+        runs = run_all(EngineTarget(running), [warm], [case] * repeats, seed, lambda line: None)
+        random, vocabulary = Random(seed), running.shape.vocab_size
+        prompts = [random.choices(range(vocabulary), k=input_len) for _ in range(requests)]
+        tokens: list[list[int]] = [[] for _ in prompts]
+        for output in running.generate(prompts, output_len, ignore_eos=True):
+            tokens[output.index].append(output.token)
+    samples = []
+    for name, run in runs:
+        if name == "bench":
+            arrivals: list[list[float]] = [[] for _ in range(requests)]
+            for item in run.arrivals:
+                arrivals[item.index].append(round(item.seconds, 5))
+            samples.append({**asdict(figures(run)), "arrivals": arrivals})
+    return {**about, "samples": samples, "tokens": tokens}
+
+
+def recorded_engine(**arguments: Any) -> dict[str, Any]:
+    """As `engine`, while every rank records what it does; `conformance` is what the model says of the whole of it."""
+    from model.traces import jsonl as trace
+    from model.traces.conformance import conform
+
+    with TemporaryDirectory() as folder:
+        found = engine(**arguments, record=Path(folder))
+        return {**found, "conformance": conform(trace.read(Path(folder) / trace.FILE)).to_json()}
+
+
+def peer(
+    *, model: str, device: str, dtype: str, batch: int, input_len: int, output_len: int, repeats: int, seed: int
+) -> dict[str, Any]:
+    """transformers' generate with its static cache on the same shape, warmed up by two whole runs: the latencies."""
+    import torch
+
+    from experiments.serving import transformers_peer as other
+    from reference.device import select_device, select_dtype
+    from reference.llama.config import SHAPES
+
+    where = select_device(device)
+    torch.manual_seed(seed)
+    built = other.build(SHAPES[model], dtype=select_dtype(dtype, where), device=where.torch)
+    random = Random(seed)
+    samples = []
+    for number in range(-2, repeats):
+        prompts = [random.choices(range(SHAPES[model].vocab_size), k=input_len) for _ in range(batch)]
+        where.synchronize()
+        began = time.perf_counter()
+        other.generate(built, torch.tensor(prompts, device=where.torch), output_len, cache_implementation="static")
+        where.synchronize()
+        if number >= 0:
+            samples.append({"latency": time.perf_counter() - began})
+    return {"device": where.name, "transformers": other.version(), "samples": samples}
+
+
+def stage(
+    *,
+    model: str,
+    device: str,
+    dtype: str,
+    pp: int,
+    number: int,
+    batch: int,
+    input_len: int,
+    output_len: int,
+    prefills: int,
+    decodes: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Stage `number` of `pp` alone on its device: seconds of `prefills` prefills and of `decodes` decode steps.
+
+    Each is what the pipeline launches for one microbatch, until the device has done it. Decode steps are taken in
+    the middle of the output.
+    """
+    import torch
+
+    from reference.checkpoint.loader import load_stage, resolve_source
+    from reference.config import EngineConfig
+    from reference.device import select_device, select_dtype
+    from reference.llama.graph_runner import runner
+    from reference.llama.kv_cache import KVCache
+    from reference.llama.stage import partition_layers
+    from reference.scheduling.batch import Batch
+    from reference.scheduling.request import Request
+
+    where = select_device(device)
+    torch.set_num_threads(EngineConfig(pp=pp).threads_of(pp))
+    kind, source = select_dtype(dtype, where), resolve_source(model, "random", seed)
+    shape = source.config()
+    layers = partition_layers(shape.layers, pp)[number]
+    first, last = number == 0, number == pp - 1
+    random = Random(seed)
+
+    def of(start: int, length: int) -> Batch:
+        some = [tuple(random.choices(range(shape.vocab_size), k=length)) for _ in range(batch)]
+        return Batch(
+            requests=tuple(Request(id=at, prompt=some[at], max_new_tokens=output_len) for at in range(batch)),
+            rows=tuple(range(batch)),
+            starts=(start,) * batch,
+            tokens=tuple(some),
+            lengths=(length,) * batch,
+        )
+
+    def timed(given: Batch, count: int, warm: int) -> list[float]:
+        hidden = torch.randn(*given.shape, shape.hidden, dtype=kind, device=where.torch)
+        seconds = []
+        for turn in range(-warm, count):
+            where.synchronize()
+            began = time.perf_counter()
+            _launch(given, hidden, run, cache, first=first, last=last)
+            where.synchronize()
+            if turn >= 0:
+                seconds.append(round(time.perf_counter() - began, 7))
+        return seconds
+
+    with torch.inference_mode():
+        weights = load_stage(source, shape, layers, first, last, kind, where.torch)
+        cache = KVCache(shape, len(layers), batch, input_len + output_len, kind, where.torch)
+        run = runner(weights, cache, where, choice="auto", most=batch)
+        return {
+            "device": where.name,
+            "stage": number,
+            "layers": len(layers),
+            "batch": batch,
+            "prefill_s": timed(of(0, input_len), prefills, 1) if prefills else [],
+            "decode_s": timed(of(input_len + output_len // 2, 1), decodes, DECODE_WARM_UP),
+        }
+
+
+def _launch(given: Batch, hidden: Any, run: Any, cache: Any, *, first: bool, last: bool) -> None:
+    """As `Pipeline` launches a microbatch."""
+    from reference.pipeline.input_tensors import placed, token_ids
+    from reference.pipeline.output_message import answer
+
+    inputs = token_ids(given) if first else hidden
+    out = run(inputs, placed(given), cache, every_position=given.scored)
+    if last:
+        answer(given, out)
+
+
+def scheduler(*, in_flight: int, input_len: int, output_len: int, vocabulary: int) -> dict[str, Any]:
+    """`iterations_s`: what one decode step of `in_flight` requests in one slot costs beside the stage's own work.
+
+    That is to form the batch, place and pad its tokens, make the tensor, read the answer, finish, and pack what goes
+    to the clients and down the chain. The host alone takes part; decode steps of all requests, one after another.
+    """
+    import torch
+
+    from reference.scheduling.request import Request
+    from reference.scheduling.scheduler import Scheduler
+
+    random = Random(0)
+    planner = Scheduler(slots=1, max_batch=in_flight, rows=in_flight, chunk=in_flight * input_len, fill="pack")
+    planner.add(
+        Request(id=at, prompt=tuple(random.choices(range(vocabulary), k=input_len)), max_new_tokens=output_len)
+        for at in range(in_flight)
+    )
+    answers = torch.tensor(random.choices(range(vocabulary), k=in_flight))
+    _iteration(planner, answers)  # the prefill of all
+    iterations = []
+    for _ in range(output_len - 2):  # the last step also frees the rows
+        began = time.perf_counter()
+        count = _iteration(planner, answers)
+        iterations.append(round(time.perf_counter() - began, 7))
+        assert count == in_flight, f"{count} requests decoded instead of {in_flight}"
+    return {"in_flight": in_flight, "iterations_s": iterations[DECODE_WARM_UP:]}
+
+
+def _iteration(planner: Scheduler, answers: Any) -> int:
+    """All that a rank does for a batch in Python, but for the loop's own steps; the number of requests in it."""
+    from reference.pipeline.input_tensors import placed, token_ids
+    from reference.pipeline.output_message import read
+    from reference.ranks.worker import TOKENS
+    from reference.scheduling.request import Arrivals, encode_tokens
+
+    batch = planner.form(0)
+    assert batch is not None, "a batch of every request"
+    token_ids(batch)
+    placed(batch)
+    tokens = planner.finish(0, *read(batch, answers))
+    json.dumps({TOKENS: encode_tokens(tokens)}).encode()
+    Arrivals().encode()
+    return len(batch.rows)
+
+
+def hops(
+    *,
+    device: str,
+    dtype: str,
+    transport: Transport,
+    rings: bool,
+    shapes: Sequence[Sequence[int]],
+    answers: int,
+    repeats: int,
+) -> dict[str, Any]:
+    """Seconds of one way from process to process, by message: half of a ping and its answer.
+
+    transport: through the host's memory (host, shared), or from device to device (device). rings: whether requests go
+    through shared memory.
+    shapes: of hidden states. answers: numbers of an output message. Beside them a message of one number between
+    hosts, which is what says that no request arrived. Each is from the start of the send until what came is there.
+    """
+    from experiments.serving.hops import Message, ping
+
+    messages = [
+        *(Message(name="x".join(map(str, shape)), shape=tuple(shape), dtype=dtype) for shape in shapes),
+        Message(name="output", shape=(answers,), dtype="int64", lands=True),
+        Message(name="requests", shape=(1,), dtype="int64", from_host=True, lands=True),
+    ]
+    return {"hops": ping(messages, device=device, transport=transport, rings=rings, repeats=repeats)}

@@ -1,0 +1,1 @@
+"""The model by itself over whole spaces: orderings, presence patterns, schedules."""

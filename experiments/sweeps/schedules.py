@@ -1,0 +1,109 @@
+"""torch's pipeline schedules under every library: who would hang where.
+
+Each schedule is taken twice: as torch posts it, and with the same messages in the same order as blocking calls.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tqdm import tqdm
+
+from experiments.records.tables import Table
+from experiments.sweeps.torch_schedules import KINDS, Kind, Recorded, blocking, dry_run, record
+from model.semantics.libraries import NAMED, semantics
+from model.verdict.decide import check
+
+NAME = "schedules"
+
+FEW = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Verdicts on the pipeline schedules that this torch has, under each library."""
+
+    schedules: tuple[str, ...] = tuple(KINDS)
+    ranks: tuple[int, ...] = (2, 3, 4, 8)
+    rounds: tuple[int, ...] = (1, 2)
+    """Microbatches for each stage of the pipeline."""
+    nbytes: int = 8 * 2**20
+    """Bytes of a message; by default 1024 tokens of Llama-3.1-8B's hidden state in bfloat16."""
+    semantics: tuple[str, ...] = tuple(NAMED)
+
+
+SMOKE = Config(ranks=(2, 3), rounds=(1,))
+
+
+def run(config: Config) -> dict[str, Any]:
+    """`rows`: for each schedule, size and style the verdict under each library, with the circuit of those that hang.
+
+    dry_run: what torch's own dry run says of its plan.
+    """
+    if unknown := set(config.schedules) - set(KINDS):
+        raise ValueError(f"unknown schedules {', '.join(sorted(unknown))}; choose from {', '.join(KINDS)}")
+    if min((*config.ranks, *config.rounds, config.nbytes), default=0) < 1:
+        raise ValueError("ranks, rounds and nbytes are each 1 or more, and there is at least one of each")
+    libraries = [semantics(name) for name in config.semantics]
+    sizes = [
+        (KINDS[name], ranks, rounds) for name in config.schedules for ranks in config.ranks for rounds in config.rounds
+    ]
+    rows = []
+    for kind, ranks, rounds in tqdm(sizes, desc=NAME, unit="schedule"):
+        microbatches = ranks * kind.stages * rounds
+        recorded = record(kind, ranks=ranks, microbatches=microbatches, nbytes=config.nbytes)
+        said = dry_run(recorded)
+        for style, program in _styles(kind, recorded).items():
+            results = {rules.name: check(program, rules) for rules in libraries}
+            rows.append(
+                {
+                    "schedule": kind.name,
+                    "ranks": ranks,
+                    "stages": ranks * kind.stages,
+                    "microbatches": microbatches,
+                    "style": style,
+                    "operations": sum(map(len, program)),
+                    "dry_run": said,
+                    "verdicts": {name: result.verdict for name, result in results.items()},
+                    "circuits": {
+                        name: [f"{item.rank}: {item.op}" for item in result.circuit]
+                        for name, result in results.items()
+                        if result.hangs
+                    },
+                }
+            )
+    return {"rows": rows}
+
+
+def _styles(kind: Kind, recorded: Recorded) -> Mapping[str, Any]:
+    return {"as torch posts it": recorded.program, "blocking calls": blocking(recorded.program)}
+
+
+def table(result: Mapping[str, Any]) -> Table:
+    """Who would hang where: the sizes of a schedule share a line where the same libraries hang."""
+    lines: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for row in result["rows"]:
+        lines[row["schedule"], row["style"], _hanging(row["verdicts"]), row["dry_run"]].append(
+            f"{row['ranks']}x{row['microbatches']}"
+        )
+    rows = [
+        (schedule, style, _sizes(sizes), hanging, said) for (schedule, style, hanging, said), sizes in lines.items()
+    ]
+    return Table(header=("schedule", "messages", "ranks x microbatches", "hangs under", "torch's dry run"), rows=rows)
+
+
+def _sizes(sizes: list[str]) -> str:
+    """A few sizes one by one, more as the first and the last with their number."""
+    return ", ".join(sizes) if len(sizes) <= FEW else f"{sizes[0]} to {sizes[-1]} ({len(sizes)} sizes)"
+
+
+def _hanging(verdicts: Mapping[str, str]) -> str:
+    """The libraries that hang, or where these are most of them, those that do not."""
+    hanging = [name for name, verdict in verdicts.items() if verdict != "ok"]
+    fine = [name for name, verdict in verdicts.items() if verdict == "ok"]
+    if not hanging or not fine:
+        return "every library" if hanging else "none"
+    return ", ".join(hanging) if len(hanging) <= len(fine) else f"all but {', '.join(fine)}"

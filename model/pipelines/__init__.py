@@ -1,0 +1,1 @@
+"""Pipelines: the serving loop, tensor parallelism, and schedules of torch.distributed.pipelining."""

@@ -1,0 +1,156 @@
+"""A program's other face: one table of operations in columns, so that a million ranks need no million objects.
+
+It holds blocking and posted sends and receives in standard mode, and waits; what else a program may do has
+only the first face. `flat_of_table` lowers it as `lowering` does the operations (a test holds the two equal).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.program.ops import ANY, Irecv, Isend, Operation, Program, Recv, Request, Send, Wait
+from model.rings.orderings import Ordering
+from model.semantics.columns import NONE, Bools, Flat, Ints
+from model.semantics.parameters import UNLIMITED, Semantics
+
+SEND, RECV, ISEND, IRECV, WAIT = range(5)
+"""Values of `Table.kind`."""
+
+MOST = 20_000_000
+"""Ring steps of a table: its event graph takes about 1.5 KB for each."""
+
+_PLAIN = (("world", "standard"), ("world", ""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """One row a send or receive, and one for each request that a wait waits for, rank by rank, in program order.
+
+    rank, index: the operation, by its place in its rank's list. kind: SEND to WAIT. peer, tag, nbytes: of the
+    message; 0 of a wait. request: of a wait the row that it waits for, else NONE.
+    """
+
+    ranks: int
+    rank: Ints
+    index: Ints
+    kind: Ints
+    peer: Ints
+    tag: Ints
+    nbytes: Ints
+    request: Ints
+
+
+def table(given: Program) -> Table:
+    """The table of a program. Raises ValueError on an operation that has no row, and on wildcards."""
+    rows: list[tuple[int, ...]] = []
+    for rank, ops in enumerate(given):
+        requests: dict[Request, int] = {}
+        for index, op in enumerate(ops):
+            if isinstance(op, Wait):
+                rows += [(rank, index, WAIT, 0, 0, 0, requests[request]) for request in op.requests]
+                continue
+            if isinstance(op, Isend | Irecv):
+                requests[op.request] = len(rows)
+            rows.append((rank, index, *_message(op), NONE))
+    columns = np.array(rows, dtype=np.int64).reshape(-1, 7).T
+    names = ("rank", "index", "kind", "peer", "tag", "nbytes", "request")
+    return Table(ranks=len(given), **dict(zip(names, columns, strict=True)))
+
+
+def _message(op: Operation) -> tuple[int, int, int, int]:
+    kinds: dict[type, int] = {Send: SEND, Recv: RECV, Isend: ISEND, Irecv: IRECV}
+    if (
+        not isinstance(op, Send | Recv | Isend | Irecv)
+        or op.comm != "world"
+        or getattr(op, "mode", "standard") != "standard"
+    ):
+        raise ValueError(f"{op} has no row in a table; use the list of operations")
+    if op.peer < 0 or op.tag == ANY:
+        raise ValueError(f"{op} has no row in a table, as its peer or its tag is left open; use the list of operations")
+    return kinds[type(op)], op.peer, op.tag, op.nbytes if isinstance(op, Send | Isend) else 0
+
+
+def ring_table(*, ranks: int, rounds: int, ordering: Ordering, nbytes: int = 1) -> Table:
+    """The table of `programs.ring` in the style `send`, made without its operations.
+
+    Raises ValueError where there are fewer than 2 ranks or fewer than 1 round.
+    """
+    for name, value, least in (("ranks", ranks, 2), ("rounds", rounds, 1), ("nbytes", nbytes, 0)):
+        if value < least:
+            raise ValueError(f"{name} is {value}; give {least} or more")
+    if ranks * rounds > MOST:
+        raise ValueError(f"{ranks} ranks x {rounds} rounds are more than {MOST} ring steps; give fewer")
+    sends_first = np.frombuffer(ordering.vector(ranks).encode(), dtype=np.uint8) == ord("S")
+    rank = np.repeat(np.arange(ranks, dtype=np.int64), 2 * rounds)
+    index = np.tile(np.arange(2 * rounds, dtype=np.int64), ranks)
+    sends = (index % 2 == 0) == sends_first[rank]
+    zeros = np.zeros(len(rank), dtype=np.int64)
+    return Table(
+        ranks=ranks,
+        rank=rank,
+        index=index,
+        kind=np.where(sends, SEND, RECV),
+        peer=np.where(sends, rank + 1, rank - 1) % ranks,
+        tag=zeros,
+        nbytes=np.where(sends, nbytes, 0),
+        request=zeros + NONE,
+    )
+
+
+def flat_of_table(given: Table, rules: Semantics) -> Flat:
+    """The columns of a table under one library.
+
+    Raises ValueError on a library that queues, sets up connections at first use or defers transfers.
+    """
+    if rules.order != "none" or rules.connection != "warm" or rules.isend_returns == "deferred":
+        raise ValueError(
+            f"{rules.name} queues its operations, sets up connections at first use or defers transfers, which a table "
+            "cannot say; use the list of operations (fewer ranks)"
+        )
+    waits = given.kind == WAIT
+    first = np.ones(len(given.rank), dtype=np.bool_)  # rows that begin an operation
+    first[1:] = (np.diff(given.rank) != 0) | (np.diff(given.index) != 0)
+    instruction = np.cumsum(first) - 1
+    message = np.cumsum(~waits) - 1
+    at = instruction[~waits]
+    kind, nbytes = given.kind[~waits], given.nbytes[~waits]
+    sends = (kind == SEND) | (kind == ISEND)
+    isends_block = rules.isend_returns in ("match", "completion")
+    always = sends & _always(rules, nbytes)
+    bounded = sends & ~always
+    zeros = np.zeros(int(first.sum()), dtype=np.int64)
+    pairs = np.zeros((0, 2), dtype=np.int64)
+    return Flat(
+        ranks=given.ranks,
+        rank_of=np.arange(given.ranks, dtype=np.int64),
+        starts=np.searchsorted(given.rank[first], np.arange(given.ranks + 1)).astype(np.int64),
+        index=given.index[first],
+        seconds=zeros.astype(np.float64),
+        after=zeros + NONE,
+        at=at,
+        sends=sends,
+        owner=given.rank[~waits],
+        peer=given.peer[~waits],
+        tag=given.tag[~waits],
+        comm=np.zeros(len(at), dtype=np.int64),
+        nbytes=nbytes,
+        blocking=(kind == SEND) | (kind == RECV) | ((kind == ISEND) & isends_block),
+        early=(kind == ISEND) & (rules.isend_returns == "match"),
+        always=always,
+        capacity=np.where(bounded, rules.capacity, 0),
+        fifo=np.where(bounded, rules.fifo, 0),
+        awaits=np.stack((instruction[waits], message[given.request[waits]]), axis=1),
+        meets=pairs,
+        connects=pairs,
+        absent=np.zeros(0, dtype=np.int64),
+        probes=pairs,
+    )
+
+
+def _always(rules: Semantics, nbytes: Ints) -> Bools:
+    """Which messages are stored whatever else waits."""
+    if UNLIMITED in (rules.eager_limit, rules.capacity, rules.fifo):
+        return np.ones(len(nbytes), dtype=np.bool_)
+    return (nbytes <= rules.eager_limit) & (rules.eager_limit > 0)

@@ -1,0 +1,1 @@
+"""Every state of a program: the transition system and its searches."""

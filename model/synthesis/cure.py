@@ -1,0 +1,216 @@
+"""Cures for a program that hangs: changes to the order or the kind of its calls, each checked before it is said.
+
+The smaller change comes first: one rank does something later; batches send before they receive; receives are
+posted first; what stands together goes as one batch; all communication in one global order (`synthesis`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from model.program.json_form import program_json, text
+from model.program.ops import Batch, Irecv, Isend, Operation, Program, Recv, Request, Send, Sendrecv, Wait, program
+from model.semantics.parameters import Semantics, World
+from model.synthesis.orders import of_precedence
+from model.synthesis.precedence import of_program
+from model.verdict.decide import Result, check
+
+MOVES = 64
+"""At most so many single moves are tried: on a long program one move seldom cures."""
+
+Group = tuple[Operation, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cure:
+    """A change and the program that it makes; `check` says ok of it under the semantics that were asked for."""
+
+    what: str
+    program: Program
+
+    def to_json(self) -> dict[str, Any]:
+        return {"cure": self.what, **program_json(self.program)}
+
+
+def propose(given: Program, semantics: Semantics | World, result: Result) -> Cure | None:
+    """The first candidate that finishes, or None. `result` is the verdict on `given` that is to be cured."""
+    for cure in candidates(given, result):
+        try:
+            made = program(cure.program)
+        except ValueError:  # a request that two groups share does not survive their merging
+            continue
+        if made != given and check(made, semantics).verdict == "ok":
+            return Cure(what=cure.what, program=made)
+    return None
+
+
+def incurable(given: Program) -> str:
+    """Why no order of the communication can help, or "" where one does (statement 9)."""
+    try:
+        circuit = of_program(given).circuit()
+    except ValueError as error:
+        return str(error)
+    return " before ".join(task.label for task in (*circuit, *circuit[:1]))
+
+
+def candidates(given: Program, result: Result) -> Iterator[Cure]:
+    """Changes that keep computes, data and the order of each channel, the smallest first; none is checked yet."""
+    yield from _moves(given, result)
+    yield Cure(what="in every batch, send before you receive", program=_each_batch(given))
+    yield Cure(what="on every rank, post the receives first and wait for them last", program=_receives_first(given))
+    yield Cure(what="on every rank, make one batch of what stands together", program=_batched(given))
+    try:
+        made = of_precedence(of_program(given))
+    except ValueError:  # a message without its other end, or a wildcard: no order helps
+        return
+    if made.program:
+        yield Cure(what="on every rank, take the messages in one global order", program=made.program)
+
+
+def _moves(given: Program, result: Result) -> Iterator[Cure]:
+    """One stuck rank does the operation that it is stuck in later, past the next others of its run."""
+    left = MOVES
+    for item in result.circuit:
+        runs = _runs(given[item.rank])
+        at = 0
+        for run in runs:
+            for place, group in enumerate(run):
+                if at <= item.index < at + len(group):
+                    for after in range(place + 1, len(run)):
+                        if left == 0 or _channel(group) & _channel(run[after]):
+                            break
+                        left -= 1
+                        moved = (*run[:place], *run[place + 1 : after + 1], group, *run[after + 1 :])
+                        changed = [moved if other == run else other for other in runs]
+                        ops = tuple(op for other in changed for part in other for op in part)
+                        what = f"on rank {item.rank}, do {text(group[0])} after {text(run[after][0])}"
+                        if sum(other == run for other in runs) > 1:
+                            what += ", every time"
+                        yield Cure(what=what, program=(*given[: item.rank], ops, *given[item.rank + 1 :]))
+                at += len(group)
+
+
+def _runs(ops: Sequence[Operation]) -> list[tuple[Group, ...]]:
+    """A rank's operations in runs of communication; anything else is a run of its own.
+
+    A group is what moves together: an isend or irecv and the wait right behind it, or one call.
+    """
+    runs: list[list[Group]] = []
+    open_run = False
+    for op in ops:
+        moves = isinstance(op, Send | Recv | Isend | Irecv | Sendrecv | Batch)
+        before = runs[-1][-1] if open_run else ()
+        if isinstance(op, Wait) and before and op.requests == tuple(getattr(part, "request", None) for part in before):
+            runs[-1][-1] = (*before, op)
+        elif moves and open_run:
+            runs[-1].append((op,))
+        else:
+            runs.append([(op,)])
+            open_run = moves
+    return [tuple(run) for run in runs]
+
+
+def _channel(group: Group) -> set[tuple[bool, int, str]]:
+    """The channels of a group, by direction; two groups of one channel keep their order."""
+    out = set()
+    for op in group:
+        for part in op.ops if isinstance(op, Batch) else (op,):
+            if isinstance(part, Send | Isend | Sendrecv):
+                out.add((True, part.peer, part.comm))
+            if isinstance(part, Recv | Irecv):
+                out.add((False, part.peer, part.comm))
+            if isinstance(part, Sendrecv):
+                out.add((False, part.source, part.comm))
+    return out
+
+
+def _each_batch(given: Program) -> Program:
+    def sends_first(op: Operation) -> Operation:
+        return (
+            replace(op, ops=tuple(sorted(op.ops, key=lambda part: isinstance(part, Irecv))))
+            if isinstance(op, Batch)
+            else op
+        )
+
+    return tuple(tuple(sends_first(op) for op in ops) for ops in given)
+
+
+def _receives_first(given: Program) -> Program:
+    return tuple(tuple(op for run in _runs(ops) for op in _posted(run)) for ops in given)
+
+
+def _posted(run: tuple[Group, ...]) -> Iterator[Operation]:
+    """A run of receives and sends with the receives posted at its beginning and waited for at its end."""
+    flat = [op for group in run for op in group]
+    if not any(isinstance(op, Recv | Irecv) for op in flat) or not all(
+        isinstance(op, Send | Recv | Isend | Irecv | Wait) for op in flat
+    ):
+        yield from flat
+        return
+    waits: list[Request] = []
+    late: set[Request] = set()
+    waited = {request for op in flat if isinstance(op, Wait) for request in op.requests}
+    for number, op in enumerate(flat):
+        if isinstance(op, Recv):
+            waits.append(f"first {number}")
+            yield Irecv(peer=op.peer, tag=op.tag, comm=op.comm, request=waits[-1])
+        elif isinstance(op, Irecv):
+            yield op
+            if op.request in waited:
+                waits.append(op.request)
+                late.add(op.request)
+    for op in flat:
+        if isinstance(op, Wait):
+            kept = tuple(request for request in op.requests if request not in late)
+            if kept:
+                yield Wait(requests=kept)
+        elif not isinstance(op, Recv | Irecv):
+            yield op
+    if waits:
+        yield Wait(requests=tuple(waits))
+
+
+def _batched(given: Program) -> Program:
+    return tuple(tuple(op for run in _joined(ops) for op in run) for ops in given)
+
+
+def _joined(ops: Sequence[Operation]) -> Iterator[Group]:
+    """Runs of sends and receives, and the waits for them, as one batch each."""
+    run: list[Operation] = []
+    for op in (*ops, None):
+        if isinstance(op, Send | Recv | Isend | Irecv | Sendrecv | Wait | Batch):
+            run.append(op)
+            continue
+        yield _as_batch(run)
+        run = []
+        if op is not None:
+            yield (op,)
+
+
+def _as_batch(run: Sequence[Operation]) -> Group:
+    parts: list[Isend | Irecv] = []
+    started: set[Request] = set()
+    for op in run:
+        if isinstance(op, Isend | Irecv):
+            started.add(op.request)
+        elif isinstance(op, Wait):
+            if not started.issuperset(op.requests):
+                return tuple(run)  # waits for what an earlier run started
+            started.difference_update(op.requests)
+    if started or not run:
+        return tuple(run)
+    for op in run:
+        for part in op.ops if isinstance(op, Batch) else (op,):
+            name = f"b{len(parts)}"
+            if isinstance(part, Send | Isend | Sendrecv):
+                mode = "standard" if isinstance(part, Sendrecv) else part.mode
+                parts.append(
+                    Isend(peer=part.peer, tag=part.tag, nbytes=part.nbytes, comm=part.comm, mode=mode, request=name)
+                )
+            if isinstance(part, Recv | Irecv):
+                parts.append(Irecv(peer=part.peer, tag=part.tag, comm=part.comm, request=name))
+            if isinstance(part, Sendrecv):
+                parts.append(Irecv(peer=part.source, tag=part.source_tag, comm=part.comm, request=f"{name} back"))
+    return (Batch(ops=tuple(parts)),) if parts else tuple(run)

@@ -1,0 +1,157 @@
+"""A deadlock-free order under rendezvous for any communication, and how far it is from the fewest steps.
+
+A pattern alone is coloured (`colouring`), a program with computes between is scheduled (`precedence`). Either
+way every rank takes its messages in the order of one key that both ends know, so no circuit can close
+(theory, statement 9); `check` then says so again of the program that comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import networkx as nx
+
+from model.program.json_form import to_json
+from model.program.ops import Operation, Program, Recv, Send, program
+from model.semantics.libraries import semantics
+from model.synthesis.edge_coloring import edge_colouring, exact_colouring, lower_bound
+from model.synthesis.patterns import Pattern
+from model.synthesis.precedence import Precedence
+from model.verdict.decide import Result, check
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synthesis:
+    """An order of all communication, or the proof that there is none.
+
+    program: per-rank operations, empty where there is no order. result: of `check` under rendezvous.
+    steps: makespan of the program, a transfer being 1 and a compute its seconds; bound: no order is faster, for
+        the reason `because`. method: how the order was found.
+    circuit: where there is no order, tasks that each must come before the next, the last before the first.
+    """
+
+    program: Program = ()
+    result: Result | None = None
+    steps: float = 0
+    bound: float = 0
+    because: str = ""
+    method: str = ""
+    circuit: tuple[str, ...] = ()
+
+    @property
+    def gap(self) -> float:
+        """How many steps the program may be from the optimum; 0 where it is optimal."""
+        return self.steps - self.bound
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; `programs` is of the form that `python -m model check FILE` reads."""
+        return {
+            "found": self.result is not None,
+            "verdict": self.result.verdict if self.result else None,
+            "steps": self.steps,
+            "lower_bound": self.bound,
+            "bound_from": self.because,
+            "gap": self.gap,
+            "method": self.method,
+            "circuit": list(self.circuit),
+            "programs": [[to_json(op) for op in ops] for ops in self.program],
+        }
+
+
+def of_pattern(pattern: Pattern, *, rounds: int = 1) -> Synthesis:
+    """An order of `rounds` rounds of a pattern, every transfer one step, a rank in one transfer at a time.
+
+    Candidates: one colouring of all transfers, and a colouring of one round repeated, each compressed by
+    letting every transfer start as soon as both ranks are there; the shortest counts. Where it misses the
+    lower bound an integer program looks for a shorter one, as far as that is small enough to be decided.
+    """
+    whole = pattern.repeated(rounds)
+    edges = [(transfer.source, transfer.target) for transfer in whole.transfers]
+    bound, because = lower_bound(edges)
+    once = edge_colouring(edges[: len(pattern.transfers)])
+    period = max(once, default=-1) + 1
+    repeated = [colour + turn * period for turn in range(rounds) for colour in once]
+    candidates: list[tuple[str, Sequence[int]]] = [("edge colouring of one round", repeated)]
+    if rounds > 1:
+        candidates.append(("edge colouring of all rounds", edge_colouring(edges)))
+    found = [(_as_soon_as_possible(edges, colours), method) for method, colours in candidates]
+    steps, method = min(found, key=lambda item: max(item[0], default=-1))
+    for colours in range(bound, max(steps, default=-1) + 1):
+        exact = exact_colouring(edges, colours)
+        if exact is None:
+            bound, because = colours + 1, "integer program"
+            continue
+        if exact != "unknown":
+            steps, method = list(exact), "integer program"
+        break
+    order = sorted(range(len(edges)), key=lambda number: (steps[number], number))
+    ranks: list[list[Operation]] = [[] for _ in range(pattern.ranks)]
+    for number in order:
+        transfer = whole.transfers[number]
+        ranks[transfer.source].append(Send(peer=transfer.target, tag=transfer.tag, nbytes=transfer.nbytes))
+        ranks[transfer.target].append(Recv(peer=transfer.source, tag=transfer.tag))
+    made = program(ranks)
+    return Synthesis(
+        program=made,
+        result=check(made, semantics("rendezvous")),
+        steps=max(steps, default=-1) + 1,
+        bound=bound,
+        because=because,
+        method=method,
+    )
+
+
+def of_precedence(given: Precedence) -> Synthesis:
+    """An order of the tasks that respects the arcs, or the circuit of arcs for which there is none.
+
+    List scheduling by the longest remaining chain, by position in the given order, and by both; the shortest
+    counts. Durations of 0 are allowed.
+    """
+    circuit = given.circuit()
+    if circuit:
+        return Synthesis(circuit=tuple(task.label for task in circuit), method="circuit of arcs")
+    bound, because = given.lower_bound()
+    tails = given.tails()
+    rules: tuple[tuple[str, Callable[[int], float]], ...] = (
+        ("longest remaining chain first", lambda number: tails[number]),
+        ("transfers first", lambda number: tails[number] + (bound if len(given.tasks[number].ops) > 1 else 0)),
+        ("computes first", lambda number: tails[number] + (bound if len(given.tasks[number].ops) == 1 else 0)),
+    )
+    found = []
+    for method, rule in rules:
+        starts = given.starts([rule(number) for number in range(len(given.tasks))])
+        ends = (start + task.seconds for start, task in zip(starts, given.tasks, strict=True))
+        found.append((max(ends, default=0), starts, method))
+    steps, starts, method = min(found, key=lambda item: item[0])
+    made = program(_in_order(given, starts))
+    return Synthesis(
+        program=made,
+        result=check(made, semantics("rendezvous")),
+        steps=steps,
+        bound=bound,
+        because=because,
+        method=f"list scheduling, {method}",
+    )
+
+
+def _in_order(given: Precedence, starts: Sequence[float]) -> list[list[Operation]]:
+    """Per-rank operations by start; tasks of no length may share a start, so arcs break the tie."""
+    order = nx.lexicographical_topological_sort(given.graph(), key=lambda number: starts[number])
+    ranks: list[list[Operation]] = [[] for _ in range(given.ranks)]
+    for number in order:
+        for rank, op in given.tasks[number].ops.items():
+            ranks[rank].append(op)
+    return ranks
+
+
+def _as_soon_as_possible(edges: Sequence[tuple[int, int]], colours: Sequence[int]) -> list[int]:
+    """The step of every transfer when the ranks take theirs in the order of the colours, without idling."""
+    free: dict[int, int] = {}
+    steps = [0] * len(edges)
+    for number in sorted(range(len(edges)), key=lambda number: (colours[number], number)):
+        u, v = edges[number]
+        steps[number] = max(free.get(u, 0), free.get(v, 0))
+        free[u] = free[v] = steps[number] + 1
+    return steps

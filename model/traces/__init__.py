@@ -1,0 +1,1 @@
+"""Recorded runs: their files, whether the model allows them, and where the time went."""

@@ -1,0 +1,231 @@
+"""Is there a run of all ranks together that puts every event within the times that a trace recorded?
+
+A call that was recorded from b to e posts its message, and passes, at some time from b to e: so each event of the
+event graph has an earliest and a latest time. The least times that respect the earliest ones and every arc are longest
+paths, and a run exists iff none of them is later than the latest time of its event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.program.json_form import text
+from model.program.ops import (
+    Batch,
+    Compute,
+    Irecv,
+    Isend,
+    Operation,
+    Program,
+    Recv,
+    Request,
+    Send,
+    Wait,
+    parts,
+    program,
+)
+from model.semantics.lowering import lower
+from model.semantics.parameters import World
+from model.traces.jsonl import LATEST, Record, Trace
+
+if TYPE_CHECKING:
+    from model.events.build import Wiring
+    from model.events.earliest_run import Run
+
+NONE = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """The first thing that no run of the model explains: step `step` of a rank, what it was, and why not."""
+
+    rank: int
+    step: int
+    iteration: int
+    phase: str
+    op: str
+    why: str
+
+    def __str__(self) -> str:
+        what = ", ".join(filter(None, (self.phase, self.op)))
+        return f"rank {self.rank}, step {self.step}, iteration {self.iteration}: {what}: {self.why}"
+
+
+Found = Iterator[tuple[int, Violation]]
+"""Violations, each with the time at which it is there to be seen."""
+
+
+def violation(record: Record, step: int, why: str) -> Violation:
+    op = "" if record.op is None else text(record.op)
+    return Violation(
+        rank=record.rank, step=step, iteration=record.iteration, phase=record.phase or "operation", op=op, why=why
+    )
+
+
+def span(nanoseconds: int) -> str:
+    """A duration for people."""
+    return f"{nanoseconds / 1e3:.3f} us"
+
+
+_COMES = Compute(label="comes to its next operation")
+"""Stands before every operation, so that coming to it, when a blocking call posts, is an event of its own."""
+
+
+def together(trace: Trace, records: Sequence[Sequence[Record]], world: World) -> Found:
+    """Completions that no run of the model has, or not as early as recorded; and messages left over at the end.
+
+    records: by rank. Raises ValueError where the operations are no program, or hold wildcards.
+    """
+    from model.events.build import wire
+    from model.events.earliest_run import Run  # numba is slow to import
+    from model.events.event_graph import NEVER
+    from model.semantics.columns import flat
+
+    made, owners = _program(trace, records)
+    wiring = wire(flat(lower(made, world)))
+    times = _Times(wiring, records, owners)
+    least = times.least(trace.clocks[0], trace.clocks)
+    found = Run(wiring=wiring, times=least, passed=least[wiring.place + 1] != NEVER)
+    for event in np.flatnonzero((least == NEVER) & (times.latest != LATEST)).tolist():
+        yield int(times.latest[event]), times.violation(event, times.why_never(found, event))
+    if trace.complete and not found.hangs:
+        for message in found.left_over.tolist():
+            event = int(wiring.place[wiring.flat.at[message]]) + 1
+            yield int(times.latest[event]), times.violation(event, "its message meets no other, and the run is over")
+    for clock in dict.fromkeys(trace.clocks):
+        least = times.least(clock, trace.clocks)
+        mine = times.of_clock(clock, trace.clocks)
+        for event in np.flatnonzero(mine & (least > times.latest)).tolist():
+            yield int(times.latest[event]), times.violation(event, times.why_late(least, mine, event))
+
+
+class _Times:
+    """When each event of the graph may have been, by what was recorded; 0 to LATEST where nothing was."""
+
+    def __init__(self, wiring: Wiring, records: Sequence[Sequence[Record]], owners: Sequence[Sequence[int]]) -> None:
+        self._records, self._wiring, self._graph = records, wiring, wiring.graph
+        self._source: dict[int, tuple[int, int]] = {}  # event: rank and step
+        self.earliest = np.zeros(self._graph.events, dtype=np.int64)
+        self.latest = np.full(self._graph.events, LATEST, dtype=np.int64)
+        self.rank = np.full(self._graph.events, NONE, dtype=np.int64)
+        threads, flat = wiring.flat.thread_of(), wiring.flat
+        for instruction in np.flatnonzero(threads < len(records)).tolist():  # the hosts, not their queues
+            rank, event = int(threads[instruction]), int(wiring.place[instruction]) + 1
+            step = owners[rank][int(flat.index[instruction])]
+            record = records[rank][step]
+            self._source[event] = rank, step
+            self.rank[event], self.earliest[event] = rank, record.begin
+            if record.end is not None:
+                self.latest[event] = record.end
+
+    def of_clock(self, clock: str, clocks: Sequence[str]) -> NDArray[np.bool_]:
+        """The recorded events of the ranks that have this clock."""
+        same = np.array([name == clock for name in clocks])
+        mine: NDArray[np.bool_] = (self.rank != NONE) & same[self.rank]
+        return mine
+
+    def least(self, clock: str, clocks: Sequence[str]) -> NDArray[np.int64]:
+        """The least time of every event that respects the arcs and what the ranks of one clock recorded."""
+        from model.events.event_graph import EventGraph
+
+        mine, graph = np.flatnonzero(self.of_clock(clock, clocks)), self._graph
+        source = np.full(len(mine), graph.events)
+        nothing = np.zeros(len(graph.tails) + len(mine), dtype=np.int64)
+        bounded = EventGraph(
+            events=graph.events + 1,
+            tails=np.concatenate((graph.tails, source)),
+            heads=np.concatenate((graph.heads, mine)),
+            weights=np.concatenate((np.zeros_like(graph.weights), self.earliest[mine])),
+            tokens=nothing,
+            costs=nothing,
+            missing=graph.missing,
+        )
+        return bounded.run()[:-1]
+
+    def violation(self, event: int, why: str) -> Violation:
+        """Of the step that a recorded event belongs to."""
+        rank, step = self._source[event]
+        return violation(self._records[rank][step], step, why)
+
+    def why_never(self, found: Run, event: int) -> str:
+        """What an event waits for that never happens."""
+        if event in self._graph.missing:
+            return "it was over, and no other rank did its part"
+        arcs = self._graph.chain(found.times, event)
+        if arcs:
+            return f"it was over, and needs {self._named(int(self._graph.tails[arcs[-1]]))}, which no rank answers"
+        circuit = " -> ".join(f"rank {item.rank}" for item in found.circuit())
+        return f"it was over, and cannot be: {circuit} wait for each other in a circuit"
+
+    def why_late(self, least: NDArray[np.int64], mine: NDArray[np.bool_], event: int) -> str:
+        """Whose time holds an event up."""
+        graph, at = self._graph, event
+        while not (mine[at] and self.earliest[at] == least[event]):
+            before = graph.tails[graph.heads == at]
+            at = int(before[least[before] == least[event]][0])
+        early = span(int(least[event] - self.latest[event]))
+        return f"it was over {early} before the begin of {self._named(at)}, which comes first in every run"
+
+    def _named(self, event: int) -> str:
+        if event not in self._source:
+            return "a transfer"
+        rank, step = self._source[event]
+        record = self._records[rank][step]
+        return f"step {step} of rank {rank}" + ("" if record.op is None else f" ({text(record.op)})")
+
+
+def _program(trace: Trace, records: Sequence[Sequence[Record]]) -> tuple[Program, list[list[int]]]:
+    """The operations of all ranks, each after coming to it; and by rank and operation the step that it belongs to."""
+    lists, owners = list[list[Operation]](), list[list[int]]()
+    for mine in records:
+        ops, owner, queued = list[Operation](), list[int](), set[Request]()
+        for step, record in enumerate(mine):
+            if record.op is None and not record.shared:
+                continue
+            new: list[Operation] = [_COMES]
+            if record.op is not None:
+                new += _posted(record.op, trace.queued, queued, f"step {step}")
+            for number, op in enumerate(_loosely(record.shared)):
+                new += _posted(op, trace.queued, queued, f"step {step}, shared {number}")
+            ops += new
+            owner += [step] * len(new)
+        lists.append(ops)
+        owners.append(owner)
+    return program(lists), owners
+
+
+def _loosely(shared: Sequence[Operation]) -> Sequence[Operation]:
+    """A collective by what every library promises: whoever only gives may return before the others take."""
+    if all(isinstance(op, Send) for op in shared):
+        return [replace(op, mode="buffered") for op in shared if isinstance(op, Send)]
+    return shared
+
+
+def _posted(op: Operation, comms: frozenset[str], queued: set[Request], step: str) -> Iterator[Operation]:
+    """What a call does before it returns: where it only queues its work, it posts and waits for nothing.
+
+    queued: the open requests of such communicators; kept up to date.
+    """
+    if isinstance(op, Wait):
+        yield Wait(requests=tuple(request for request in op.requests if request not in queued))
+        queued.difference_update(op.requests)
+        return
+    found = parts(op)
+    if not any(isinstance(part, Send | Recv | Isend | Irecv) and part.comm in comms for part in found):
+        yield op
+        return
+    for number, part in enumerate(found):
+        fresh = f"{step}, {number}"
+        if isinstance(part, Send):
+            yield Isend(peer=part.peer, tag=part.tag, comm=part.comm, request=fresh, nbytes=part.nbytes, mode=part.mode)
+        elif isinstance(part, Recv):
+            yield Irecv(peer=part.peer, tag=part.tag, comm=part.comm, request=fresh)
+        elif isinstance(part, Isend | Irecv):
+            if not isinstance(op, Batch):
+                queued.add(part.request)
+            yield replace(part, request=fresh)

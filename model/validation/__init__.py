@@ -1,0 +1,1 @@
+"""The model held against others: reported hangs, labelled suites, SPIN."""

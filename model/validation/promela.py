@@ -1,0 +1,211 @@
+"""Programs in Promela, the language of the model checker SPIN: an outside judge of verdicts and of states.
+
+Two encodings. `straight`: one process a thread, one statement an instruction of `lowering`, for every
+program without wildcards, probes, barriers, queues and cold connections. `loop`: a ring as people write it
+in Promela, with a loop, a counter and a choice by the rank's number.
+
+What is matched: with every reduction off (`spin -o1 -o2 -o3`, `cc -DNOREDUCE`), one state of SPIN is one
+state of `packed.spin_processes`. There a process ends in a step of its own, and the last one created first;
+in `loop` the test of the counter, the choice, the increment and the exit are steps as well, and the
+initial process lets all others start in one step and ends last. A channel in Promela is of one class
+(communicator, source, destination, tag), first in, first out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from model.program.json_form import text as shown
+from model.program.ops import Compute, Operation, Program, program
+from model.rings.orderings import Ordering
+from model.rings.ring import ring
+from model.semantics.instructions import Instruction, Lowered
+from model.semantics.parameters import UNLIMITED, Semantics
+
+MOST = 255
+"""Most processes, and most messages of a channel, of SPIN."""
+
+Class = tuple[str, int, int, int]
+
+
+def promela(lowered: Lowered) -> str:
+    """A lowered program, in the encoding `straight`.
+
+    Posted and stored messages wait in `sent`, posted receives in `want`; a send and a receive that both
+    block meet in `meet`. Raises ValueError on what this encoding has no words for.
+    """
+    return "\n".join(_Straight(lowered).lines()) + "\n"
+
+
+@dataclass(slots=True)
+class _Channel:
+    """The messages of one class: their numbers in order of posting, and which Promela channels they need."""
+
+    number: int
+    sends: list[int]
+    recvs: list[int]
+    meets: bool = False
+
+
+class _Straight:
+    def __init__(self, lowered: Lowered) -> None:
+        if lowered.wild:
+            raise ValueError("wildcard receives have no export to Promela; use the explorer")
+        if len(lowered.threads) > MOST:
+            raise ValueError(f"{len(lowered.threads)} processes are too many for SPIN; it takes {MOST}")
+        self.lowered = lowered
+        self.classes: dict[Class, _Channel] = {}
+        self.by_route: dict[tuple[str, int, int], set[Class]] = defaultdict(set)
+        for message, end in enumerate(lowered.messages):
+            kind = (*end.channel(), end.tag)
+            found = self.classes.setdefault(kind, _Channel(len(self.classes), [], []))
+            (found.sends if end.sends else found.recvs).append(message)
+            self.by_route[end.channel()].add(kind)
+        for found in self.classes.values():
+            if max(len(found.sends), len(found.recvs)) > MOST:
+                raise ValueError(f"{len(found.sends)} messages of one class are too many for SPIN; it takes {MOST}")
+            found.meets = any(map(self._blocking, found.sends)) and any(map(self._blocking, found.recvs))
+
+    def lines(self) -> Iterator[str]:
+        yield "/* no statement merging, no reduction: spin -a -o1 -o2 -o3, cc -DSAFETY -DNOREDUCE */"
+        for (comm, source, target, tag), found in self.classes.items():
+            n = found.number
+            yield f"/* {n}: {_plain(comm)}, {source} to {target}, tag {tag} */"
+            yield f"chan sent{n} = [{max(1, len(found.sends))}] of {{ bit }};"
+            yield f"chan want{n} = [{max(1, len(found.recvs))}] of {{ bit }};"
+            if found.meets:
+                yield f"chan meet{n} = [0] of {{ byte }};"
+        for number, thread in enumerate(self.lowered.threads):
+            yield ""
+            yield f"active proctype T{number}() /* rank {thread.rank} */"
+            yield "{"
+            for head in thread.code:
+                yield f"  {self._statement(head)}; /* {_plain(shown(head.op))} */"
+            yield "  true; /* nothing to do */\n}" if not thread.code else "}"
+
+    def _statement(self, head: Instruction) -> str:
+        if head.kind in ("sync", "probe") or head.after is not None:
+            what = {"sync": "barriers and cold connections", "probe": "probes"}.get(head.kind, "queues and lanes")
+            raise ValueError(f"{shown(head.op)}: {what} have no export to Promela; use the explorer")
+        if head.kind == "local":
+            return "true"
+        if head.kind == "await":
+            return " && ".join(self._complete(message, head) for message in head.messages) or "true"
+        (message,) = head.messages
+        channel = self._channel(message)
+        sent, want, meet = (f"{name}{channel.number}" for name in ("sent", "want", "meet"))
+        if head.kind == "recv":
+            if head.blocking:
+                return f"if :: {sent}?1 :: {meet}?0 fi" if channel.meets else f"{sent}?1"
+            return f"d_step {{ if :: {sent}?1 :: empty({sent}) -> {want}!1 fi }}"
+        if not head.blocking:
+            return f"d_step {{ if :: {want}?1 :: empty({want}) -> {sent}!1 fi }}"
+        room = self._room(message, posted=channel.sends.index(message))
+        ways = [f"{want}?1"]
+        if room != "false":
+            ways.append(f"d_step {{ empty({want}) && {room} -> {sent}!1 }}")
+        if channel.meets and room != "true":
+            # the receiver takes a 0 only, so a pair does not meet while an earlier message or receive waits
+            ways.append(f"{meet}!((len({sent}) == 0 && len({want}) == 0 && !({room})) -> 0 : 1)")
+        return "if " + " ".join(f":: {way}" for way in ways) + " fi"
+
+    def _complete(self, message: int, head: Instruction) -> str:
+        """That a posted message is matched or stored: first in, first out, so the last ones of its class wait."""
+        channel = self._channel(message)
+        sends = self.lowered.messages[message].sends
+        side = channel.sends if sends else channel.recvs
+        posted = sum(self._passed(other, head) for other in side)
+        after = posted - side.index(message) - 1
+        matched = f"len({'sent' if sends else 'want'}{channel.number}) <= {after}"
+        room = self._room(message, posted=posted) if sends else "false"
+        return "true" if room == "true" else matched if room == "false" else f"({matched} || {room})"
+
+    def _room(self, send: int, *, posted: int) -> str:
+        """Whether a send is stored, where its rank has posted so many of its class: a test of what waits before it."""
+        end, channel = self.lowered.messages[send], self._channel(send)
+        before = channel.sends[: channel.sends.index(send)]
+        fits = [self._fits(send, before[len(before) - waiting :]) for waiting in range(len(before) + 1)]
+        routes = self.by_route[end.channel()]
+        if not end.stored(0, 0):
+            return "false"
+        if end.stored(MOST**2, MOST**4):
+            return "true"
+        if len(routes) > 1:
+            raise ValueError(f"{end.semantics.name}: several tags in a bounded channel have no export to Promela")
+        most = max(waiting for waiting, fit in enumerate(fits) if fit)
+        return f"len(sent{channel.number}) <= {most + posted - len(before)}"
+
+    def _fits(self, send: int, waiting: list[int]) -> bool:
+        nbytes = sum(self.lowered.messages[other].nbytes for other in waiting)
+        return self.lowered.messages[send].stored(len(waiting), nbytes)
+
+    def _channel(self, message: int) -> _Channel:
+        end = self.lowered.messages[message]
+        return self.classes[(*end.channel(), end.tag)]
+
+    def _blocking(self, message: int) -> bool:
+        place = self.lowered.posts[message]
+        return self.lowered.threads[place.thread].code[place.at].blocking
+
+    def _passed(self, message: int, head: Instruction) -> bool:
+        place = self.lowered.posts[message]
+        code = self.lowered.threads[place.thread].code
+        return any(one is head for one in code[place.at + 1 :])
+
+
+def loop(*, ranks: int, rounds: int, ordering: Ordering, semantics: Semantics) -> str:
+    """Blocking ring steps in the encoding `loop`."""
+    size = capacity(semantics, rounds=rounds)
+    first = [str(rank) for rank in range(ranks) if ordering.letter(rank, ranks) == "S"]
+    choice = " || ".join(f"r == {rank}" for rank in first) or "false"
+    return f"""\
+/* {_plain(semantics.name)}, {_plain(ordering.name)}; no merging, no reduction: spin -a -o1 -o2 -o3, cc -DNOREDUCE */
+#define P {ranks}
+#define K {rounds}
+#define SENDS_FIRST(r) ({choice})
+
+chan c[P] = [{size}] of {{ bit }};
+
+proctype Rank(byte r)
+{{
+  byte k;
+  do
+  :: k < K ->
+     if
+     :: SENDS_FIRST(r) -> c[r]!1; c[(r + P - 1) % P]?1
+     :: else -> c[(r + P - 1) % P]?1; c[r]!1
+     fi;
+     k++
+  :: else -> break
+  od
+}}
+
+init {{ atomic {{ {"; ".join(f"run Rank({rank})" for rank in range(ranks))} }} }}
+"""
+
+
+def loop_steps(*, ranks: int, rounds: int, ordering: Ordering) -> Program:
+    """The ring of `loop`, with the steps of its loop as local work."""
+    before, after = (Compute(label="k < K"), Compute(label="choice")), Compute(label="k++")
+
+    def steps(ops: tuple[Operation, ...]) -> Iterator[Operation]:
+        for at in range(0, len(ops), 2):
+            yield from (*before, *ops[at : at + 2], after)
+        yield Compute(label="else")
+
+    return program(steps(ops) for ops in ring(ranks=ranks, rounds=rounds, ordering=ordering))
+
+
+def capacity(semantics: Semantics, *, rounds: int) -> int:
+    """Slots of a channel of one-byte messages, one a round."""
+    if semantics.eager_limit != 0 or semantics.capacity == UNLIMITED or semantics.fifo == UNLIMITED:
+        return rounds
+    return min(rounds, max(semantics.capacity, semantics.fifo))
+
+
+def _plain(words: str) -> str:
+    """Words that may stand in a comment."""
+    return re.sub(r"[^\w ,.:=()<-]", "?", words, flags=re.ASCII)

@@ -1,0 +1,161 @@
+"""SPIN as an outside judge: runs spin, the C compiler and the verifier, and holds what they say against the model."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from model.program.ops import Program
+from model.rings.orderings import Ordering
+from model.semantics.guards import Gates, gates, spin_processes
+from model.semantics.lowering import lower
+from model.semantics.parameters import Semantics, World
+from model.states.bfs import one_schedule
+from model.states.machine import Machine
+from model.states.packed_bfs import Counts, search
+from model.validation import tool
+from model.validation.promela import loop, loop_steps, promela
+
+Verdict = Literal["ok", "deadlock", "lost"]
+
+FULL = ("-DSAFETY", "-DNOREDUCE", "-DNOFAIR", "-DNOBOUNDCHECK")
+"""The whole state space, of a verifier that checks end states and nothing else."""
+
+TOOLS = {"spin": "spin", "cc": "gcc libc6-dev"}
+MEGABYTES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spun:
+    """What SPIN says of a model. seconds: of the verifier's own search; compile_seconds: of spin and cc."""
+
+    verdict: Verdict
+    states: int
+    transitions: int
+    seconds: float
+    compile_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """SPIN beside the model, on one program in one encoding. `agree`: same verdict and same number of states."""
+
+    agree: bool
+    verdict: Verdict
+    states: int
+    transitions: int
+    spin: Spun
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types, one key a field."""
+        return asdict(self)
+
+
+def judge(made: Program, semantics: Semantics | World, *, limit_s: float, max_states: int) -> Judged:
+    """Both on a program in the encoding `straight`.
+
+    Raises ValueError where there is no spin or cc, past the limit of seconds or states, and where the program
+    has no export.
+    """
+    lowered = lower(made, semantics)
+    given = gates(lowered)
+    verdict = _verdict(given, search(given, max_states=max_states), lost=_leaves(made, semantics))
+    counted = search(spin_processes(given, init=False), max_states=max_states)
+    return _judged(verdict, counted, spun(promela(lowered), limit_s=limit_s))
+
+
+def judge_loop(
+    *, ranks: int, rounds: int, ordering: Ordering, semantics: Semantics, limit_s: float, max_states: int
+) -> Judged:
+    """Both on a ring in the encoding `loop`; raises ValueError as `judge`."""
+    given = loop_gates(ranks=ranks, rounds=rounds, ordering=ordering, semantics=semantics)
+    counted = search(given, max_states=max_states)
+    text = loop(ranks=ranks, rounds=rounds, ordering=ordering, semantics=semantics)
+    return _judged(_verdict(given, counted, lost=False), counted, spun(text, limit_s=limit_s))
+
+
+def loop_gates(*, ranks: int, rounds: int, ordering: Ordering, semantics: Semantics) -> Gates:
+    """The states that SPIN has under the encoding `loop`."""
+    made = loop_steps(ranks=ranks, rounds=rounds, ordering=ordering)
+    return spin_processes(gates(lower(made, semantics)), init=True)
+
+
+def spun(text: str, *, limit_s: float, options: Sequence[str] = ("-O0", *FULL)) -> Spun:
+    """Every state of a Promela model; `options` are those of the C compiler.
+
+    All end states are looked at, not only those up to the first error. A process that is not at its end
+    makes a deadlock; else a message left in a channel makes it lost.
+    """
+    tool.need(TOOLS)
+    with tempfile.TemporaryDirectory(prefix="ringproof-spin-") as name:
+        folder = Path(name)
+        (folder / "model.pml").write_text(text)
+        began = time.monotonic()
+        said = _run(["spin", "-a", "-o1", "-o2", "-o3", "model.pml"], folder, limit_s)
+        if not (folder / "pan.c").exists() or "Error" in said:
+            raise ValueError(f"spin refuses the model: {said.strip()}")
+        _run(["cc", "-w", *options, f"-DMEMLIM={MEGABYTES}", "-o", "pan", "pan.c"], folder, limit_s)
+        compiled = time.monotonic() - began
+        deadlock, states, transitions, seconds = _pan(folder, limit_s, ())
+        lost = not deadlock and _pan(folder, limit_s, ("-q",))[0]
+    return Spun(
+        verdict="deadlock" if deadlock else "lost" if lost else "ok",
+        states=states,
+        transitions=transitions,
+        seconds=seconds,
+        compile_seconds=compiled,
+    )
+
+
+def version() -> str:
+    """What spin says of itself. Raises ValueError where spin or cc is missing."""
+    tool.need(TOOLS)
+    return subprocess.run(["spin", "-V"], capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+
+def _pan(folder: Path, limit_s: float, options: Sequence[str]) -> tuple[bool, int, int, float]:
+    """(whether there was an error, states, transitions, seconds: its own, of the process where it says none)."""
+    began = time.monotonic()
+    said = _run(["./pan", "-c0", "-n", "-m1000000", "-w22", *options], folder, limit_s)
+    seconds = time.monotonic() - began
+    numbers = [
+        re.search(pattern, said) for pattern in (r"errors: (\d+)", r"(\d+) states, stored", r"(\d+) transitions")
+    ]
+    if "max search depth too small" in said or "out of memory" in said or not all(numbers):
+        raise ValueError(f"the verifier did not finish; it said: {' '.join(said.split())[-200:]}")
+    own = re.search(r"elapsed time (\d+\.?\d*)", said)
+    seconds = float(own[1]) if own and float(own[1]) > 0 else seconds
+    errors, states, transitions = (int(number[1]) for number in numbers if number)
+    return errors > 0, states, transitions, seconds
+
+
+def _run(command: Sequence[str], folder: Path, limit_s: float) -> str:
+    """What a command says; ValueError where it fails, but for the verifier, whose errors are what it finds."""
+    status, said = tool.run(command, folder=folder, limit_s=limit_s)
+    if status and command[0] != "./pan":
+        raise ValueError(f"{command[0]} failed: {tool.last_line(said)}")
+    return said
+
+
+def _verdict(given: Gates, counted: Counts, *, lost: bool) -> Verdict:
+    finished = tuple(len(code) for code in given)
+    if any(ending != finished for ending in counted.endings):
+        return "deadlock"
+    return "lost" if lost else "ok"
+
+
+def _leaves(made: Program, semantics: Semantics | World) -> bool:
+    """Whether a message is left over at the end, which is the same of every run (statement 1)."""
+    state = one_schedule(Machine(made, semantics)).endings[0].state
+    return bool(state.sends or state.recvs)
+
+
+def _judged(verdict: Verdict, counted: Counts, found: Spun) -> Judged:
+    agree = (found.verdict, found.states) == (verdict, counted.states)
+    return Judged(agree=agree, verdict=verdict, states=counted.states, transitions=counted.transitions, spin=found)

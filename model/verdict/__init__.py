@@ -1,0 +1,1 @@
+"""Verdicts: does a program finish, and if not, who waits for whom?"""

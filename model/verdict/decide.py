@@ -1,0 +1,191 @@
+"""The one entry of the model: does this program finish on these libraries, and if not, who waits for whom?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from model.program.ops import Program, wildcard_free
+from model.semantics.libraries import NAMED
+from model.semantics.matching import graphed
+from model.semantics.parameters import Semantics, World, world
+from model.states.bfs import Ending, Exploration, one_schedule, replay
+from model.states.machine import Machine, State, Step
+from model.states.strategy import Options, explore_machine
+from model.verdict.wait_for import Blame, Blocked, blame
+
+Engine = Literal["explorer", "schedule", "graph"]
+Verdict = Literal["ok", "deadlock", "livelock", "lost"]
+Buffering = Literal["zero", "infinite", "either"]
+MAX_STATES = 5_000_000
+TRACED = 500
+"""Instructions up to which one schedule is run, and with it a trace made; larger programs go to the event graph."""
+_EVERY_STATE = Options()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One step of a trace: the ranks that took part, each with its operation."""
+
+    step: int
+    moved: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A verdict with its evidence.
+
+    verdict: `ok`, `deadlock` (some ranks can never finish), `livelock` (a deadlock in whose circuit a rank
+        polls in a send, statement 12) or `lost` (all finish, a message is left over).
+    states: distinct states seen, by the engine named in `engine`.
+    circuit: on a deadlock, the ranks of a shortest wait-for circuit, each waiting for the next and the last
+        for the first; if there is none, the chain to a rank that has finished. blocked: every stuck rank.
+    trace: a run that ends there. lost: the messages left over.
+    depends_on_buffering: ok on these libraries, and hangs where they store nothing.
+    note: what a reader should know of how this was decided.
+    makespan: of the event graph where it finishes, in transfers one after another; None of other engines.
+    """
+
+    verdict: Verdict
+    states: int
+    transitions: int
+    engine: Engine
+    circuit: tuple[Blocked, ...] = ()
+    blocked: tuple[Blocked, ...] = ()
+    trace: tuple[Event, ...] = ()
+    lost: tuple[str, ...] = ()
+    depends_on_buffering: bool = False
+    note: str = ""
+    makespan: int | None = None
+
+    @property
+    def hangs(self) -> bool:
+        """Whether some rank never finishes."""
+        return self.verdict in ("deadlock", "livelock")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types, one key a field."""
+        return asdict(self)
+
+
+def check(
+    program: Program,
+    semantics: Semantics | World,
+    *,
+    engine: Engine | None = None,
+    max_states: int = MAX_STATES,
+    progress: Callable[[int], None] | None = None,
+    explore: Options = _EVERY_STATE,
+) -> Result:
+    """The verdict on a program under the semantics of its communicators.
+
+    Without `engine`, one schedule decides where there is no wildcard receive (statement 1), or for a large program
+    its event graph, in linear time; else the explorer tries every message that each could take, and the note
+    says so. `explorer` sees every state, or those that `explore` asks for.
+    A deadlock counts before a lost message, and either before ok.
+
+    Raises ValueError past `max_states`, or where `schedule` or `graph` is asked for a program with wildcards.
+    """
+    if explore != _EVERY_STATE and engine != "explorer":
+        raise ValueError(f"{explore} is for the engine explorer; choose it")
+    result = _decide(program, semantics, engine, max_states, progress, explore)
+    stores = {comm: rules for comm, rules in world(semantics).items() if rules.buffers}
+    if result.verdict == "ok" and stores:
+        bare = {**world(semantics), **{comm: rules.unbuffered() for comm, rules in stores.items()}}
+        result = replace(result, depends_on_buffering=_decide(program, bare, None, max_states, None).hangs)
+    return result
+
+
+def check_contract(program: Program, *, buffering: Buffering = "either", max_states: int = MAX_STATES) -> Result:
+    """The verdict by the contract of the MPI standard, which leaves it open whether a standard send is stored.
+
+    zero: every standard send is a rendezvous; infinite: every one is stored; either: the worst of both, and the
+    note says which. (A program without wildcards that finishes with zero buffering finishes with any, statement 2.)
+    """
+    names = {"zero": ("ssend",), "infinite": ("bsend",), "either": ("ssend", "bsend")}[buffering]
+    results = []
+    for name in names:
+        result = _decide(program, NAMED[name], None, max_states, None)
+        stored = "no standard send is stored" if name == "ssend" else "every standard send is stored"
+        note = "; ".join(filter(None, (result.note, f"where {stored}")))
+        results.append(replace(result, note=note))
+    worst = next((result for result in results if result.verdict != "ok"), results[0])
+    depends = buffering == "either" and [result.hangs for result in results] == [True, False]
+    return replace(worst, depends_on_buffering=depends)
+
+
+def _decide(
+    program: Program,
+    semantics: Semantics | World,
+    engine: Engine | None,
+    max_states: int,
+    progress: Callable[[int], None] | None,
+    explore: Options = _EVERY_STATE,
+) -> Result:
+    decided = wildcard_free(program)
+    if engine in ("schedule", "graph") and not decided:
+        raise ValueError(f"{engine}: one run does not decide a program with wildcard receives; use the explorer")
+    machine = Machine(program, semantics)
+    note = ""
+    if engine == "explorer":
+        seen, note = explore_machine(machine, explore, max_states=max_states, progress=progress)
+    elif not decided:
+        engine = "explorer"
+        seen, _ = explore_machine(machine, Options(reduce="persistent"), max_states=max_states, progress=progress)
+        note = "wildcard receives: one schedule does not decide, so every message that they could take was tried"
+    elif engine != "graph" and (engine or machine.size <= TRACED or not graphed(machine.lowered)):
+        engine = "schedule"
+        seen = one_schedule(machine)
+    else:
+        engine = "graph"
+        seen, note = _by_graph(machine)
+    return _result(machine, seen, engine, note)
+
+
+def _by_graph(machine: Machine) -> tuple[Exploration[State, Step], str]:
+    """The only ending, from the event graph; `states` are its events, `transitions` its arcs."""
+    from model.events.earliest_run import final_state, run  # numba is slow to import
+    from model.semantics.columns import flat
+
+    found = run(flat(machine.lowered))
+    state = final_state(found, machine.lowered)
+    path: tuple[Step, ...] = ()
+    note = ""
+    if found.hangs or len(found.left_over):
+        if machine.size <= TRACED:
+            (ending,) = one_schedule(machine).endings
+            assert ending.state == state, "the event graph and the transition system end differently"
+            path = ending.path
+        else:
+            note = f"no trace of more than {TRACED} instructions; ask for it with --engine schedule"
+    graph = found.wiring.graph
+    seen = Exploration(states=graph.events, transitions=len(graph.tails), endings=(Ending(state=state, path=path),))
+    return seen, note
+
+
+def _result(machine: Machine, seen: Exploration[State, Step], engine: Engine, note: str) -> Result:
+    stuck = next((end for end in seen.endings if not machine.finished(end.state)), None)
+    spilt = next((end for end in seen.endings if end.state.sends or end.state.recvs), None)
+    ending = stuck or spilt
+    found = Blame(blocked=(), circuit=(), polls=False) if stuck is None else blame(machine, stuck.state)
+    verdict: Verdict = (
+        "ok" if ending is None else "lost" if stuck is None else "livelock" if found.polls else "deadlock"
+    )
+    return Result(
+        verdict=verdict,
+        states=seen.states,
+        transitions=seen.transitions,
+        engine=engine,
+        circuit=found.circuit,
+        blocked=found.blocked,
+        trace=() if ending is None or not ending.path else trace(machine, ending.path),
+        lost=() if ending is None else machine.unmatched(ending.state),
+        note=note,
+    )
+
+
+def trace(machine: Machine, path: Sequence[Step]) -> tuple[Event, ...]:
+    """A path, replayed step by step, in the program's own terms."""
+    moves = (machine.describe(state, step) for state, step in replay(machine, path))
+    return tuple(Event(step=number, moved=moved) for number, moved in enumerate(filter(None, moves), start=1))

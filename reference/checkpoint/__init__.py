@@ -1,0 +1,1 @@
+"""Checkpoint files, their tokenizers and chat templates."""

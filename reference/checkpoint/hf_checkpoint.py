@@ -1,0 +1,89 @@
+"""Weights of a Llama in a Hugging Face folder: one safetensors file, or shards and their index."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from reference.llama.config import LlamaConfig
+from reference.llama.tensor_parallel import Piece
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+FETCH_AGAIN = "fetch the file again"
+
+PLAIN = frozenset({torch.float32, torch.bfloat16, torch.float16, torch.float64})
+"""Types of a number by itself; any other is quantised, and means something only with its scales."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderSource:
+    """A folder with config.json and safetensors files."""
+
+    folder: Path
+
+    def config(self) -> LlamaConfig:
+        """The shape that config.json gives."""
+        return LlamaConfig.from_hf(self.folder)
+
+    def fill(self, pieces: Mapping[str, Piece], config: LlamaConfig) -> None:
+        """Copies each named tensor, or the part that is asked for, into its memory; nothing else is read.
+
+        Raises ValueError, naming file and tensor, when one is missing, cut short or of the wrong shape.
+        """
+        by_file: dict[Path, list[str]] = defaultdict(list)
+        for name, path in self._files_of(list(pieces)).items():
+            by_file[path].append(name)
+        for path, names in by_file.items():
+            _fill_from(path, {name: pieces[name] for name in names})
+
+    def _files_of(self, names: list[str]) -> dict[str, Path]:
+        index, single = self.folder / INDEX, self.folder / SINGLE
+        if not index.is_file():
+            if not single.is_file():
+                raise ValueError(
+                    f"{self.folder} holds neither {SINGLE} nor {INDEX}; "
+                    "name a folder of safetensors, or convert the checkpoint"
+                )
+            return dict.fromkeys(names, single)
+        try:
+            shard_of = dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
+            files = {name: self.folder / shard for name, shard in shard_of.items()}
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{index} is not a safetensors index; {FETCH_AGAIN}") from None
+        missing = [name for name in names if name not in files]
+        if missing:
+            raise ValueError(f"{index}: tensor {missing[0]!r} is missing; {FETCH_AGAIN}")
+        return {name: files[name] for name in names}
+
+
+def _fill_from(path: Path, pieces: Mapping[str, Piece]) -> None:
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist, though {INDEX} names it for {next(iter(pieces))!r}; fetch the shard")
+    try:
+        with safe_open(path, framework="pt") as file:
+            stored = set(file.keys())
+            for name, piece in pieces.items():
+                if name not in stored:
+                    raise ValueError(f"{path}: tensor {name!r} is missing; {FETCH_AGAIN}")
+                stored_tensor = file.get_slice(name)
+                shape = list(stored_tensor.get_shape())
+                if shape != list(piece.shape):
+                    raise ValueError(
+                        f"{path}: tensor {name!r} has shape {shape}, expected {list(piece.shape)}; "
+                        "its config.json belongs to another checkpoint"
+                    )
+                tensor = file.get_tensor(name) if piece.is_whole else stored_tensor[piece.index]
+                if tensor.dtype not in PLAIN:
+                    raise ValueError(
+                        f"{path}: tensor {name!r} is {tensor.dtype}; quantised weights are not implemented"
+                    )
+                piece.memory.copy_(tensor)
+    except (SafetensorError, OSError) as wrong:
+        raise ValueError(f"{path} cannot be read ({wrong}); {FETCH_AGAIN}") from None

@@ -1,0 +1,128 @@
+"""Where the weights of a stage come from: a Hugging Face folder, a GGUF file, or a random generator."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+
+from reference.checkpoint.gguf_checkpoint import GgufSource, smollm2_path
+from reference.checkpoint.hf_checkpoint import FolderSource
+from reference.checkpoint.hub_cache import cached, repository
+from reference.llama.config import SHAPES, LlamaConfig
+from reference.llama.stage import Stage
+from reference.llama.tensor_parallel import ALONE, WHOLE, Group, Piece, Shard
+
+Load = Literal["checkpoint", "random"]
+
+
+class Source(Protocol):
+    """Something that has weights. Plain data: it can be pickled and sent to another process."""
+
+    def config(self) -> LlamaConfig:
+        """The shape. Raises ValueError when it cannot be read."""
+
+    def fill(self, pieces: Mapping[str, Piece], config: LlamaConfig) -> None:
+        """Writes each tensor, by its Hugging Face name, or the part of it that is asked for, into its memory.
+        Raises ValueError naming what is wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomSource:
+    """Random weights of a shape, the same for every split into stages.
+
+    Each tensor has a generator of its own, seeded by `seed` and the tensor's name. It runs where the tensor
+    lies, since 8 billion numbers take minutes on a host: another kind of device gives other numbers.
+    `like` is the checkpoint whose shape it is, if any: the tokenizer may still come from there.
+    """
+
+    shape: LlamaConfig
+    seed: int = 0
+    like: FolderSource | GgufSource | None = None
+
+    def config(self) -> LlamaConfig:
+        """The shape."""
+        return self.shape
+
+    def fill(self, pieces: Mapping[str, Piece], config: LlamaConfig) -> None:
+        """Norms become one; matrices normal with variance 1 / columns, which keeps activations near unit size; biases
+        normal with a deviation of 0.02.
+
+        A part has the numbers that it has in the whole, which is therefore made first.
+        """
+        for name, piece in pieces.items():
+            bias = name.endswith(".bias")
+            if piece.memory.dim() == 1 and not bias:
+                piece.memory.fill_(1.0)
+                continue
+            memory = piece.memory if piece.is_whole else piece.memory.new_empty(piece.shape)
+            digest = hashlib.sha256(f"{self.seed} {name}".encode()).digest()
+            generator = torch.Generator(memory.device).manual_seed(int.from_bytes(digest[:7]))
+            memory.normal_(0.0, 0.02 if bias else memory.shape[1] ** -0.5, generator=generator)
+            if not piece.is_whole:
+                piece.memory.copy_(memory[piece.index])
+
+
+def resolve_source(name_or_path: str, load: Load = "checkpoint", seed: int = 0) -> Source:
+    """The source of a shape's name (`SHAPES`), a Hugging Face folder, a GGUF file or a repository in Hugging Face's
+    cache (the name llama-3.1-8b, however capitalised, stands for one).
+
+    With `load="random"` only the shape is taken. Raises ValueError when there is no such thing, or when
+    only the shape of it is known.
+    """
+    if load == "random" and name_or_path.lower() in SHAPES:
+        return RandomSource(shape=SHAPES[name_or_path.lower()], seed=seed)
+    source = _checkpoint(name_or_path)
+    return RandomSource(shape=source.config(), seed=seed, like=source) if load == "random" else source
+
+
+def _checkpoint(name_or_path: str) -> FolderSource | GgufSource:
+    if name_or_path == "smollm2":
+        return GgufSource(path=smollm2_path())
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return FolderSource(folder=path)
+    if path.is_file() and path.suffix == ".gguf":
+        return GgufSource(path=path)
+    if (found := repository(name_or_path)) is not None:
+        return FolderSource(folder=cached(found))
+    if name_or_path in SHAPES:
+        raise ValueError(
+            f"the shape {name_or_path!r} has no weights of its own; load random ones (--load random), or name a folder"
+        )
+    raise ValueError(
+        f"model {name_or_path!r} is no folder, no .gguf file and none of {', '.join(SHAPES)}; "
+        "name a Hugging Face folder with config.json and safetensors, or a repository that was fetched, such as "
+        "meta-llama/Llama-3.1-8B"
+    )
+
+
+@torch.no_grad()
+def load_stage(
+    source: Source,
+    config: LlamaConfig,
+    layers: range,
+    first: bool,
+    last: bool,
+    dtype: torch.dtype,
+    device: torch.device,
+    shard: Shard = WHOLE,
+    group: Group = ALONE,
+) -> Stage:
+    """A stage, or a rank's part of it, with its weights; nothing else of a checkpoint is read.
+
+    Raises ValueError naming file, tensor and remedy.
+    """
+    try:
+        stage = Stage(config, layers, first, last, dtype, device, shard, group)
+    except (RuntimeError, TypeError) as error:  # out of memory, under several names, or past what can be counted
+        raise ValueError(
+            f"the weights of {len(layers)} layers in {dtype} do not fit ({str(error).splitlines()[0]}); "
+            "give more --pp or --tp, a smaller --dtype or a smaller model"
+        ) from None
+    source.fill(stage.checkpoint_pieces(), config)
+    return stage.eval()

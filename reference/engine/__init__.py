@@ -1,0 +1,1 @@
+"""The engine: text in, tokens and text out, over ranks in processes of their own."""

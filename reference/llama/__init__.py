@@ -1,0 +1,1 @@
+"""One stage of a Llama, on one rank or shared by several."""

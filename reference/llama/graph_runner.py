@@ -1,0 +1,232 @@
+"""What runs a stage where its device can do better: decode steps recorded once for each batch size, and kernels.
+
+A decode step of a large model on an accelerator is a few hundred short kernels. Recorded as a graph they follow
+each other without the host; and the kernels of `reference.llama.decode_kernels` read nothing twice. Whatever is not a
+plain decode step (a prefill, many sequences, a host) runs as `Stage` does it.
+
+Shapes as in `reference.llama.stage`: B sequences, H hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reference.device import Device
+from reference.llama.kv_cache import KVCache
+from reference.llama.stage import Layer, Stage, StageBatch
+from reference.llama.tensor_parallel import WHOLE
+
+Decode = Literal["auto", "recorded", "plain"]
+
+
+STAGINGS = 8
+"""Steps of one size whose numbers may be on their way to the device, so that the host need not wait for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Staging:
+    """Host memory from which the device takes a step's numbers; free once `taken` has happened."""
+
+    numbers: Tensor
+    view: Any  # the same as an array of numpy, which is faster to write
+    taken: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recorded:
+    """One batch size: where inputs are put, where the outcome then is, and what computes it."""
+
+    hidden: Tensor | None  # into a stage that is not the first, [B, H]
+    numbers: Tensor  # int64 [3, B]: rows, -1 for padding; tokens so far; token ids
+    outcome: Tensor  # hidden states [B, 1, H], or logits [B, V] in float32
+    scratch: dict[str, Tensor]  # held, since the graph writes there
+    replay: Callable[[], None]
+    staging: deque[_Staging]
+
+
+class RecordedStage:
+    """A stage with its cache. Called as the stage is, with the same result up to rounding.
+
+    What a decode step returns is overwritten by the next one: it must have been sent or read by then.
+    """
+
+    def __init__(self, stage: Stage, cache: KVCache, device: Device, *, most: int) -> None:
+        from reference.llama.decode_kernels import MOST_ROWS, Attention
+
+        self.config, self.first, self.last = stage.config, stage.first, stage.last
+        self._stage, self._cache, self._device = stage, cache, device
+        self._part = stage.shard.of(stage.config)
+        self._attention = Attention(
+            batch=min(most, MOST_ROWS),
+            heads=self._part.heads,
+            kv_heads=self._part.kv_heads,
+            head_dim=self._part.head_dim,
+            device=device.torch,
+        )
+        sizes = [1]
+        while sizes[-1] < min(most, MOST_ROWS):
+            sizes.append(min(2 * sizes[-1], most, MOST_ROWS))
+        # the largest first: the others then fit into its memory
+        made = {size: self._record(size) for size in reversed(sizes)}
+        self._recorded = {size: made[size] for size in sizes}
+        self._prepared: StageBatch | None = None
+
+    def __call__(self, inputs: Tensor, batch: StageBatch, cache: KVCache, every_position: bool = False) -> Tensor:
+        """As `Stage.forward`. Token ids may be on the host or the device."""
+        recorded = None if every_position else self._fitting(batch)
+        if recorded is None:
+            return self._stage(inputs, batch, cache, every_position)
+        count = len(batch.rows)
+        if self._prepared is not batch:
+            self._put(recorded, batch, inputs[:, 0].numpy() if self.first and inputs.is_cpu else ())
+        self._prepared = None
+        if recorded.hidden is not None:
+            recorded.hidden[:count].copy_(inputs[:, 0], non_blocking=True)
+        elif not inputs.is_cpu:
+            recorded.numbers[2, :count].copy_(inputs[:, 0], non_blocking=True)
+        recorded.replay()
+        return recorded.outcome[:count]
+
+    def prepare(self, batch: StageBatch) -> None:
+        """Does beforehand, for the next call, what needs no inputs."""
+        recorded = None if self.first else self._fitting(batch)
+        if recorded is not None:
+            self._put(recorded, batch, ())
+            self._prepared = batch
+
+    def close(self) -> None:
+        """Lets go of what was recorded. A library does not end while a graph holds a collective of it."""
+        self._recorded.clear()
+
+    def _fitting(self, batch: StageBatch) -> _Recorded | None:
+        """What was recorded for such a batch, if it is a decode step."""
+        if max(batch.length) > 1:
+            return None
+        return next((recorded for size, recorded in self._recorded.items() if size >= len(batch.rows)), None)
+
+    def _put(self, recorded: _Recorded, batch: StageBatch, tokens: Sequence[int] | NDArray[np.int64]) -> None:
+        """Sends a step's numbers to the device, where the step before it may still be under way."""
+        staging = recorded.staging[0]
+        recorded.staging.rotate(1)
+        staging.taken.synchronize()
+        count = len(batch.rows)
+        staging.view[0, :count], staging.view[0, count:] = batch.rows, -1
+        staging.view[1, :count] = batch.start
+        staging.view[2, : len(tokens)] = tokens
+        staging.view[1:, count:] = 0
+        recorded.numbers.copy_(staging.numbers, non_blocking=True)
+        staging.taken.record()
+
+    def _record(self, size: int) -> _Recorded:
+        stage, where, part = self._stage, self._device.torch, self._part
+        hidden, kind = part.hidden, self._cache.k_LRKSD.dtype
+        given = None if stage.first else torch.zeros(size, hidden, dtype=kind, device=where)
+        numbers = torch.tensor([[-1] * size, [0] * size, [0] * size], device=where)
+        width = (part.heads + 2 * part.kv_heads) * part.head_dim
+        scratch = {
+            "x": torch.empty(size, hidden, dtype=kind, device=where),
+            "qkv": torch.empty(size, width, dtype=kind, device=where),
+            "attended": torch.zeros(size, part.heads * part.head_dim, dtype=kind, device=where),
+            "gated": torch.empty(size, part.intermediate, dtype=kind, device=where),
+        }
+        outcome = (
+            torch.empty(size, self.config.vocab_size, dtype=torch.float32, device=where)
+            if stage.last
+            else scratch["x"].unsqueeze(1)
+        )
+        replay = self._device.record(lambda: self._step(given, numbers, outcome, **scratch))
+        return _Recorded(
+            hidden=given,
+            numbers=numbers,
+            outcome=outcome,
+            scratch=scratch,
+            replay=replay,
+            staging=deque(self._staging(numbers) for _ in range(STAGINGS)),
+        )
+
+    def _staging(self, like: Tensor) -> _Staging:
+        numbers = self._device.host_buffer(like.nbytes).view(torch.int64).view(like.shape).zero_()
+        return _Staging(numbers=numbers, view=numbers.numpy(), taken=self._device.event())
+
+    def _step(
+        self,
+        hidden: Tensor | None,
+        numbers: Tensor,
+        outcome: Tensor,
+        *,
+        x: Tensor,
+        qkv: Tensor,
+        attended: Tensor,
+        gated: Tensor,
+    ) -> None:
+        from reference.llama.decode_kernels import product
+
+        stage, eps, group = self._stage, self.config.rms_eps, self._stage.group
+        once = x if stage.shard.rank == 0 else None  # of the ranks that add up their parts one adds what was there
+        rows_B, starts_B, tokens_B = numbers
+        x.copy_(F.embedding(tokens_B, stage.embedding) if hidden is None else hidden)
+        for number, layer in enumerate(stage.layers):
+            assert isinstance(layer, Layer)
+            product(x, layer.qkv, qkv, gain_K=layer.attention_norm, eps=eps)
+            k_RKSD, v_RKSD = self._cache.k_LRKSD[number], self._cache.v_LRKSD[number]
+            self._attention(qkv, k_RKSD, v_RKSD, rows_B, starts_B, stage.frequencies_E, attended)
+            product(attended, layer.out, x, residual_BN=once)
+            x.copy_(group.all_reduce(x))
+            product(x, layer.gate_up, gated, gain_K=layer.mlp_norm, eps=eps, gated=True)
+            product(gated, layer.down, x, residual_BN=once)
+            x.copy_(group.all_reduce(x))
+        if stage.last:
+            logits = outcome if stage.shard == WHOLE else outcome.new_empty(len(x), len(stage.head))
+            product(x, stage.head, logits, gain_K=stage.norm, eps=eps)
+            if stage.shard != WHOLE:
+                outcome.copy_(group.all_gather(logits)[:, : outcome.shape[1]])
+
+
+def runner(stage: Stage, cache: KVCache, device: Device, *, choice: Decode, most: int) -> Stage | RecordedStage:
+    """What runs the stage: the stage itself, or its recorded decode steps.
+
+    auto records where the device can and the kernels take the shape. Raises ValueError where `recorded` is asked
+    for and cannot be.
+    """
+    reason = _hindrance(stage, device)
+    if choice == "recorded" and reason:
+        raise ValueError(f"decode 'recorded': {reason}; choose --decode auto or plain")
+    if choice == "plain" or (choice == "auto" and (reason or not device.records)):
+        return stage
+    from reference.llama import prefill_kernels
+
+    for layer in stage.layers:
+        assert isinstance(layer, Layer)
+        layer.rotate, layer.gate = prefill_kernels.rotate, prefill_kernels.gate
+    return RecordedStage(stage, cache, device, most=most)
+
+
+def _hindrance(stage: Stage, device: Device) -> str:
+    """Why the kernels cannot run this stage here; empty if they can."""
+    try:
+        from reference.llama.decode_kernels import tiles
+    except ImportError:
+        return "the package triton is not installed"
+    c = stage.shard.of(stage.config)
+    if device.records and not stage.group.recordable:
+        return "what joins the ranks of a stage here is no library of the device"
+    if device.is_host and not device.interprets:
+        return f"kernels do not run on device {device.kind!r}"
+    if c.attention_bias or c.mlp_bias:
+        return "the model has biases, which the kernels do not add"
+    if c.head_dim & (c.head_dim - 1) or c.head_dim < 32:
+        return f"head_dim is {c.head_dim}, and the kernels take powers of two from 32"
+    head = -(-c.vocab_size // stage.shard.size)
+    sizes = (c.hidden, c.intermediate, c.heads * c.head_dim, (c.heads + 2 * c.kv_heads) * c.head_dim, head)
+    if not tiles(*sizes):
+        return f"one of the sizes {sizes} is no multiple of 16"
+    return ""

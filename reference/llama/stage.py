@@ -1,0 +1,288 @@
+"""One pipeline stage of a Llama: some layers, with the embedding in front on the first and the head behind on the last.
+
+One forward serves prefill, chunked prefill and decode. It does the same arithmetic on the same shapes
+wherever the layers are cut, so the logits of any split are bit-equal to those of one stage. Where ranks share a
+stage, each computes with its own heads and its own part of the feed-forward and of the vocabulary; the group adds
+their hidden states up, in another order than one rank would, so logits then are equal within rounding.
+
+Shape suffixes of tensor names: B batch, T new tokens (padded on the right), S positions of the cache that
+are looked at, H hidden size, N query heads, K KV heads, D head size, E half of it, F feed-forward size, V vocabulary;
+N, K and F are those of this rank.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reference.llama.config import LlamaConfig
+from reference.llama.kv_cache import KVCache, Rows
+from reference.llama.rope import rope_frequencies, rotate
+from reference.llama.tensor_parallel import ALONE, WHOLE, Group, Piece, Shard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageBatch:
+    """Which sequences a forward is for: sequence b lies in cache row `rows[b]`, where `start[b]` of its tokens
+    are already, and brings `length[b]` new ones.
+
+    These are numbers of the host, so that no kernel launch waits for a device.
+    """
+
+    rows: tuple[int, ...]
+    start: tuple[int, ...]
+    length: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        assert len(self.rows) == len(self.start) == len(self.length) > 0, f"not one batch: {self}"
+        assert len(set(self.rows)) == len(self.rows), f"two sequences share a row: {self.rows}"
+        assert min(self.start) >= 0 and min(self.length) > 0, f"no tokens: start {self.start}, length {self.length}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """What all layers need to know of a batch, made once a forward."""
+
+    rows: Rows
+    index: tuple[slice, slice] | tuple[Tensor, Tensor]  # where new keys go
+    positions_BT: Tensor
+    span: int  # S
+    mask_B1TS: Tensor | None  # added to the scores
+    causal: bool  # the mask is the square triangle, and needs no tensor
+
+
+def place(batch: StageBatch, tokens: int, cache: KVCache, like: Tensor) -> Placement:
+    """The placement of a batch of `tokens` padded new tokens each, for tensors of `like`'s dtype and device."""
+    device, span = cache.k_LRKSD.device, max(s + n for s, n in zip(batch.start, batch.length, strict=True))
+    assert max(batch.length) <= tokens, f"lengths {batch.length} of {tokens} tokens"
+    assert span <= cache.max_len, f"position {span - 1} in a cache of {cache.max_len}"
+    assert min(batch.rows) >= 0 and max(batch.rows) < cache.rows, f"rows {batch.rows} in a cache of {cache.rows}"
+    first, count = batch.rows[0], len(batch.rows)
+    neighbours = batch.rows == tuple(range(first, first + count))
+    together = len(set(batch.start)) == 1  # all sequences are equally far
+    full = min(batch.length) == tokens
+
+    start_B1 = torch.tensor(batch.start, device=device)[:, None]
+    step_T = torch.arange(tokens, device=device)
+    positions_BT = start_B1 + step_T
+    rows: Rows = slice(first, first + count) if neighbours else torch.tensor(batch.rows, device=device)
+    index: tuple[slice, slice] | tuple[Tensor, Tensor]
+    if neighbours and together and full:
+        index = (slice(first, first + count), slice(batch.start[0], span))
+    else:
+        length_B1 = torch.tensor(batch.length, device=device)[:, None]
+        rows_B1 = torch.tensor(batch.rows, device=device)[:, None]
+        index = (rows_B1, torch.where(step_T < length_B1, positions_BT, cache.spare))
+
+    causal = tokens > 1 and max(batch.start) == 0
+    mask_B1TS = None
+    if not causal and not (tokens == 1 and together):
+        positions_S = torch.arange(span, device=device)
+        seen_BTS = positions_S <= positions_BT[: 1 if together else count, :, None]
+        mask_B1TS = torch.zeros(seen_BTS.shape, dtype=like.dtype, device=device).masked_fill_(~seen_BTS, -math.inf)[
+            :, None
+        ]
+    return Placement(rows=rows, index=index, positions_BT=positions_BT, span=span, mask_B1TS=mask_B1TS, causal=causal)
+
+
+def gate(both_BTF: Tensor) -> Tensor:
+    """The activation of the feed-forward: silu of the first half of the last dimension, times the second."""
+    gate_BTF, up_BTF = both_BTF.chunk(2, dim=-1)
+    return F.silu(gate_BTF, inplace=True).mul_(up_BTF)
+
+
+def empty(*shape: int, dtype: torch.dtype, device: torch.device) -> nn.Parameter:
+    """A weight that a checkpoint fills."""
+    return nn.Parameter(torch.empty(shape, dtype=dtype, device=device), requires_grad=False)
+
+
+class Layer(nn.Module):
+    """Attention and feed-forward with their norms. Weights that read the same input are one matrix.
+
+    config: the shape of this rank's part.
+    """
+
+    def __init__(
+        self, config: LlamaConfig, dtype: torch.dtype, device: torch.device, shard: Shard, group: Group
+    ) -> None:
+        super().__init__()
+        self.config, self.shard, self.group = config, shard, group
+        self.rotate, self.gate = rotate, gate  # a device may have better ones (`reference.llama.graph_runner`)
+        q, kv = config.heads * config.head_dim, config.kv_heads * config.head_dim
+        self.qkv = empty(q + 2 * kv, config.hidden, dtype=dtype, device=device)
+        self.out = empty(config.hidden, q, dtype=dtype, device=device)
+        self.gate_up = empty(2 * config.intermediate, config.hidden, dtype=dtype, device=device)
+        self.down = empty(config.hidden, config.intermediate, dtype=dtype, device=device)
+        self.attention_norm = empty(config.hidden, dtype=dtype, device=device)
+        self.mlp_norm = empty(config.hidden, dtype=dtype, device=device)
+
+        def bias(wanted: bool, size: int) -> nn.Parameter | None:
+            return empty(size, dtype=dtype, device=device) if wanted else None
+
+        first = shard.rank == 0  # what all ranks add up has its bias once
+        self.qkv_bias = bias(config.attention_bias, q + 2 * kv)
+        self.out_bias = bias(config.attention_bias and first, config.hidden)
+        self.gate_up_bias = bias(config.mlp_bias, 2 * config.intermediate)
+        self.down_bias = bias(config.mlp_bias and first, config.hidden)
+
+    def checkpoint_pieces(self) -> dict[str, Piece]:
+        """Name in a checkpoint, after the layer's prefix, to the memory for this rank's part of it."""
+        config, (part, parts) = self.config, (self.shard.rank, self.shard.size)
+        q, kv = config.heads * config.head_dim, config.kv_heads * config.head_dim
+        q_view, k_view, v_view = self.qkv.split((q, kv, kv))
+        gate_view, up_view = self.gate_up.chunk(2)
+
+        def cut(memory: Tensor, dim: int) -> Piece:
+            length = memory.shape[dim]
+            return Piece(memory=memory, dim=dim, start=part * length, whole=parts * length)
+
+        pieces = {
+            "self_attn.q_proj.weight": cut(q_view, 0),
+            "self_attn.k_proj.weight": cut(k_view, 0),
+            "self_attn.v_proj.weight": cut(v_view, 0),
+            "self_attn.o_proj.weight": cut(self.out, 1),
+            "mlp.gate_proj.weight": cut(gate_view, 0),
+            "mlp.up_proj.weight": cut(up_view, 0),
+            "mlp.down_proj.weight": cut(self.down, 1),
+            "input_layernorm.weight": Piece(memory=self.attention_norm),
+            "post_attention_layernorm.weight": Piece(memory=self.mlp_norm),
+        }
+        if self.qkv_bias is not None:
+            views = zip("qkv", self.qkv_bias.split((q, kv, kv)), strict=True)
+            pieces |= {f"self_attn.{name}_proj.bias": cut(view, 0) for name, view in views}
+        if self.gate_up_bias is not None:
+            halves = zip(("gate", "up"), self.gate_up_bias.chunk(2), strict=True)
+            pieces |= {f"mlp.{name}_proj.bias": cut(view, 0) for name, view in halves}
+        if self.out_bias is not None:
+            pieces["self_attn.o_proj.bias"] = Piece(memory=self.out_bias)
+        if self.down_bias is not None:
+            pieces["mlp.down_proj.bias"] = Piece(memory=self.down_bias)
+        return pieces
+
+    def forward(
+        self, x_BTH: Tensor, place: Placement, cos_BT1E: Tensor, sin_BT1E: Tensor, cache: KVCache, layer: int
+    ) -> Tensor:
+        """Hidden states after this layer; its new keys and values are in `cache`, as layer `layer`."""
+        c = self.config
+        normed_BTH = F.rms_norm(x_BTH, (c.hidden,), self.attention_norm, c.rms_eps)
+        qkv_BTXD = F.linear(normed_BTH, self.qkv, self.qkv_bias).unflatten(-1, (-1, c.head_dim))
+        qk_BTXD = self.rotate(qkv_BTXD[:, :, : c.heads + c.kv_heads], cos_BT1E, sin_BT1E)
+        q_BTND, k_BTKD = qk_BTXD.split((c.heads, c.kv_heads), dim=2)
+        cache.write(layer, place.index, k_BTKD, qkv_BTXD[:, :, c.heads + c.kv_heads :])
+        k_BKSD, v_BKSD = cache.read(layer, place.rows, place.span)
+        attended_BNTD = F.scaled_dot_product_attention(
+            q_BTND.transpose(1, 2),
+            k_BKSD,
+            v_BKSD,
+            attn_mask=place.mask_B1TS,
+            is_causal=place.causal,
+            enable_gqa=c.heads != c.kv_heads,
+        )
+        # In place from here on, but never in x_BTH, which belongs to the caller.
+        attended_BTX = attended_BNTD.transpose(1, 2).flatten(2)
+        x_BTH = self.group.all_reduce(F.linear(attended_BTX, self.out, self.out_bias)).add_(x_BTH)
+        normed_BTH = F.rms_norm(x_BTH, (c.hidden,), self.mlp_norm, c.rms_eps)
+        gated_BTF = self.gate(F.linear(normed_BTH, self.gate_up, self.gate_up_bias))
+        return self.group.all_reduce(F.linear(gated_BTF, self.down, self.down_bias)).add_(x_BTH)
+
+
+class Stage(nn.Module):
+    """Layers `layers` of a Llama, with the embedding if `first` and the final norm and head if `last`.
+
+    shard, group: this rank's part of the stage, and the ranks that share it. Raises ValueError where the shape
+    does not divide. The weights are uninitialised: `reference.checkpoint.loader.load_stage` fills them.
+    """
+
+    def __init__(
+        self,
+        config: LlamaConfig,
+        layers: range,
+        first: bool,
+        last: bool,
+        dtype: torch.dtype,
+        device: torch.device,
+        shard: Shard = WHOLE,
+        group: Group = ALONE,
+    ) -> None:
+        super().__init__()
+        assert 0 <= layers.start < layers.stop <= config.layers, f"{layers} of {config.layers} layers"
+        self.config, self.span, self.first, self.last = config, layers, first, last
+        self.shard, self.group = shard, group
+        part = shard.of(config)
+        self.layers = nn.ModuleList(Layer(part, dtype, device, shard, group) for _ in layers)
+        rows = -(-config.vocab_size // shard.size)  # of the head; what the last rank has too many is cut off again
+        if first:
+            self.embedding = empty(rows * shard.size, config.hidden, dtype=dtype, device=device)
+        if last:
+            self.norm = empty(config.hidden, dtype=dtype, device=device)
+            if first and config.tied:
+                mine = slice(shard.rank * rows, (shard.rank + 1) * rows)
+                self.head = self.embedding if shard == WHOLE else self.embedding[mine]
+            else:
+                self.head = empty(rows, config.hidden, dtype=dtype, device=device)
+        self.frequencies_E = nn.Buffer(rope_frequencies(config, device), persistent=False)
+
+    def checkpoint_pieces(self) -> dict[str, Piece]:
+        """Name in a Hugging Face checkpoint to the memory for this rank's part of it; no other tensor is needed.
+
+        A tied table has one name; the last stage holds a copy of its own.
+        """
+        pieces: dict[str, Piece] = {}
+        for number, layer in zip(self.span, self.layers, strict=True):
+            assert isinstance(layer, Layer)
+            pieces |= {f"model.layers.{number}.{name}": piece for name, piece in layer.checkpoint_pieces().items()}
+        vocabulary, mine = self.config.vocab_size, self.shard.cut(self.config.vocab_size)
+        if self.first:
+            pieces["model.embed_tokens.weight"] = Piece(memory=self.embedding[:vocabulary])
+        if self.last:
+            pieces["model.norm.weight"] = Piece(memory=self.norm)
+        if self.last and not (self.first and self.config.tied):  # else the head is part of the embedding
+            pieces["model.embed_tokens.weight" if self.config.tied else "lm_head.weight"] = Piece(
+                memory=self.head[: mine.stop - mine.start], start=mine.start, whole=vocabulary
+            )
+        return pieces
+
+    def prepare(self, batch: StageBatch) -> None:
+        """May be called before the inputs of the next `forward` are there; nothing is worth doing that early."""
+
+    def forward(self, inputs: Tensor, batch: StageBatch, cache: KVCache, every_position: bool = False) -> Tensor:
+        """Runs the stage on the new tokens of `batch`, and adds them to `cache`.
+
+        inputs: token ids [B, T] int64, also of the host, on the first stage, hidden states [B, T, H] on the others.
+        Returns hidden states [B, T, H]; on the last stage logits in float32, [B, V] at each sequence's last
+        new token or, with `every_position`, [B, T, V]. What stands at padding is meaningless.
+        """
+        inputs = inputs.to(self.frequencies_E.device, non_blocking=True)
+        x_BTH = F.embedding(inputs, self.embedding) if self.first else inputs
+        placement = place(batch, x_BTH.shape[1], cache, x_BTH)
+        angles_BT1E = (placement.positions_BT[..., None] * self.frequencies_E)[:, :, None]
+        cos_BT1E, sin_BT1E = angles_BT1E.cos().to(x_BTH.dtype), angles_BT1E.sin().to(x_BTH.dtype)
+        for number, layer in enumerate(self.layers):
+            x_BTH = layer(x_BTH, placement, cos_BT1E, sin_BT1E, cache, number)
+        if not self.last:
+            return x_BTH
+        if not every_position:
+            last_B = torch.tensor(batch.length, device=x_BTH.device) - 1
+            x_BTH = x_BTH[torch.arange(len(batch.length), device=x_BTH.device), last_B]
+        normed_BTH = F.rms_norm(x_BTH, (self.config.hidden,), self.norm, self.config.rms_eps)
+        return self.group.all_gather(F.linear(normed_BTH, self.head))[..., : self.config.vocab_size].float()
+
+
+def partition_layers(layers: int, stages: int) -> list[range]:
+    """Layers of each stage, in order, as even as can be: the first `layers % stages` stages have one more.
+
+    The earlier ones are larger because the last also has the head. Raises ValueError when there are fewer
+    layers than stages, or no stage.
+    """
+    if stages < 1:
+        raise ValueError(f"{stages} pipeline stages; give 1 or more")
+    if stages > layers:
+        raise ValueError(f"{stages} pipeline stages for {layers} layers leave a stage empty; give at most {layers}")
+    size, larger = divmod(layers, stages)
+    cuts = [stage * size + min(stage, larger) for stage in range(stages + 1)]
+    return [range(begin, end) for begin, end in pairwise(cuts)]

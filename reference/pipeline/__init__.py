@@ -1,0 +1,1 @@
+"""One rank's part of the serving loop, with tensors."""

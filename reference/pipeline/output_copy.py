@@ -1,0 +1,62 @@
+"""The way of output messages from the device to the host, beside whatever the device computes next."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from reference.device import HOST, Device, HostEvent
+from reference.pipeline.output_message import read
+from reference.scheduling.batch import UNSCORED, Batch, Scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landing:
+    """A batch's message [N], and its copy on the host, which is complete once `copied` has happened."""
+
+    batch: Batch
+    message_N: Tensor
+    on_host_N: Tensor
+    copied: Any
+
+    def read(self, batch: Batch) -> tuple[list[int], Scores]:
+        """Tokens and log-probabilities of `batch`, whose requests are of the message's batch; waits for the copy."""
+        self.copied.synchronize()
+        tokens, scores = read(self.batch, self.on_host_N)
+        if batch.requests == self.batch.requests:
+            return tokens, scores
+        places = places_in(self.batch, batch)
+        output = {at: scores.output[place] for at, place in enumerate(places) if place in scores.output}
+        return [tokens[place] for place in places], Scores(output=output) if output else UNSCORED
+
+
+class Landings:
+    """Starts the copies of one device's messages, on a stream of their own."""
+
+    def __init__(self, device: Device) -> None:
+        self._device, self._copies = device, device.stream()
+
+    def aside(self) -> AbstractContextManager[Any]:
+        """A context whose work goes to that stream: what is received, and passed on, inside waits for no forward."""
+        return self._device.on_stream(self._copies)
+
+    def start(self, batch: Batch, message_N: Tensor, *, received: bool = False) -> Landing:
+        """The message on its way to the host. What is queued after this call does not hold it up; of one that was
+        `received` aside neither does what was queued before."""
+        if message_N.is_cpu:
+            return Landing(batch=batch, message_N=message_N, on_host_N=message_N, copied=HostEvent())
+        if not received:
+            self._copies.wait_stream(self._device.current_stream())
+        with self.aside():
+            on_host_N = message_N.to(HOST, non_blocking=True)
+            copied = self._copies.record_event()
+        return Landing(batch=batch, message_N=message_N, on_host_N=on_host_N, copied=copied)
+
+
+def places_in(whole: Batch, part: Batch) -> list[int]:
+    """Where in the batch `whole` the requests of `part` are, which all are there."""
+    at = {request.id: place for place, request in enumerate(whole.requests)}
+    return [at[request.id] for request in part.requests]

@@ -1,8 +1,0 @@
-"""What the fork server imports before it forks ranks. Should the engine end meanwhile, nobody waits for the rest."""
-
-from reference import processes
-
-with processes.ended_by_parent():
-    from reference import worker
-
-__all__ = ["worker"]

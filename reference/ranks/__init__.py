@@ -1,0 +1,1 @@
+"""A process for every rank: started, watched, told what to do, ended."""

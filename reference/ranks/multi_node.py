@@ -1,0 +1,208 @@
+"""Ranks of a job that torchrun started: rank 0 has the engine, the others follow it, and hear of each other by a store.
+
+Every process publishes, at a low rate, where its rank is and what it has to say; the engine copies that to its board,
+so its watchdog sees the ranks of all nodes. What is published is JSON. When the engine ends, or is silent for too long,
+the followers end; when one of them fails or falls silent, the engine hears of it and ends the job.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any, NoReturn
+
+from reference.config import EngineConfig
+from reference.ranks import processes, torchrun, worker
+from reference.ranks.torchrun import Place
+from reference.ranks.worker import Assignment
+from reference.verification import status_board as phases
+from reference.verification.status_board import Board
+
+BEAT = 0.5
+"""Seconds between two publications of a rank."""
+
+SILENCE = 6 * BEAT
+"""Seconds without any after which a rank counts as gone."""
+
+PATIENCE = timedelta(seconds=30)
+"""How long the store may take to answer."""
+
+END, CONFIG = "end", "config"
+"""Keys of the store: that the job is over; what rank 0 was told."""
+
+OF_A_NODE = frozenset({"device", "threads", "record_logits", "start_timeout"})
+"""What may differ between nodes."""
+
+
+def at(rank: int) -> str:
+    """The key under which a rank publishes."""
+    return f"at/{rank}"
+
+
+class Beacon:
+    """What one rank publishes, from a thread of its own. Takes the place of the pipe to the engine.
+
+    Each publication has a number, so that silence shows; `said` holds all that the rank said so far.
+    """
+
+    def __init__(self, place: Place, board: Board, patience: timedelta) -> None:
+        self._rank, self._board = place.rank, board
+        self._store = place.meet(patience)
+        self._said: list[Any] = []
+        self._beats = 0
+        self._lock = threading.Lock()
+        self.over = False  # the rank has come to its end
+
+    def send_bytes(self, data: bytes) -> None:
+        """Says something (see `reference.ranks.worker.say`)."""
+        with self._lock:
+            self._said.append(json.loads(data))
+        self.beat()
+
+    def beat(self) -> None:
+        """Publishes."""
+        with self._lock, suppress(RuntimeError):  # a store that is gone: `watch` finds out
+            self._beats += 1
+            state = {"beat": self._beats, "row": self._board.copy_row(self._rank), "said": self._said}
+            self._store.set(at(self._rank), json.dumps(state))
+
+
+class Remote:
+    """The ranks of other processes, seen from the engine."""
+
+    def __init__(self, place: Place, config: EngineConfig, board: Board) -> None:
+        self._store = place.meet(PATIENCE, host=True)
+        self._board = board
+        self._heard: dict[int, int] = dict.fromkeys(range(1, place.ranks), 0)  # how much each has said
+        self._beat: dict[int, tuple[int, float]] = {}  # its last one, and when that was seen
+        self._own = 0
+        self._store.set(CONFIG, _told(config))
+
+    def look(self, now: float) -> Iterator[tuple[int, str, Any]]:
+        """Copies positions to the board; what is new, as (rank, key, value). Shows that the engine is there."""
+        self._own += 1
+        self._store.set(at(0), json.dumps({"beat": self._own}))
+        for rank in self._heard:
+            if rank not in self._beat and not self._store.check([at(rank)]):
+                continue
+            state = json.loads(self._store.get(at(rank)))
+            if state["beat"] != self._beat.get(rank, (0, 0.0))[0]:
+                self._beat[rank] = state["beat"], now
+                self._board.paste_row(rank, state["row"], now)
+            for message in state["said"][self._heard[rank] :]:
+                self._heard[rank] += 1
+                ((key, value),) = message.items()
+                yield rank, key, value
+
+    def silent(self, now: float) -> frozenset[int]:
+        """Ranks that were heard, have not ended, and have not been heard for `SILENCE`."""
+        return frozenset(
+            rank
+            for rank, (_, seen) in self._beat.items()
+            if now - seen > SILENCE and self._board.read(rank).phase != phases.END
+        )
+
+    @property
+    def unheard(self) -> frozenset[int]:
+        """Ranks of which nothing has been heard so far."""
+        return frozenset(self._heard) - set(self._beat)
+
+    @property
+    def ended(self) -> bool:
+        """Whether every one of these ranks has come to its end."""
+        return all(self._board.read(rank).phase == phases.END for rank in self._heard)
+
+    def end(self) -> None:
+        """Ends the other processes."""
+        with suppress(RuntimeError):
+            self._store.set(END, "")
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """What keeps a rank other than 0 from following is told to the engine, which would wait for the rank otherwise."""
+    try:
+        yield
+    except Exception as error:
+        job = torchrun.place()
+        if job is not None and job.rank > 0:
+            with suppress(RuntimeError):  # there is nobody to tell
+                beacon = Beacon(job, Board(processes.context(), job.ranks), PATIENCE)
+                worker.say(beacon, worker.FAILED, {"kind": worker.USAGE, "text": f"rank {job.rank}: {error}"})
+        raise
+
+
+def follow(given: Assignment, place: Place) -> NoReturn:
+    """The process of a rank other than 0: serves until the engine ends, and exits; 0 after a stop, else 1."""
+    processes.end_with_launcher()
+    processes.speak_on_stderr()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the engine that ends the job
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once, also in the middle of a collective
+    board = Board(processes.context(), place.ranks)
+    try:
+        beacon = Beacon(place, board, timedelta(seconds=given.config.start_timeout))
+    except RuntimeError as error:
+        _leave(1, f"rank {place.rank}: no meeting point at {place.address}:{place.port} ({error})")
+    threading.Thread(target=_watch, args=(place, given.config, beacon), name="beacon", daemon=True).start()
+    try:
+        if differs := _differs(place, given.config):
+            worker.fail(beacon, worker.USAGE, differs)
+        worker.run(given, board, beacon)
+    except SystemExit:
+        time.sleep(BEAT)  # the engine, which knows more, says why; it also ends the job
+        _leave(1)
+    beacon.over = True
+    beacon.beat()
+    _leave(0)
+
+
+def _watch(place: Place, config: EngineConfig, beacon: Beacon) -> None:
+    """Publishes, and ends the process when the engine does."""
+    try:
+        store = place.meet(PATIENCE)
+        last, seen = b"", time.monotonic()
+        while not store.check([END]):
+            beacon.beat()
+            beat, now = store.get(at(0)) if store.check([at(0)]) else b"", time.monotonic()
+            if beat != last:
+                last, seen = beat, now
+            if now - seen > (config.watchdog if last else config.start_timeout):
+                _leave(1, f"rank {place.rank}: the engine has been silent for {now - seen:.0f} s")
+            time.sleep(BEAT)
+    except RuntimeError as error:
+        if not beacon.over:
+            _leave(1, f"rank {place.rank}: the meeting point is gone ({str(error).splitlines()[0]})")
+    if not beacon.over:
+        _leave(1)
+
+
+def _differs(place: Place, config: EngineConfig) -> str:
+    """What this process was told otherwise than rank 0, if anything. Waits for rank 0."""
+    theirs = json.loads(place.meet(timedelta(seconds=config.start_timeout)).get(CONFIG))
+    ours = json.loads(_told(config))
+    for name, value in ours.items():
+        if value != theirs.get(name):
+            told = f"rank {place.rank} was started with {name} {value!r}, rank 0 with {theirs.get(name)!r}"
+            return f"{told}; give all nodes the same"
+    return ""
+
+
+def _told(config: EngineConfig) -> str:
+    plain: Mapping[str, Any] = asdict(config)
+    return json.dumps({name: value for name, value in plain.items() if name not in OF_A_NODE}, default=str)
+
+
+def _leave(status: int, why: str = "") -> NoReturn:
+    """Ends the process at once, whatever its other threads wait for."""
+    if why:
+        print(why, file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(status)

@@ -1,0 +1,1 @@
+"""How a rank's operations are performed: torch.distributed, host memory, shared memory."""

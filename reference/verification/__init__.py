@@ -1,0 +1,1 @@
+"""Where the model meets the run: preflight before, status and watchdog during, traces after."""

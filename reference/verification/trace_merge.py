@@ -1,0 +1,129 @@
+"""The folder of a recorded run, seen from the engine: what the ranks left in it, put together as one trace.
+
+The header is written before the ranks start, so that their rows can be put together whoever is left to do it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from model.pipelines.serving import CONTROL, DATA
+from model.pipelines.tensor_parallel import BESIDE, SHARED_DATA
+from model.program.json_form import from_json
+from model.program.ops import Batch, Isend, Operation
+from model.traces import jsonl as trace
+from model.traces.jsonl import LoopOf, Record, Trace
+from reference.config import EngineConfig
+from reference.device import HOST_BACKEND, MET
+from reference.transport.selection import Route
+from reference.verification.trace_writer import BEGIN, DEVICE, END, KINDS, NOTHING, ROW, ROWS
+
+HEADER = "header.jsonl"
+"""The trace without its records."""
+
+
+def header(config: EngineConfig, route: Route, *, ordering: str, data: str) -> Trace:
+    """What the trace of an engine begins with. data: the declared semantics of its tensor messages."""
+    declared = {CONTROL: route.control, DATA: data}
+    # Of a stage's ranks; they have met before the loop begins where decode steps are recorded, so it is not asked for.
+    collective = {CONTROL: HOST_BACKEND, DATA: HOST_BACKEND if route.way == "shared" else MET.get(data, data)}
+    return Trace(
+        ranks=config.ranks,
+        loop=LoopOf(depth=config.depth, ordering=ordering, tp=config.tp),
+        semantics=declared | {beside: collective[comm] for beside, comm in BESIDE.items()},
+        queued=frozenset() if route.backend == HOST_BACKEND else frozenset({DATA, SHARED_DATA}),
+        clocks=("",) * config.ranks,
+        records=(),
+        complete=False,
+    )
+
+
+def begin(folder: Path, header: Trace) -> None:
+    """Makes the folder ready for a run: an older one's files go. Raises ValueError where it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in (*folder.glob(ROWS.format("*")), *folder.glob(KINDS.format("*")), folder / trace.FILE):
+            old.unlink(missing_ok=True)
+        trace.write(replace(header, records=()), folder / HEADER)
+    except OSError as error:
+        raise ValueError(f"record: cannot write to {folder} ({error.strerror}); give a folder of your own") from None
+
+
+def combine(folder: Path, note: str = "") -> Path:
+    """Writes the trace of what the ranks recorded, and gives its path. note: how the run ended.
+
+    Raises OSError, and ValueError where the folder holds no recording.
+    """
+    header = trace.read(folder / HEADER)
+    records: list[Record] = []
+    clocks, whole, until = list(header.clocks), True, list[int]()
+    for rank in range(header.ranks):
+        said = _said(folder / KINDS.format(rank))
+        first = next(said, {})
+        clocks[rank] = str(first.get("clock", header.clocks[rank]))
+        kinds = list(said)
+        until += [int(line["at"]) for line in kinds if "stopped" in line]
+        whole = whole and any("rows" in line for line in kinds)
+        records += _rows(folder / ROWS.format(rank), rank, [line for line in kinds if "phase" in line])
+    records.sort(key=lambda record: record.begin)  # stable: a rank's own order stays
+    found = replace(header, records=tuple(records), clocks=tuple(clocks), complete=whole, note=note)
+    if until:
+        found = replace(found.until(min(until)), note=f"{note}; the record was full".lstrip("; "))
+    trace.write(found, folder / trace.FILE)
+    for rank in range(header.ranks):
+        for name in (ROWS, KINDS):
+            (folder / name.format(rank)).unlink(missing_ok=True)
+    return folder / trace.FILE
+
+
+def _said(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a file of JSON lines; its last line may be cut short, as its rank may have been killed."""
+    with suppress(OSError, json.JSONDecodeError), path.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def _rows(path: Path, rank: int, kinds: list[Mapping[str, Any]]) -> list[Record]:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:  # its process never came so far
+        return []
+    ops = [None if kind["op"] is None else from_json(kind["op"]) for kind in kinds]
+    shared = [tuple(map(from_json, kind["shared"])) for kind in kinds]
+    records: list[Record] = []
+    for at in range(0, len(data) - ROW + 1, ROW):
+        began, iteration, number, _ = BEGIN.unpack_from(data, at)
+        if not 0 < number <= len(kinds):
+            break
+        ended, nbytes, answer, _ = END.unpack_from(data, at + BEGIN.size)
+        device = DEVICE.unpack_from(data, at + BEGIN.size + END.size)
+        kind = kinds[number - 1]
+        records.append(
+            Record(
+                rank=rank,
+                begin=began,
+                end=ended or None,
+                iteration=iteration,
+                phase=kind["phase"],
+                slot=kind["slot"],
+                op=_sized(ops[number - 1], nbytes),
+                shared=shared[number - 1],
+                answer=None if answer == NOTHING or not ended else bool(answer),
+                device=device if device[1] else None,
+            )
+        )
+    return records
+
+
+def _sized(op: Operation | None, nbytes: int) -> Operation | None:
+    """The operation with the bytes that it sent."""
+    if isinstance(op, Batch):
+        return replace(
+            op, ops=tuple(replace(part, nbytes=nbytes) if isinstance(part, Isend) else part for part in op.ops)
+        )
+    return replace(op, nbytes=nbytes) if isinstance(op, Isend) else op

@@ -1,0 +1,164 @@
+"""What a rank does, recorded while it does it: fixed rows in a file that is mapped into memory.
+
+A row costs its rank a handful of stores and no system call, and is in the file however the process ends. A second
+file, of JSON lines, says once what each kind of row means.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from struct import Struct
+from typing import Any
+
+from model.pipelines.serving import Step
+from model.program.json_form import to_json
+from model.program.ops import Compute
+
+ROWS, KINDS = "rank{}.rows", "rank{}.jsonl"
+"""Names of a rank's two files."""
+
+BEGIN = Struct("<qqii")
+"""begin, iteration, kind of row counted from 1, filler"""
+END = Struct("<qqii")
+"""end, bytes of the payload, answer (NOTHING, 0 or 1), filler; after BEGIN"""
+DEVICE = Struct("<qq")
+"""begin and end on the device, 0 where there is none; after END"""
+ROW = BEGIN.size + END.size + DEVICE.size
+NOTHING = -1
+
+CHUNK = 2**15 * ROW
+"""Bytes by which the file grows."""
+MOST = 2**17 * ROW
+"""Bytes of a file at most, minutes of a busy pipeline; then the record ends, as the beginning of the run."""
+
+REBASE = 10.0
+"""Seconds after which device times count from a new event: they come as 32-bit floats of milliseconds."""
+
+
+class Recorder:
+    """The record of one rank: `begin` and `end` frame each step.
+
+    event: makes an event of the device that keeps the time; None where the device works in program order. Raises
+    OSError where the files cannot be made.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        rank: int,
+        *,
+        event: Callable[[], Any] | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+        most: int = MOST,
+    ) -> None:
+        self._clock, self._most = clock, most
+        self._kinds: dict[Step, int] = {}
+        self._said = (folder / KINDS.format(rank)).open("w", encoding="utf-8")
+        self._say({"rank": rank, "clock": clock_name()})
+        self._file = (folder / ROWS.format(rank)).open("w+b")
+        os.posix_fallocate(self._file.fileno(), 0, CHUNK)  # a full disk is an error here, and no signal later
+        self._rows = mmap.mmap(self._file.fileno(), CHUNK)
+        self._size = CHUNK
+        self._at = -ROW
+        self._full = False
+        self._nbytes = 0
+        self._event = event
+        self._began: Any = None  # a mark in the device's stream before the compute of the step at hand
+        self._pending: deque[tuple[int, Any, Any]] = deque()
+        if event is not None:
+            self._base = self._mark()
+            self._base.synchronize()
+            self._origin = float(clock())
+
+    def begin(self, step: Step, iteration: int) -> None:
+        """The rank begins a step."""
+        at = self._at + ROW
+        if at >= self._size and not self._grow():
+            return
+        kind = self._kinds.get(step)
+        if kind is None:
+            kind = self._kinds[step] = len(self._kinds) + 1
+            op, shared = None if step.op is None else to_json(step.op), [to_json(op) for op in step.shared]
+            self._say({"phase": step.phase, "slot": step.slot, "op": op, "shared": shared})
+        self._at = at
+        BEGIN.pack_into(self._rows, at, self._clock(), iteration, kind, 0)
+        if self._event is not None and isinstance(step.op, Compute):
+            self._began = self._mark()
+
+    def sends(self, nbytes: int) -> None:
+        """The step at hand sends so many bytes: noted now, as it may never end."""
+        if not self._full:
+            self._nbytes = nbytes
+            END.pack_into(self._rows, self._at + BEGIN.size, 0, nbytes, NOTHING, 0)
+
+    def end(self, answer: bool | None) -> None:
+        """The step at hand is over; `answer` is what the loop is told."""
+        if not self._full:
+            told = NOTHING if answer is None else int(answer)
+            END.pack_into(self._rows, self._at + BEGIN.size, self._clock(), self._nbytes, told, 0)
+            self._nbytes = 0
+        if self._began is not None:  # its times on the device are looked up later, without waiting
+            self._pending.append((self._at, self._began, self._mark()))
+            self._began = None
+            self._resolve(wait=False)
+
+    def close(self) -> None:
+        """Completes the record; the rank is at its end."""
+        self._resolve(wait=True)
+        self._say({"rows": self._at // ROW + 1})
+        self._said.close()
+        self._rows.close()
+        self._file.close()
+
+    def _mark(self) -> Any:
+        assert self._event is not None, "called with a device"
+        mark = self._event()
+        mark.record()
+        return mark
+
+    def _grow(self) -> bool:
+        if self._full or self._size >= self._most:
+            self._stop(f"the record is full: {self._size} bytes")
+            return False
+        try:
+            os.posix_fallocate(self._file.fileno(), self._size, CHUNK)
+            self._rows.resize(self._size + CHUNK)
+        except OSError as error:
+            self._stop(f"the record could not grow: {error}")
+            return False
+        self._size += CHUNK
+        return True
+
+    def _stop(self, why: str) -> None:
+        if not self._full:
+            self._full = True
+            self._say({"stopped": why, "at": self._clock()})
+
+    def _say(self, data: dict[str, Any]) -> None:
+        self._said.write(json.dumps(data) + "\n")
+        self._said.flush()
+
+    def _resolve(self, *, wait: bool) -> None:
+        while self._pending:
+            at, began, ended = self._pending[0]
+            if wait:
+                ended.synchronize()
+            elif not ended.query():
+                return
+            self._pending.popleft()
+            first, last = (self._origin + self._base.elapsed_time(mark) * 1e6 for mark in (began, ended))
+            DEVICE.pack_into(self._rows, at + BEGIN.size + END.size, int(first), int(last))
+            if last - self._origin > REBASE * 1e9:
+                self._base, self._origin = ended, last
+
+
+def clock_name() -> str:
+    """Names the clock of this machine: processes with equal names can compare their times."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return f"monotonic {boot.read_text().strip()}" if boot.exists() else "monotonic"

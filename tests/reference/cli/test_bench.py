@@ -1,0 +1,298 @@
+"""The benchmark: figures from timestamps, the protocol as an engine and as a server see it, and the command."""
+
+import json
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from random import Random
+from threading import Thread
+
+import pytest
+
+from reference.__main__ import main
+from reference.cli.bench_protocol import (
+    Arrival,
+    Case,
+    Figures,
+    Measured,
+    cases,
+    figures,
+    measure,
+    record,
+    run_all,
+    table,
+    warm_ups,
+)
+from reference.cli.bench_targets import USUAL_VOCABULARY, EngineTarget, UrlTarget
+from tests.reference.conftest import Web
+
+pytestmark = pytest.mark.xdist_group("web")
+
+CASE = Case(batch_size=2, input_len=10, output_len=3)
+
+
+def measured(*arrivals: tuple[int, int, float], latency: float = 4.0, decode_rate: float = 0.0) -> Measured:
+    items = tuple(Arrival(index=index, made=made, seconds=seconds) for index, made, seconds in arrivals)
+    return Measured(case=CASE, arrivals=items, latency=latency, decode_rate=decode_rate)
+
+
+GOOD = ((0, 1, 0.5), (1, 1, 1.0), (0, 2, 1.5), (1, 2, 2.0), (0, 3, 2.5), (1, 3, 3.5))
+
+
+def test_the_figures_are_upstreams() -> None:
+    assert figures(measured(*GOOD, decode_rate=7.0)) == Figures(
+        latency=4.0,
+        input_throughput=20 / 1.0,  # batch x input_len / last_ttft
+        output_throughput=6 / 3.0,  # batch x output_len / (latency - last_ttft)
+        last_ttft=1.0,
+        last_gen_throughput=7.0,
+    )
+
+
+def test_a_chunk_may_carry_more_than_a_first_token() -> None:
+    assert figures(measured((0, 2, 0.5), (1, 1, 1.0), (0, 3, 2.5), (1, 3, 3.5))).last_ttft == 1.0
+    assert figures(measured((0, 1, 0.5), (1, 2, 1.5), (0, 3, 2.5), (1, 3, 3.5))).last_ttft == 1.5
+
+
+def test_the_figures_of_the_pull_request_check() -> None:
+    """8192 tokens in 0.6277 s, then 1024 in the rest of 25.09 s."""
+    arrivals = [
+        Arrival(index=index, made=made, seconds=0.6277 if made == 1 else 25.0)
+        for index in range(8)
+        for made in (1, 128)
+    ]
+    run = Measured(
+        case=Case(batch_size=8, input_len=1024, output_len=128),
+        arrivals=tuple(arrivals),
+        latency=25.09,
+        decode_rate=0.0,
+    )
+    found = figures(run)
+    assert found.input_throughput == pytest.approx(13051, rel=1e-4)
+    assert found.output_throughput == pytest.approx(41.86, rel=1e-3)
+    assert found.last_gen_throughput is None
+
+
+@pytest.mark.parametrize(
+    "arrivals", [GOOD[:-1], GOOD[:-2], ((0, 3, 1.0), (1, 4, 1.0)), (*GOOD, (2, 1, 1.0)), ((0, 1, 1.0),), ()]
+)
+def test_missing_or_surplus_tokens_are_no_measurement(arrivals: Sequence[tuple[int, int, float]]) -> None:
+    with pytest.raises(RuntimeError, match="not every prompt got its 3 tokens"):
+        figures(measured(*arrivals))
+
+
+def test_nothing_to_divide_by_gives_no_figure() -> None:
+    instant = measured(*((index, made, 0.0) for index, made, _ in GOOD), latency=0.0)
+    assert (figures(instant).input_throughput, figures(instant).output_throughput) == (None, None)
+    assert "| - " in table([("bench", instant)])
+
+
+def test_the_table_and_the_record() -> None:
+    run = measured(*GOOD, decode_rate=7.0)
+    head, _, line = table([("bench", run)]).splitlines()
+    assert [cell.strip() for cell in head.strip("|").split("|")][3:] == [
+        *("output_len", "latency", "input throughput", "output throughput", "last_ttft", "last generation throughput")
+    ]
+    assert [cell.strip() for cell in line.strip("|").split("|")] == [
+        *("bench", "2", "10", "3", "4.00 s", "20.00 tok/s", "2.00 tok/s", "1.00 s", "7.00 tok/s")
+    ]
+    kept = json.loads(json.dumps(record("bench", run)))
+    assert (kept["batch_size"], kept["last_ttft"], kept["samples"][0]) == (2, 1.0, [0, 1, 0.5])
+
+
+def test_cases_are_every_combination_after_a_warm_up_for_each_batch_size() -> None:
+    assert [(case.batch_size, case.input_len, case.output_len) for case in cases((1, 2), (3,), (4, 5))] == [
+        *((1, 3, 4), (1, 3, 5), (2, 3, 4), (2, 3, 5))
+    ]
+    assert [(case.batch_size, case.input_len, case.output_len) for case in warm_ups((1, 8))] == [
+        *((1, 1024, 16), (8, 1024, 16))
+    ]
+    with pytest.raises(ValueError, match="batch-size is 0"):
+        cases((0,), (3,), (4,))
+
+
+class Recording:
+    """A target that notes what it is asked, and answers at once."""
+
+    vocabulary = 50
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    def flush(self) -> None:
+        self.asked.append("flush")
+
+    def run(self, prompts: Sequence[Sequence[int]], output_len: int) -> tuple[list[Arrival], float]:
+        self.asked.append([list(prompt) for prompt in prompts])
+        made = range(1, output_len + 1)
+        return [
+            Arrival(index=index, made=n, seconds=n) for n in made for index in range(len(prompts))
+        ], output_len + 1.0
+
+    def decode_rate(self) -> float:
+        self.asked.append("rate")
+        return 3.0
+
+
+def test_each_case_flushes_then_asks_once_and_a_seed_draws_the_same_prompts() -> None:
+    asked = []
+    for seed in (1, 1, 2):
+        target = Recording()
+        said: list[str] = []
+        runs = run_all(target, [], [CASE, CASE], seed, said.append)
+        assert [name for name, _ in runs] == ["bench", "bench"] and len(said) == 2
+        asked.append(target.asked)
+    assert [item if isinstance(item, str) else "run" for item in asked[0]] == ["flush", "run", "rate"] * 2
+    assert asked[0] == asked[1] != asked[2]
+    assert asked[0][1] != asked[0][4]
+    prompts = asked[0][1]
+    assert isinstance(prompts, list) and [len(prompt) for prompt in prompts] == [10, 10]
+    assert all(0 <= token < 50 for prompt in prompts for token in prompt)
+
+
+@pytest.mark.parametrize("kind", ["engine", "url"])
+def test_an_engine_and_a_server_are_measured_alike(web: Web, kind: str) -> None:
+    web.wait_until_idle()
+    target = EngineTarget(web.engine) if kind == "engine" else UrlTarget(web.url)
+    assert target.vocabulary == 97
+    run = measure(target, Case(batch_size=3, input_len=20, output_len=60), Random(0))
+    found = figures(run)
+    assert 0 < found.last_ttft < found.latency
+    assert found.last_gen_throughput is not None
+    assert [item.seconds for item in run.arrivals] == sorted(item.seconds for item in run.arrivals)
+
+
+def test_a_server_that_refuses_or_is_not_there_is_named(web: Web) -> None:
+    with pytest.raises(ValueError, match=r"status 400: .*more than the cache holds"):
+        UrlTarget(web.url).run([[1] * 600], 4)
+    with pytest.raises(ValueError, match=r"no server answers at http://127\.0\.0\.1:1"):
+        UrlTarget("http://127.0.0.1:1")
+    with pytest.raises(ValueError, match="base-url is 'localhost:30000'"):
+        UrlTarget("localhost:30000")
+
+
+@contextmanager
+def stranger(*answers: bytes) -> Iterator[str]:
+    """The address of a listener that says one of these to each who connects, in turn, and hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def speak() -> None:
+            for answer in answers:
+                with suppress(OSError):
+                    caller, _ = listener.accept()
+                    with caller:
+                        caller.recv(2**16)
+                        caller.sendall(answer)
+
+        speaker = Thread(target=speak, daemon=True)
+        speaker.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        speaker.join(10)
+
+
+def http(body: bytes, length: int | None = None) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body) if length is None else length, body)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "message"),
+    [
+        (b"SSH-2.0-OpenSSH\r\n", ValueError, "BadStatusLine: SSH"),
+        (b"", ValueError, "RemoteDisconnected"),
+        (http(b"hello"), ValueError, "JSONDecodeError"),
+        (http(b"[]"), ValueError, "is no JSON object"),
+        (http(b'{"vocab_size": "x"}'), ValueError, "invalid literal"),
+        (http(b'{"vocab_size": null}'), None, ""),
+        (http(b'{"vocab_size": [1]}'), ValueError, "TypeError"),
+        (http(b'{"vocab_size": -5}'), ValueError, "vocab_size is -5"),
+        (http(b"{", 100), RuntimeError, "ended before its answer did"),
+    ],
+    ids=str,
+)
+def test_a_server_of_another_kind_is_told_in_one_line(
+    answer: bytes, kind: type[Exception] | None, message: str
+) -> None:
+    with stranger(answer) as url:
+        if kind is None:
+            assert UrlTarget(url).vocabulary == USUAL_VOCABULARY
+            return
+        with pytest.raises(kind) as refused:
+            UrlTarget(url)
+    said = str(refused.value)
+    assert said.startswith(f"{url}/get_server_info ") and message in said and "\n" not in said
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:abc", "http://127.0.0.1:1/a b", "http://[::1"])
+def test_what_is_no_address_is_told_in_one_line(url: str) -> None:
+    with pytest.raises(ValueError, match="check base-url") as refused:
+        UrlTarget(url)
+    assert url in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        (b"data: [DONE]\n\n", "tokens came for 0 of 1 prompts"),
+        (b'data: {"text": "x"}\n\n', "KeyError: 'meta_info'"),
+        (b'data: {"meta_info": {"completion_tokens": 1}, "index": 7}\n\n', "IndexError"),
+        (b"data: [1\n\n", "JSONDecodeError"),
+    ],
+)
+def test_answers_of_another_kind_are_told_in_one_line(events: bytes, message: str) -> None:
+    with stranger(http(b"{}"), http(events)) as url:
+        target = UrlTarget(url)
+        with pytest.raises(ValueError, match=f"{url}/generate does not answer as SGLang would") as refused:
+            target.run([[1, 2]], 1)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--result-filename", "."], "result-filename: . is a folder; give a file"),
+        (["--result-filename", "no/such/folder/x"], "there is no folder no/such/folder"),
+        ([], "a case of 1040 tokens, but the model has 512 positions; give --skip-warmup"),
+        (
+            ["--skip-warmup", "--input-len", "600"],
+            "a case of 616 tokens, but the model has 512 positions; give smaller",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_known_before(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    start = ["reference", "bench", "--model", "tiny", "--load", "random", "--device", "cpu", "--input-len", "8"]
+    monkeypatch.setattr(sys, "argv", [*start, *arguments])
+    assert main() == 2
+    out, err = capfd.readouterr()
+    assert out == "" and err.startswith("error: ") and said in err and err.count("\n") == 1
+
+
+def test_the_command_prints_one_table_and_keeps_the_samples(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "results.jsonl"
+    options = ["--base-url", web.url, "--skip-warmup", "--result-filename", str(file)]
+    lengths = ["--batch-size", "1", "2", "--input-len", "8", "--output-len", "4"]
+    monkeypatch.setattr(sys, "argv", ["reference", "bench", *options, *lengths])
+    assert main() == 0
+    out, err = capfd.readouterr()
+    assert [line.split("|")[2].strip() for line in out.splitlines()] == ["batch", "-" * 9, "1", "2"]
+    assert "bench: batch 2, input 8, output 4" in err
+    kept = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [len(item["samples"]) for item in kept] == [4, 8]
+
+
+def test_a_benchmark_in_process_needs_no_web_framework(
+    chatty: Path, tmp_path: Path, run_alone: Callable[..., str]
+) -> None:
+    said = run_alone(
+        *("import sys", "sys.modules.update(dict.fromkeys(('fastapi', 'uvicorn', 'starlette', 'pydantic')))"),
+        f"sys.argv = ['reference', 'bench', '--model', {str(chatty)!r}, '--device', 'cpu', '--max-len', '4',"
+        " '--skip-warmup', '--input-len', '8', '--output-len', '4']",
+        "from reference.__main__ import main",
+        "if __name__ == '__main__': raise SystemExit(main())",
+    )
+    assert len(said.splitlines()) == 3
