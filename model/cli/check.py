@@ -12,7 +12,7 @@ from model.semantics.libraries import semantics
 from model.semantics.parameters import Semantics
 from model.states.strategy import MAX_MEMORY, Options, Reduce
 from model.synthesis.cure import propose
-from model.verdict import report
+from model.verdict import tables
 from model.verdict.decide import MAX_STATES, Engine, Result, check
 
 LISTS = 1000
@@ -75,7 +75,7 @@ class Check(Given):
             draw.save(draw.wait_for_graph(result, ranks=len(given) or self.ranks), self.draw)
         cure = propose(given, rules, result) if result.hangs and 0 < sum(map(len, given)) <= CURED else None
         data = {**result.to_json(), "cure": None if cure is None else cure.to_json()}
-        show(self.json, data, lambda: report.verdict_lines(result, cure))
+        show(self.json, data, lambda: tables.verdict_lines(result, cure))
         return 0 if result.verdict == "ok" else 1
 
     def _large(self) -> bool:

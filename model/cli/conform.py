@@ -11,7 +11,7 @@ import tyro
 from model.cli.output import show
 from model.traces.conformance import Conformance, conform
 from model.traces.jsonl import FILE, read
-from model.verdict import report
+from model.verdict import tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,4 +52,4 @@ def _lines(found: Conformance) -> Iterator[str]:
     if found.deadlock is not None:
         yield f"it ends in a {found.deadlock.verdict}"
         yield ""
-        yield from report.waits_lines(found.deadlock)
+        yield from tables.waits_lines(found.deadlock)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from model.cli.output import show
 from model.rings import orderings
 from model.rings import ring as programs
 from model.semantics.libraries import NAMED
-from model.verdict import report
+from model.verdict.tables import table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,5 +25,12 @@ class Names:
             "orderings": {name: policy.about for name, policy in orderings.NAMED.items()},
             "semantics": {name: rules.source for name, rules in NAMED.items()},
         }
-        show(self.json, named, lambda: report.names_lines(named))
+        show(self.json, named, lambda: names_lines(named))
         return 0
+
+
+def names_lines(named: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Every registry as a table."""
+    for title, entries in named.items():
+        yield table([title, ""], list(entries.items()))
+        yield ""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from tabulate import tabulate
 
 from model.program.json_form import program_text
-from model.rings.order_space import Space
-from model.synthesis.cure import Cure
+from model.program.ops import Program
 from model.verdict.decide import Result
 
-SHOWN = 40  # lines of a trace: the end is what explains a deadlock
-
+MAX_ROWS = 40
+"""Rows of a table: of a run the last ones, as the end is what explains a deadlock."""
 
 HOW = {
     "explorer": "states explored",
@@ -21,7 +21,17 @@ HOW = {
 }
 
 
-def verdict_lines(result: Result, cure: Cure | None = None) -> Iterator[str]:
+class Change(Protocol):
+    """A change to a program, and the program that it makes (`model.synthesis.cure`)."""
+
+    @property
+    def what(self) -> str: ...
+
+    @property
+    def program(self) -> Program: ...
+
+
+def verdict_lines(result: Result, cure: Change | None = None) -> Iterator[str]:
     """The verdict, then its evidence: the wait-for circuit, other stuck ranks, what is left over, a cure, the trace.
 
     cure: a change under which the program finishes.
@@ -47,14 +57,14 @@ def verdict_lines(result: Result, cure: Cure | None = None) -> Iterator[str]:
         yield program_text(cure.program).rstrip()
     if result.verdict != "ok":
         yield ""
-        hidden = max(0, len(result.trace) - SHOWN)
+        hidden = max(0, len(result.trace) - MAX_ROWS)
         if not result.trace and result.engine == "graph":
             yield "trace: none was made"
         elif not result.trace:
             yield "trace: none of the ranks can take a first step"
         else:
-            yield f"trace of {len(result.trace)} steps" + (f", the last {SHOWN}" if hidden else "")
-            yield _table(
+            yield f"trace of {len(result.trace)} steps" + (f", the last {MAX_ROWS}" if hidden else "")
+            yield table(
                 ["step", "rank: operation"],
                 [
                     [event.step, " + ".join(f"{rank}: {op}" for rank, op in event.moved)]
@@ -69,39 +79,19 @@ def waits_lines(result: Result) -> Iterator[str]:
     in_circuit = {item.rank for item in result.circuit}
     kind = "circuit" if result.circuit[0].rank in result.circuit[-1].waits_for else "chain"
     others = [item for item in result.blocked if item.rank not in in_circuit]
-    yield _table(
+    yield table(
         ["rank", "is in", "waits for", ""],
         [
             [item.rank, f"{item.op} at {item.index}", ", ".join(map(str, item.waits_for)), mark]
-            for part, mark in ((result.circuit[:SHOWN], kind), (others[:SHOWN], ""))
+            for part, mark in ((result.circuit[:MAX_ROWS], kind), (others[:MAX_ROWS], ""))
             for item in part
         ],
     )
-    hidden = max(0, len(result.circuit) - SHOWN) + max(0, len(others) - SHOWN)
+    hidden = max(0, len(result.circuit) - MAX_ROWS) + max(0, len(others) - MAX_ROWS)
     if hidden:
         yield f"and {hidden} more"
 
 
-def space_lines(space: Space) -> Iterator[str]:
-    """The order space as a sentence and two tables: all orderings, and one of each class of rotations."""
-    classes = space.rotations.orderings
-    yield f"{space.orderings} orderings of {space.ranks} ranks under rendezvous, {classes} up to rotation"
-    yield ""
-    once = [(str(steps), count, space.rotations.makespan[steps]) for steps, count in space.makespan.items()]
-    period = [(str(steps), count, space.rotations.period[steps]) for steps, count in space.period.items()]
-    for title, found in (("one round", once), ("repeated, per round", period)):
-        rows = [["deadlock", space.deadlocks, space.rotations.deadlocks]]
-        rows += [[f"{steps} steps", count, turned] for steps, count, turned in found]
-        yield _table([title, "orderings", "up to rotation"], rows)
-        yield ""
-
-
-def names_lines(named: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    """Every registry as a table."""
-    for title, entries in named.items():
-        yield _table([title, ""], list(entries.items()))
-        yield ""
-
-
-def _table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table as text."""
     return str(tabulate(rows, headers=headers, tablefmt="simple"))
