@@ -155,9 +155,9 @@ def stage(
     from reference.checkpoint.loader import load_stage, resolve_source
     from reference.config import EngineConfig
     from reference.device import select_device, select_dtype
+    from reference.llama.config import partition_layers
     from reference.llama.graph_runner import runner
     from reference.llama.kv_cache import KVCache
-    from reference.llama.stage import partition_layers
     from reference.scheduling.batch import Batch
     from reference.scheduling.request import Request
 

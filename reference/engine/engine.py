@@ -32,7 +32,7 @@ from reference.engine.output_processor import Desk, Sink, Stream, Ticket
 from reference.engine.outputs import Output, State, TextOut
 from reference.files import check_file
 from reference.llama import intel
-from reference.llama.stage import partition_layers
+from reference.llama.config import partition_layers
 from reference.llama.tensor_parallel import check_tp
 from reference.ranks import processes, worker
 from reference.ranks.multi_node import telling

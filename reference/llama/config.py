@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -105,6 +106,21 @@ class LlamaConfig:
         layer += self.mlp_bias * (self.hidden + 2 * self.intermediate)
         tables = (1 if self.tied else 2) * self.vocab_size * self.hidden
         return self.layers * layer + tables + self.hidden
+
+
+def partition_layers(layers: int, stages: int) -> list[range]:
+    """Layers of each stage, in order, as even as can be: the first `layers % stages` stages have one more.
+
+    The earlier ones are larger because the last also has the head. Raises ValueError when there are fewer
+    layers than stages, or no stage.
+    """
+    if stages < 1:
+        raise ValueError(f"{stages} pipeline stages; give 1 or more")
+    if stages > layers:
+        raise ValueError(f"{stages} pipeline stages for {layers} layers leave a stage empty; give at most {layers}")
+    size, larger = divmod(layers, stages)
+    cuts = [stage * size + min(stage, larger) for stage in range(stages + 1)]
+    return [range(begin, end) for begin, end in pairwise(cuts)]
 
 
 SHAPES: Mapping[str, LlamaConfig] = MappingProxyType(

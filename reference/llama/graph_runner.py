@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reference.device import Device
+from reference.llama.attention_metadata import ForwardBatch
 from reference.llama.kv_cache import KVCache
-from reference.llama.stage import Layer, Stage, StageBatch
+from reference.llama.stage import Layer, Stage
 from reference.llama.tensor_parallel import WHOLE
 
 Decode = Literal["auto", "recorded", "plain"]
@@ -78,9 +79,9 @@ class RecordedStage:
         # the largest first: the others then fit into its memory
         made = {size: self._record(size) for size in reversed(sizes)}
         self._recorded = {size: made[size] for size in sizes}
-        self._prepared: StageBatch | None = None
+        self._prepared: ForwardBatch | None = None
 
-    def __call__(self, inputs: Tensor, batch: StageBatch, cache: KVCache, every_position: bool = False) -> Tensor:
+    def __call__(self, inputs: Tensor, batch: ForwardBatch, cache: KVCache, every_position: bool = False) -> Tensor:
         """As `Stage.forward`. Token ids may be on the host or the device."""
         recorded = None if every_position else self._fitting(batch)
         if recorded is None:
@@ -96,7 +97,7 @@ class RecordedStage:
         recorded.replay()
         return recorded.outcome[:count]
 
-    def prepare(self, batch: StageBatch) -> None:
+    def prepare(self, batch: ForwardBatch) -> None:
         """Does beforehand, for the next call, what needs no inputs."""
         recorded = None if self.first else self._fitting(batch)
         if recorded is not None:
@@ -107,13 +108,13 @@ class RecordedStage:
         """Lets go of what was recorded. A library does not end while a graph holds a collective of it."""
         self._recorded.clear()
 
-    def _fitting(self, batch: StageBatch) -> _Recorded | None:
+    def _fitting(self, batch: ForwardBatch) -> _Recorded | None:
         """What was recorded for such a batch, if it is a decode step."""
         if max(batch.length) > 1:
             return None
         return next((recorded for size, recorded in self._recorded.items() if size >= len(batch.rows)), None)
 
-    def _put(self, recorded: _Recorded, batch: StageBatch, tokens: Sequence[int] | NDArray[np.int64]) -> None:
+    def _put(self, recorded: _Recorded, batch: ForwardBatch, tokens: Sequence[int] | NDArray[np.int64]) -> None:
         """Sends a step's numbers to the device, where the step before it may still be under way."""
         staging = recorded.staging[0]
         recorded.staging.rotate(1)

@@ -12,82 +12,15 @@ N, K and F are those of this rank.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from itertools import pairwise
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reference.llama.attention_metadata import AttentionMetadata, ForwardBatch, build_attention_metadata
 from reference.llama.config import LlamaConfig
-from reference.llama.kv_cache import KVCache, Rows
+from reference.llama.kv_cache import KVCache
 from reference.llama.rope import rope_frequencies, rotate
 from reference.llama.tensor_parallel import ALONE, WHOLE, Group, Piece, Shard
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageBatch:
-    """Which sequences a forward is for: sequence b lies in cache row `rows[b]`, where `start[b]` of its tokens
-    are already, and brings `length[b]` new ones.
-
-    These are numbers of the host, so that no kernel launch waits for a device.
-    """
-
-    rows: tuple[int, ...]
-    start: tuple[int, ...]
-    length: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        assert len(self.rows) == len(self.start) == len(self.length) > 0, f"not one batch: {self}"
-        assert len(set(self.rows)) == len(self.rows), f"two sequences share a row: {self.rows}"
-        assert min(self.start) >= 0 and min(self.length) > 0, f"no tokens: start {self.start}, length {self.length}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
-    """What all layers need to know of a batch, made once a forward."""
-
-    rows: Rows
-    index: tuple[slice, slice] | tuple[Tensor, Tensor]  # where new keys go
-    positions_BT: Tensor
-    span: int  # S
-    mask_B1TS: Tensor | None  # added to the scores
-    causal: bool  # the mask is the square triangle, and needs no tensor
-
-
-def place(batch: StageBatch, tokens: int, cache: KVCache, like: Tensor) -> Placement:
-    """The placement of a batch of `tokens` padded new tokens each, for tensors of `like`'s dtype and device."""
-    device, span = cache.k_LRKSD.device, max(s + n for s, n in zip(batch.start, batch.length, strict=True))
-    assert max(batch.length) <= tokens, f"lengths {batch.length} of {tokens} tokens"
-    assert span <= cache.max_len, f"position {span - 1} in a cache of {cache.max_len}"
-    assert min(batch.rows) >= 0 and max(batch.rows) < cache.rows, f"rows {batch.rows} in a cache of {cache.rows}"
-    first, count = batch.rows[0], len(batch.rows)
-    neighbours = batch.rows == tuple(range(first, first + count))
-    together = len(set(batch.start)) == 1  # all sequences are equally far
-    full = min(batch.length) == tokens
-
-    start_B1 = torch.tensor(batch.start, device=device)[:, None]
-    step_T = torch.arange(tokens, device=device)
-    positions_BT = start_B1 + step_T
-    rows: Rows = slice(first, first + count) if neighbours else torch.tensor(batch.rows, device=device)
-    index: tuple[slice, slice] | tuple[Tensor, Tensor]
-    if neighbours and together and full:
-        index = (slice(first, first + count), slice(batch.start[0], span))
-    else:
-        length_B1 = torch.tensor(batch.length, device=device)[:, None]
-        rows_B1 = torch.tensor(batch.rows, device=device)[:, None]
-        index = (rows_B1, torch.where(step_T < length_B1, positions_BT, cache.spare))
-
-    causal = tokens > 1 and max(batch.start) == 0
-    mask_B1TS = None
-    if not causal and not (tokens == 1 and together):
-        positions_S = torch.arange(span, device=device)
-        seen_BTS = positions_S <= positions_BT[: 1 if together else count, :, None]
-        mask_B1TS = torch.zeros(seen_BTS.shape, dtype=like.dtype, device=device).masked_fill_(~seen_BTS, -math.inf)[
-            :, None
-        ]
-    return Placement(rows=rows, index=index, positions_BT=positions_BT, span=span, mask_B1TS=mask_B1TS, causal=causal)
 
 
 def gate(both_BTF: Tensor) -> Tensor:
@@ -165,7 +98,7 @@ class Layer(nn.Module):
         return pieces
 
     def forward(
-        self, x_BTH: Tensor, place: Placement, cos_BT1E: Tensor, sin_BT1E: Tensor, cache: KVCache, layer: int
+        self, x_BTH: Tensor, metadata: AttentionMetadata, cos_BT1E: Tensor, sin_BT1E: Tensor, cache: KVCache, layer: int
     ) -> Tensor:
         """Hidden states after this layer; its new keys and values are in `cache`, as layer `layer`."""
         c = self.config
@@ -173,14 +106,14 @@ class Layer(nn.Module):
         qkv_BTXD = F.linear(normed_BTH, self.qkv, self.qkv_bias).unflatten(-1, (-1, c.head_dim))
         qk_BTXD = self.rotate(qkv_BTXD[:, :, : c.heads + c.kv_heads], cos_BT1E, sin_BT1E)
         q_BTND, k_BTKD = qk_BTXD.split((c.heads, c.kv_heads), dim=2)
-        cache.write(layer, place.index, k_BTKD, qkv_BTXD[:, :, c.heads + c.kv_heads :])
-        k_BKSD, v_BKSD = cache.read(layer, place.rows, place.span)
+        cache.write(layer, metadata.index, k_BTKD, qkv_BTXD[:, :, c.heads + c.kv_heads :])
+        k_BKSD, v_BKSD = cache.read(layer, metadata.rows, metadata.span)
         attended_BNTD = F.scaled_dot_product_attention(
             q_BTND.transpose(1, 2),
             k_BKSD,
             v_BKSD,
-            attn_mask=place.mask_B1TS,
-            is_causal=place.causal,
+            attn_mask=metadata.mask_B1TS,
+            is_causal=metadata.causal,
             enable_gqa=c.heads != c.kv_heads,
         )
         # In place from here on, but never in x_BTH, which belongs to the caller.
@@ -247,10 +180,10 @@ class Stage(nn.Module):
             )
         return pieces
 
-    def prepare(self, batch: StageBatch) -> None:
+    def prepare(self, batch: ForwardBatch) -> None:
         """May be called before the inputs of the next `forward` are there; nothing is worth doing that early."""
 
-    def forward(self, inputs: Tensor, batch: StageBatch, cache: KVCache, every_position: bool = False) -> Tensor:
+    def forward(self, inputs: Tensor, batch: ForwardBatch, cache: KVCache, every_position: bool = False) -> Tensor:
         """Runs the stage on the new tokens of `batch`, and adds them to `cache`.
 
         inputs: token ids [B, T] int64, also of the host, on the first stage, hidden states [B, T, H] on the others.
@@ -259,11 +192,11 @@ class Stage(nn.Module):
         """
         inputs = inputs.to(self.frequencies_E.device, non_blocking=True)
         x_BTH = F.embedding(inputs, self.embedding) if self.first else inputs
-        placement = place(batch, x_BTH.shape[1], cache, x_BTH)
-        angles_BT1E = (placement.positions_BT[..., None] * self.frequencies_E)[:, :, None]
+        metadata = build_attention_metadata(batch, x_BTH.shape[1], cache, x_BTH)
+        angles_BT1E = (metadata.positions_BT[..., None] * self.frequencies_E)[:, :, None]
         cos_BT1E, sin_BT1E = angles_BT1E.cos().to(x_BTH.dtype), angles_BT1E.sin().to(x_BTH.dtype)
         for number, layer in enumerate(self.layers):
-            x_BTH = layer(x_BTH, placement, cos_BT1E, sin_BT1E, cache, number)
+            x_BTH = layer(x_BTH, metadata, cos_BT1E, sin_BT1E, cache, number)
         if not self.last:
             return x_BTH
         if not every_position:
@@ -271,18 +204,3 @@ class Stage(nn.Module):
             x_BTH = x_BTH[torch.arange(len(batch.length), device=x_BTH.device), last_B]
         normed_BTH = F.rms_norm(x_BTH, (self.config.hidden,), self.norm, self.config.rms_eps)
         return self.group.all_gather(F.linear(normed_BTH, self.head))[..., : self.config.vocab_size].float()
-
-
-def partition_layers(layers: int, stages: int) -> list[range]:
-    """Layers of each stage, in order, as even as can be: the first `layers % stages` stages have one more.
-
-    The earlier ones are larger because the last also has the head. Raises ValueError when there are fewer
-    layers than stages, or no stage.
-    """
-    if stages < 1:
-        raise ValueError(f"{stages} pipeline stages; give 1 or more")
-    if stages > layers:
-        raise ValueError(f"{stages} pipeline stages for {layers} layers leave a stage empty; give at most {layers}")
-    size, larger = divmod(layers, stages)
-    cuts = [stage * size + min(stage, larger) for stage in range(stages + 1)]
-    return [range(begin, end) for begin, end in pairwise(cuts)]

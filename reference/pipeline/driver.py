@@ -20,9 +20,10 @@ from model.program.ops import Isend, Wait
 from model.rings.orderings import Ordering
 from reference.config import HEARTBEAT
 from reference.device import Device
+from reference.llama.attention_metadata import ForwardBatch
 from reference.llama.graph_runner import RecordedStage
 from reference.llama.kv_cache import KVCache
-from reference.llama.stage import Stage, StageBatch
+from reference.llama.stage import Stage
 from reference.llama.tensor_parallel import WHOLE, Shard
 from reference.pipeline.input_tensors import placed, token_ids
 from reference.pipeline.output_copy import Landing, Landings
@@ -96,7 +97,7 @@ class Pipeline:
         self._go_on = True
         self._arrivals = Arrivals()
         self._batches: dict[int, Batch] = {}
-        self._placed: StageBatch | None = None  # the batch at hand, as the stage sees it
+        self._placed: ForwardBatch | None = None  # the batch at hand, as the stage sees it
         self._hidden_BTH: Tensor | None = None  # of it: into the stage, then out
         self._answers_N: dict[int, Tensor] = {}  # by slot, until the last rank sends them
         # A slot takes its next batch before its last output has been passed on, so outputs are kept apart from slots.

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reference.llama.stage import StageBatch
+from reference.llama.attention_metadata import ForwardBatch
 from reference.scheduling.batch import Batch
 
 
-def placed(batch: Batch) -> StageBatch:
+def placed(batch: Batch) -> ForwardBatch:
     """Where the batch's sequences lie and how many tokens they bring."""
-    return StageBatch(rows=batch.rows, start=batch.starts, length=batch.lengths)
+    return ForwardBatch(rows=batch.rows, start=batch.starts, length=batch.lengths)
 
 
 def token_ids(batch: Batch) -> Tensor:

@@ -24,9 +24,9 @@ from reference.checkpoint.loader import Source, load_stage
 from reference.config import EngineConfig
 from reference.device import HOST, HOST_BACKEND, select_device, select_dtype
 from reference.llama import ipex as packed
+from reference.llama.config import partition_layers
 from reference.llama.graph_runner import RecordedStage, runner
 from reference.llama.kv_cache import KVCache
-from reference.llama.stage import partition_layers
 from reference.llama.tensor_parallel import ALONE, Shard
 from reference.pipeline.driver import Clients, Pipeline
 from reference.ranks.processes import end_with_parent, keep_memory, speak_on_stderr

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from reference.checkpoint.loader import Source, load_stage
+from reference.llama.attention_metadata import ForwardBatch
+from reference.llama.config import partition_layers
 from reference.llama.kv_cache import KVCache
-from reference.llama.stage import Stage, StageBatch, partition_layers
+from reference.llama.stage import Stage
 from reference.pipeline.output_message import answer, read, size
 from reference.scheduling.request import Request, Token
 from reference.scheduling.scheduler import Scheduler
@@ -147,7 +149,7 @@ class Chain:
         self.caches = [KVCache(config, len(part), rows, max_len, dtype, CPU) for part in parts]
 
     @torch.inference_mode()
-    def __call__(self, tokens: Tensor, batch: StageBatch, every_position: bool = False) -> Tensor:
+    def __call__(self, tokens: Tensor, batch: ForwardBatch, every_position: bool = False) -> Tensor:
         """Logits of the last stage."""
         x = tokens
         for stage, cache in zip(self.stages, self.caches, strict=True):
@@ -158,7 +160,7 @@ class Chain:
         """`count` next tokens by prefill and decode."""
         tokens, new, start = torch.tensor([prompt]), [], 0
         for _ in range(count):
-            logits = self(tokens, StageBatch(rows=(row,), start=(start,), length=(tokens.shape[1],)))
+            logits = self(tokens, ForwardBatch(rows=(row,), start=(start,), length=(tokens.shape[1],)))
             start += tokens.shape[1]
             tokens = logits.argmax(-1, keepdim=True)
             new.append(int(tokens))
@@ -180,7 +182,7 @@ def serve(chain: Chain, requests: list[Request], **sizes: Any) -> dict[int, list
     while not scheduler.idle:
         batch = scheduler.form(slot)
         if batch is not None:
-            placed = StageBatch(rows=batch.rows, start=batch.starts, length=batch.lengths)
+            placed = ForwardBatch(rows=batch.rows, start=batch.starts, length=batch.lengths)
             logits = chain(torch.tensor(batch.padded()), placed, every_position=batch.scored)
             message = answer(batch, logits)
             assert message.shape == (size(batch),)

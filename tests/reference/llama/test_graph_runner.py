@@ -16,10 +16,11 @@ from reference.device import Device
 from reference.engine.engine import Engine
 from reference.llama import rope
 from reference.llama import stage as llama
+from reference.llama.attention_metadata import ForwardBatch
 from reference.llama.config import SHAPES, LlamaConfig
 from reference.llama.graph_runner import RecordedStage, runner
 from reference.llama.kv_cache import KVCache
-from reference.llama.stage import Stage, StageBatch
+from reference.llama.stage import Stage
 
 HOST = Device(kind="cpu")
 SHAPE = LlamaConfig(
@@ -100,7 +101,7 @@ def test_recorded_steps_give_what_the_stage_gives(first: bool, last: bool):
 
     def both(rows: tuple[int, ...], start: tuple[int, ...], length: tuple[int, ...]) -> None:
         given = inputs(len(rows), max(length))
-        batch = StageBatch(rows=rows, start=start, length=length)
+        batch = ForwardBatch(rows=rows, start=start, length=length)
         wanted, found = plain(given, batch, plain_cache), fast(given, batch, fast_cache)
         assert wanted.shape == found.shape
         for row, (a, b) in enumerate(zip(wanted, found, strict=True)):
@@ -126,8 +127,8 @@ def test_what_was_prepared_for_another_batch_is_not_used():
     fast = runner(stage(False, False), fast_cache, HOST, choice="recorded", most=2)
     assert isinstance(fast, RecordedStage)
     steps = [((0, 1), (4, 2)), ((1,), (3,)), ((1, 0), (4, 5))]
-    batches = [StageBatch(rows=rows, start=start, length=(1,) * len(rows)) for rows, start in steps]
-    fill = StageBatch(rows=(0, 1), start=(0, 0), length=(4, 2))
+    batches = [ForwardBatch(rows=rows, start=start, length=(1,) * len(rows)) for rows, start in steps]
+    fill = ForwardBatch(rows=(0, 1), start=(0, 0), length=(4, 2))
     for prepared, batch in ((batches[0], fill), (None, batches[0]), (batches[2], batches[1]), (batches[2], batches[2])):
         given = torch.randn(len(batch.rows), max(batch.length), SHAPE.hidden, generator=generator)
         if prepared is not None:
@@ -141,10 +142,10 @@ def test_what_was_prepared_for_another_batch_is_not_used():
 def test_what_is_no_plain_decode_step_runs_as_ever():
     first, second = cache(), cache()
     fast = runner(stage(), first, HOST, choice="recorded", most=1)
-    batch = StageBatch(rows=(0, 1), start=(0, 0), length=(1, 1))  # more sequences than were recorded
+    batch = ForwardBatch(rows=(0, 1), start=(0, 0), length=(1, 1))  # more sequences than were recorded
     given = torch.tensor([[5], [6]])
     torch.testing.assert_close(fast(given, batch, first), stage()(given, batch, second))
-    assert fast(given[:1], StageBatch(rows=(0,), start=(1,), length=(1,)), first, True).shape == (1, 1, 256)
+    assert fast(given[:1], ForwardBatch(rows=(0,), start=(1,), length=(1,)), first, True).shape == (1, 1, 256)
 
 
 def test_what_cannot_be_recorded_is_said(monkeypatch: pytest.MonkeyPatch):

@@ -12,9 +12,10 @@ from reference.checkpoint.loader import RandomSource, load_stage, resolve_source
 from reference.device import HOST, Device
 from reference.llama import intel
 from reference.llama import ipex as packed
+from reference.llama.attention_metadata import ForwardBatch
 from reference.llama.config import SHAPES
 from reference.llama.kv_cache import KVCache
-from reference.llama.stage import Stage, StageBatch
+from reference.llama.stage import Stage
 
 CPU, XPU, CUDA = Device(kind=HOST), Device(kind="xpu"), Device(kind="cuda")
 
@@ -106,7 +107,7 @@ def test_the_environment_says_what_auto_is(versions: Callable[..., None], monkey
 def _answer(stage: Stage, dtype: torch.dtype) -> torch.Tensor:
     shape = stage.config
     cache = KVCache(shape, shape.layers, 2, 32, dtype, CPU.torch)
-    batch = StageBatch(rows=(0, 1), start=(0, 0), length=(5, 3))
+    batch = ForwardBatch(rows=(0, 1), start=(0, 0), length=(5, 3))
     with torch.inference_mode():
         tokens = torch.tensor([[1, 2, 3, 4, 5], [6, 7, 8, 0, 0]])
         return stage(tokens, batch, cache)

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from reference.checkpoint.hf_checkpoint import FolderSource
 from reference.checkpoint.loader import RandomSource, resolve_source
-from reference.llama.config import LlamaConfig
+from reference.llama.attention_metadata import ForwardBatch
+from reference.llama.config import LlamaConfig, partition_layers
 from reference.llama.kv_cache import ALIGNMENT
-from reference.llama.stage import StageBatch, partition_layers
 from tests.reference.checkpoints import (
     BIASED,
     LINEAR_ROPE,
@@ -53,7 +53,7 @@ SMALL_LLAMA = LlamaConfig(
 
 
 def whole(prompt, row=0):
-    return StageBatch(rows=(row,), start=(0,), length=(len(prompt),))
+    return ForwardBatch(rows=(row,), start=(0,), length=(len(prompt),))
 
 
 @pytest.fixture
@@ -81,10 +81,10 @@ def test_logits_of_every_split_are_bit_equal(stages, tied):
     one, several = (Chain(RandomSource(shape=shape), count) for count in (1, stages))
     # prefill of two padded prompts, a chunk beside a decode, and a decode of neighbours at one position
     steps = [
-        (padded([PROMPT, PROMPT[:4]]), StageBatch(rows=(0, 1), start=(0, 0), length=(9, 4))),
-        (padded([[7], PROMPT[4:9]]), StageBatch(rows=(0, 1), start=(9, 4), length=(1, 5))),
-        (padded([[8], [9]]), StageBatch(rows=(1, 0), start=(9, 10), length=(1, 1))),
-        (padded([[8], [9]]), StageBatch(rows=(0, 1), start=(11, 10), length=(1, 1))),
+        (padded([PROMPT, PROMPT[:4]]), ForwardBatch(rows=(0, 1), start=(0, 0), length=(9, 4))),
+        (padded([[7], PROMPT[4:9]]), ForwardBatch(rows=(0, 1), start=(9, 4), length=(1, 5))),
+        (padded([[8], [9]]), ForwardBatch(rows=(1, 0), start=(9, 10), length=(1, 1))),
+        (padded([[8], [9]]), ForwardBatch(rows=(0, 1), start=(11, 10), length=(1, 1))),
     ]
     for tokens, batch in steps:
         assert torch.equal(one(tokens, batch), several(tokens, batch))
@@ -105,8 +105,8 @@ def test_a_stage_leaves_what_it_was_given_alone(random_chain):
 def test_chunked_prefill_is_whole_prefill(random_chain, cut):
     chain = random_chain()
     expected = chain(torch.tensor([PROMPT]), whole(PROMPT), every_position=True)
-    chain(torch.tensor([PROMPT[:cut]]), StageBatch(rows=(2,), start=(0,), length=(cut,)))
-    rest = StageBatch(rows=(2,), start=(cut,), length=(len(PROMPT) - cut,))
+    chain(torch.tensor([PROMPT[:cut]]), ForwardBatch(rows=(2,), start=(0,), length=(cut,)))
+    rest = ForwardBatch(rows=(2,), start=(cut,), length=(len(PROMPT) - cut,))
     got = chain(torch.tensor([PROMPT[cut:]]), rest, every_position=True)
     torch.testing.assert_close(got, expected[:, cut:], atol=1e-5, rtol=1e-5)
 
@@ -115,20 +115,20 @@ def test_sequences_of_a_padded_batch_get_what_each_gets_alone(random_chain):
     """Over prefill, then decode; rows neither neighbours nor in order, and one chunk padded beyond the cache's end."""
     prompts, rows, max_len = [(PROMPT * 7)[:61], PROMPT[:2], PROMPT[3:8]], (3, 0, 2), ALIGNMENT - 1
     together, alone = random_chain(max_len=max_len), random_chain(max_len=max_len)
-    batch = StageBatch(rows=rows, start=(0, 0, 0), length=tuple(map(len, prompts)))
+    batch = ForwardBatch(rows=rows, start=(0, 0, 0), length=tuple(map(len, prompts)))
     rounds = [(padded(prompts, pad=50), batch)]
     starts = tuple(map(len, prompts))
-    rounds.append((torch.tensor([[11], [12], [13]]), StageBatch(rows=rows, start=starts, length=(1, 1, 1))))
+    rounds.append((torch.tensor([[11], [12], [13]]), ForwardBatch(rows=rows, start=starts, length=(1, 1, 1))))
     starts = tuple(start + 1 for start in starts)
     chunks = [[21], [22, 23, 24], [25, 26]]  # the first fills its row, its padding would go past the end
-    rounds.append((padded(chunks, pad=50), StageBatch(rows=rows, start=starts, length=(1, 3, 2))))
+    rounds.append((padded(chunks, pad=50), ForwardBatch(rows=rows, start=starts, length=(1, 3, 2))))
     assert starts[0] + 1 == max_len
     for tokens, given_batch in rounds:
         logits = together(tokens, given_batch)
         for b, (row, start, length) in enumerate(
             zip(given_batch.rows, given_batch.start, given_batch.length, strict=True)
         ):
-            single = StageBatch(rows=(row,), start=(start,), length=(length,))
+            single = ForwardBatch(rows=(row,), start=(start,), length=(length,))
             expected = alone(tokens[b : b + 1, :length], single)
             torch.testing.assert_close(logits[b : b + 1], expected, atol=1e-5, rtol=1e-5)
 
@@ -189,16 +189,16 @@ def test_no_stage_is_no_pipeline():
 )
 def test_a_batch_that_is_none_is_an_assertion(wrong):
     with pytest.raises(AssertionError):
-        StageBatch(**wrong)
+        ForwardBatch(**wrong)
 
 
 @pytest.mark.parametrize(
     ("batch", "tokens"),
     [
-        (StageBatch(rows=(0,), start=(10,), length=(2,)), 2),
-        (StageBatch(rows=(4,), start=(0,), length=(1,)), 1),
-        (StageBatch(rows=(-1,), start=(0,), length=(1,)), 1),
-        (StageBatch(rows=(0,), start=(0,), length=(3,)), 2),
+        (ForwardBatch(rows=(0,), start=(10,), length=(2,)), 2),
+        (ForwardBatch(rows=(4,), start=(0,), length=(1,)), 1),
+        (ForwardBatch(rows=(-1,), start=(0,), length=(1,)), 1),
+        (ForwardBatch(rows=(0,), start=(0,), length=(3,)), 2),
     ],
     ids=["past the cache's end", "row beyond", "row before", "longer than its tokens"],
 )

@@ -15,9 +15,9 @@ from reference.checkpoint import gguf_file
 from reference.checkpoint.gguf_checkpoint import GgufSource, smollm2_path
 from reference.checkpoint.hf_checkpoint import FolderSource
 from reference.checkpoint.loader import RandomSource, load_stage
+from reference.llama.attention_metadata import ForwardBatch
 from reference.llama.config import SHAPES, LlamaConfig
 from reference.llama.kv_cache import KVCache
-from reference.llama.stage import StageBatch
 from reference.llama.tensor_parallel import WHOLE, Shard, check_tp
 from tests.reference.checkpoints import CPU, Chain, padded, save_llama
 
@@ -88,9 +88,9 @@ def tied(config: LlamaConfig) -> LlamaConfig:
 BIASED_WIDE = replace(WIDE, attention_bias=True, mlp_bias=True)
 
 STEPS = [
-    (padded([[3, 1, 4, 1, 5], [9, 2]]), StageBatch(rows=(0, 1), start=(0, 0), length=(5, 2))),
-    (padded([[6], [5, 3]]), StageBatch(rows=(0, 1), start=(5, 2), length=(1, 2))),
-    (padded([[8], [9]]), StageBatch(rows=(1, 0), start=(4, 6), length=(1, 1))),
+    (padded([[3, 1, 4, 1, 5], [9, 2]]), ForwardBatch(rows=(0, 1), start=(0, 0), length=(5, 2))),
+    (padded([[6], [5, 3]]), ForwardBatch(rows=(0, 1), start=(5, 2), length=(1, 2))),
+    (padded([[8], [9]]), ForwardBatch(rows=(1, 0), start=(4, 6), length=(1, 1))),
 ]
 
 
