@@ -71,9 +71,9 @@ class EngineConfig:
     for this torch."""
     dtype: str = "auto"
     """Of weights, hidden states and cache: float32, bfloat16 or float16; auto takes the device's."""
-    decode: Literal["auto", "recorded", "plain"] = "auto"
-    """How decode steps run: recorded once and replayed, by kernels of their own, or as any other forward; auto
-    records where the device can and the kernels take the model's shape."""
+    decode: Literal["auto", "captured", "plain"] = "auto"
+    """How decode steps run: captured once and replayed, by kernels of their own, or as any other forward; auto
+    captures where the device can and the kernels take the model's shape."""
     overlap: Literal["auto", "on", "off"] = "auto"
     """Whether decode steps are launched before the tokens of the step before have come to the host, which a rank can
     that is alone and has depth 0; auto: there, on an accelerator."""
@@ -118,8 +118,8 @@ class EngineConfig:
             raise ValueError(f"depth is {self.depth}; give {MOST_DEPTH} or less")
         if self.fill not in ("spread", "pack"):
             raise ValueError(f"fill is {self.fill!r}; choose spread or pack")
-        if self.decode not in ("auto", "recorded", "plain"):
-            raise ValueError(f"decode is {self.decode!r}; choose auto, recorded or plain")
+        if self.decode not in ("auto", "captured", "plain"):
+            raise ValueError(f"decode is {self.decode!r}; choose auto, captured or plain")
         if self.control not in ("auto", "group", "shared"):
             raise ValueError(f"control is {self.control!r}; choose auto, group or shared")
         if self.overlap not in ("auto", "on", "off"):

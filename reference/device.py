@@ -23,13 +23,17 @@ HOST = "cpu"
 ACCELERATORS = ("cuda", "xpu")
 CHOICES = ("auto", HOST, *ACCELERATORS)
 
-CARRIERS: Mapping[str, tuple[str, ...]] = {HOST: ("gloo", "mpi"), "cuda": ("nccl", "mpi"), "xpu": ("xccl", "mpi")}
+BACKENDS_OF_DEVICE: Mapping[str, tuple[str, ...]] = {
+    HOST: ("gloo", "mpi"),
+    "cuda": ("nccl", "mpi"),
+    "xpu": ("xccl", "mpi"),
+}
 """The backends of torch.distributed that carry tensors of a device, the usual one first."""
 
-BACKENDS: Mapping[str, str] = {kind: carriers[0] for kind, carriers in CARRIERS.items()}
+DEFAULT_BACKENDS: Mapping[str, str] = {kind: carriers[0] for kind, carriers in BACKENDS_OF_DEVICE.items()}
 """The usual backend of a device."""
 
-HOST_BACKEND = BACKENDS[HOST]
+HOST_BACKEND = DEFAULT_BACKENDS[HOST]
 """Backend of messages between hosts: requests and metadata, whatever the device."""
 
 SEMANTICS: Mapping[str, str] = {"gloo": "gloo", "mpi": "ssend", "nccl": "nccl-cold", "xccl": "xccl-group"}
@@ -37,7 +41,7 @@ SEMANTICS: Mapping[str, str] = {"gloo": "gloo", "mpi": "ssend", "nccl": "nccl-co
 messages one by one unless the policy is a group: nccl then makes a communicator for each pair at its first use; xccl
 replays a group. Of mpi only the standard's promise counts, as its library is not known: nothing needs to be stored."""
 
-MET: Mapping[str, str] = {"nccl-cold": "nccl"}
+WARM_SEMANTICS: Mapping[str, str] = {"nccl-cold": "nccl"}
 """The model's names for libraries once ranks have used them together, of those whose first use is another matter."""
 
 BACKEND_CHOICES = ("auto", *SEMANTICS)
@@ -55,8 +59,8 @@ MODULE_API = (
 )
 """All that is used of a device module."""
 
-RECORDING_API = ("CUDAGraph", "graph")
-"""What is used besides where work can be recorded, which `torch.xpu` does not declare in every version."""
+GRAPH_API = ("CUDAGraph", "graph")
+"""What is used besides where work can be captured as a graph, which `torch.xpu` does not declare in every version."""
 
 DTYPES: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
@@ -123,10 +127,10 @@ class Device:
     @property
     def backend(self) -> str:
         """The usual backend of messages between devices of this kind."""
-        return BACKENDS[self.kind]
+        return DEFAULT_BACKENDS[self.kind]
 
     @property
-    def extended(self) -> bool:
+    def ipex_supported(self) -> bool:
         """Whether Intel's extension of torch does anything for such devices."""
         return self.kind in (HOST, "xpu")
 
@@ -166,21 +170,21 @@ class Device:
         return nullcontext() if self.is_host else self._module.stream(stream)
 
     @property
-    def records(self) -> bool:
-        """Whether work can be recorded once and launched as a whole."""
+    def supports_graphs(self) -> bool:
+        """Whether work can be captured once and launched as a whole."""
         return self.kind == "cuda"
 
     @property
-    def interprets(self) -> bool:
+    def triton_interpreted(self) -> bool:
         """Whether Triton's kernels run on this host, step by step, as its interpreter does for tests."""
         return self.is_host and os.environ.get("TRITON_INTERPRET") == "1"
 
-    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         """Something that does `work` again, on the same memory: a graph of its kernels, or the work itself.
 
         `work` is done once or twice by this call, the first time to compile what it needs.
         """
-        if not self.records:
+        if not self.supports_graphs:
             work()
             return work
         side = self.stream()
@@ -240,14 +244,15 @@ def select_backend(choice: str, kind: str) -> str:
     """
     if choice not in BACKEND_CHOICES:
         raise ValueError(f"unknown backend {choice!r}; choose one of {', '.join(BACKEND_CHOICES)}")
-    backend = BACKENDS[kind] if choice == "auto" else choice
-    if backend not in CARRIERS[kind]:
+    backend = DEFAULT_BACKENDS[kind] if choice == "auto" else choice
+    carriers = BACKENDS_OF_DEVICE[kind]
+    if backend not in carriers:
         raise ValueError(
-            f"backend {backend!r} carries no tensors of device {kind!r}; choose one of {', '.join(CARRIERS[kind])}, "
+            f"backend {backend!r} carries no tensors of device {kind!r}; choose one of {', '.join(carriers)}, "
             "or --transport host"
         )
     if not torch.distributed.is_backend_available(backend):
-        other = "--transport host" if backend == BACKENDS[kind] else f"--backend {BACKENDS[kind]}"
+        other = "--transport host" if backend == DEFAULT_BACKENDS[kind] else f"--backend {DEFAULT_BACKENDS[kind]}"
         raise ValueError(
             f"device {kind!r}: torch {torch.__version__} was built without {backend}; install a build with it, "
             f"or choose {other}"

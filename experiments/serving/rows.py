@@ -156,7 +156,7 @@ def stage(
     from reference.config import EngineConfig
     from reference.device import select_device, select_dtype
     from reference.llama.config import partition_layers
-    from reference.llama.graph_runner import runner
+    from reference.llama.graph_runner import select_runner
     from reference.llama.kv_cache import KVCache
     from reference.scheduling.batch import Batch
     from reference.scheduling.request import Request
@@ -194,7 +194,7 @@ def stage(
     with torch.inference_mode():
         weights = load_stage(source, shape, layers, first, last, kind, where.torch)
         cache = KVCache(shape, len(layers), batch, input_len + output_len, kind, where.torch)
-        run = runner(weights, cache, where, choice="auto", most=batch)
+        run = select_runner(weights, cache, where, choice="auto", most=batch)
         return {
             "device": where.name,
             "stage": number,

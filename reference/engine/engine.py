@@ -31,8 +31,8 @@ from reference.device import select_dtype
 from reference.engine.output_processor import Desk, Sink, Stream, Ticket
 from reference.engine.outputs import Output, State, TextOut
 from reference.files import check_file
-from reference.llama import intel
 from reference.llama.config import partition_layers
+from reference.llama.ipex import use_ipex
 from reference.llama.tensor_parallel import check_tp
 from reference.ranks import processes, worker
 from reference.ranks.multi_node import telling
@@ -80,7 +80,7 @@ class Engine:
         )
         self.device = self.route.device
         dtype = select_dtype(config.dtype, self.device)
-        self.ipex = intel.decide(config.ipex, self.device, dtype, recorded=config.decode == "recorded")
+        self.ipex = use_ipex(config.ipex, self.device, dtype, captured=config.decode == "captured")
         self.config = replace(
             config,
             device=self.device.kind,

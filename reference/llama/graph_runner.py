@@ -1,6 +1,6 @@
-"""What runs a stage where its device can do better: decode steps recorded once for each batch size, and kernels.
+"""What runs a stage where its device can do better: decode steps captured once for each batch size, and kernels.
 
-A decode step of a large model on an accelerator is a few hundred short kernels. Recorded as a graph they follow
+A decode step of a large model on an accelerator is a few hundred short kernels. Captured as a graph they follow
 each other without the host; and the kernels of `reference.llama.decode_kernels` read nothing twice. Whatever is not a
 plain decode step (a prefill, many sequences, a host) runs as `Stage` does it.
 
@@ -26,7 +26,7 @@ from reference.llama.kv_cache import KVCache
 from reference.llama.stage import Layer, Stage
 from reference.llama.tensor_parallel import WHOLE
 
-Decode = Literal["auto", "recorded", "plain"]
+Decode = Literal["auto", "captured", "plain"]
 
 
 STAGINGS = 8
@@ -34,7 +34,7 @@ STAGINGS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Staging:
+class _StagingBuffer:
     """Host memory from which the device takes a step's numbers; free once `taken` has happened."""
 
     numbers: Tensor
@@ -43,7 +43,7 @@ class _Staging:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Recorded:
+class _CapturedGraph:
     """One batch size: where inputs are put, where the outcome then is, and what computes it."""
 
     hidden: Tensor | None  # into a stage that is not the first, [B, H]
@@ -51,10 +51,10 @@ class _Recorded:
     outcome: Tensor  # hidden states [B, 1, H], or logits [B, V] in float32
     scratch: dict[str, Tensor]  # held, since the graph writes there
     replay: Callable[[], None]
-    staging: deque[_Staging]
+    staging: deque[_StagingBuffer]
 
 
-class RecordedStage:
+class CapturedStage:
     """A stage with its cache. Called as the stage is, with the same result up to rounding.
 
     What a decode step returns is overwritten by the next one: it must have been sent or read by then.
@@ -77,60 +77,60 @@ class RecordedStage:
         while sizes[-1] < min(most, MOST_ROWS):
             sizes.append(min(2 * sizes[-1], most, MOST_ROWS))
         # the largest first: the others then fit into its memory
-        made = {size: self._record(size) for size in reversed(sizes)}
-        self._recorded = {size: made[size] for size in sizes}
+        graphs = {size: self._capture(size) for size in reversed(sizes)}
+        self._graphs = {size: graphs[size] for size in sizes}
         self._prepared: ForwardBatch | None = None
 
     def __call__(self, inputs: Tensor, batch: ForwardBatch, cache: KVCache, every_position: bool = False) -> Tensor:
         """As `Stage.forward`. Token ids may be on the host or the device."""
-        recorded = None if every_position else self._fitting(batch)
-        if recorded is None:
+        graph = None if every_position else self._fitting(batch)
+        if graph is None:
             return self._stage(inputs, batch, cache, every_position)
         count = len(batch.rows)
         if self._prepared is not batch:
-            self._put(recorded, batch, inputs[:, 0].numpy() if self.first and inputs.is_cpu else ())
+            self._put(graph, batch, inputs[:, 0].numpy() if self.first and inputs.is_cpu else ())
         self._prepared = None
-        if recorded.hidden is not None:
-            recorded.hidden[:count].copy_(inputs[:, 0], non_blocking=True)
+        if graph.hidden is not None:
+            graph.hidden[:count].copy_(inputs[:, 0], non_blocking=True)
         elif not inputs.is_cpu:
-            recorded.numbers[2, :count].copy_(inputs[:, 0], non_blocking=True)
-        recorded.replay()
-        return recorded.outcome[:count]
+            graph.numbers[2, :count].copy_(inputs[:, 0], non_blocking=True)
+        graph.replay()
+        return graph.outcome[:count]
 
     def prepare(self, batch: ForwardBatch) -> None:
         """Does beforehand, for the next call, what needs no inputs."""
-        recorded = None if self.first else self._fitting(batch)
-        if recorded is not None:
-            self._put(recorded, batch, ())
+        graph = None if self.first else self._fitting(batch)
+        if graph is not None:
+            self._put(graph, batch, ())
             self._prepared = batch
 
     def close(self) -> None:
-        """Lets go of what was recorded. A library does not end while a graph holds a collective of it."""
-        self._recorded.clear()
+        """Lets go of what was captured. A library does not end while a graph holds a collective of it."""
+        self._graphs.clear()
 
-    def _fitting(self, batch: ForwardBatch) -> _Recorded | None:
-        """What was recorded for such a batch, if it is a decode step."""
+    def _fitting(self, batch: ForwardBatch) -> _CapturedGraph | None:
+        """The graph for such a batch, if it is a decode step."""
         if max(batch.length) > 1:
             return None
-        return next((recorded for size, recorded in self._recorded.items() if size >= len(batch.rows)), None)
+        return next((graph for size, graph in self._graphs.items() if size >= len(batch.rows)), None)
 
-    def _put(self, recorded: _Recorded, batch: ForwardBatch, tokens: Sequence[int] | NDArray[np.int64]) -> None:
+    def _put(self, graph: _CapturedGraph, batch: ForwardBatch, tokens: Sequence[int] | NDArray[np.int64]) -> None:
         """Sends a step's numbers to the device, where the step before it may still be under way."""
-        staging = recorded.staging[0]
-        recorded.staging.rotate(1)
+        staging = graph.staging[0]
+        graph.staging.rotate(1)
         staging.taken.synchronize()
         count = len(batch.rows)
         staging.view[0, :count], staging.view[0, count:] = batch.rows, -1
         staging.view[1, :count] = batch.start
         staging.view[2, : len(tokens)] = tokens
         staging.view[1:, count:] = 0
-        recorded.numbers.copy_(staging.numbers, non_blocking=True)
+        graph.numbers.copy_(staging.numbers, non_blocking=True)
         staging.taken.record()
 
-    def _record(self, size: int) -> _Recorded:
+    def _capture(self, size: int) -> _CapturedGraph:
         stage, where, part = self._stage, self._device.torch, self._part
         hidden, kind = part.hidden, self._cache.k_LRKSD.dtype
-        given = None if stage.first else torch.zeros(size, hidden, dtype=kind, device=where)
+        hidden_in = None if stage.first else torch.zeros(size, hidden, dtype=kind, device=where)
         numbers = torch.tensor([[-1] * size, [0] * size, [0] * size], device=where)
         width = (part.heads + 2 * part.kv_heads) * part.head_dim
         scratch = {
@@ -144,9 +144,9 @@ class RecordedStage:
             if stage.last
             else scratch["x"].unsqueeze(1)
         )
-        replay = self._device.record(lambda: self._step(given, numbers, outcome, **scratch))
-        return _Recorded(
-            hidden=given,
+        replay = self._device.capture(lambda: self._step(hidden_in, numbers, outcome, **scratch))
+        return _CapturedGraph(
+            hidden=hidden_in,
             numbers=numbers,
             outcome=outcome,
             scratch=scratch,
@@ -154,9 +154,9 @@ class RecordedStage:
             staging=deque(self._staging(numbers) for _ in range(STAGINGS)),
         )
 
-    def _staging(self, like: Tensor) -> _Staging:
+    def _staging(self, like: Tensor) -> _StagingBuffer:
         numbers = self._device.host_buffer(like.nbytes).view(torch.int64).view(like.shape).zero_()
-        return _Staging(numbers=numbers, view=numbers.numpy(), taken=self._device.event())
+        return _StagingBuffer(numbers=numbers, view=numbers.numpy(), taken=self._device.event())
 
     def _step(
         self,
@@ -192,35 +192,35 @@ class RecordedStage:
                 outcome.copy_(group.all_gather(logits)[:, : outcome.shape[1]])
 
 
-def runner(stage: Stage, cache: KVCache, device: Device, *, choice: Decode, most: int) -> Stage | RecordedStage:
-    """What runs the stage: the stage itself, or its recorded decode steps.
+def select_runner(stage: Stage, cache: KVCache, device: Device, *, choice: Decode, most: int) -> Stage | CapturedStage:
+    """What runs the stage: the stage itself, or its captured decode steps.
 
-    auto records where the device can and the kernels take the shape. Raises ValueError where `recorded` is asked
+    auto captures where the device can and the kernels take the shape. Raises ValueError where `captured` is asked
     for and cannot be.
     """
-    reason = _hindrance(stage, device)
-    if choice == "recorded" and reason:
-        raise ValueError(f"decode 'recorded': {reason}; choose --decode auto or plain")
-    if choice == "plain" or (choice == "auto" and (reason or not device.records)):
+    reason = _unsupported_reason(stage, device)
+    if choice == "captured" and reason:
+        raise ValueError(f"decode 'captured': {reason}; choose --decode auto or plain")
+    if choice == "plain" or (choice == "auto" and (reason or not device.supports_graphs)):
         return stage
     from reference.llama import prefill_kernels
 
     for layer in stage.layers:
         assert isinstance(layer, Layer)
-        layer.rotate, layer.gate = prefill_kernels.rotate, prefill_kernels.gate
-    return RecordedStage(stage, cache, device, most=most)
+        layer.rotate, layer.silu_and_mul = prefill_kernels.rotate, prefill_kernels.silu_and_mul
+    return CapturedStage(stage, cache, device, most=most)
 
 
-def _hindrance(stage: Stage, device: Device) -> str:
+def _unsupported_reason(stage: Stage, device: Device) -> str:
     """Why the kernels cannot run this stage here; empty if they can."""
     try:
         from reference.llama.decode_kernels import tiles
     except ImportError:
         return "the package triton is not installed"
     c = stage.shard.of(stage.config)
-    if device.records and not stage.group.recordable:
+    if device.supports_graphs and not stage.group.capturable:
         return "what joins the ranks of a stage here is no library of the device"
-    if device.is_host and not device.interprets:
+    if device.is_host and not device.triton_interpreted:
         return f"kernels do not run on device {device.kind!r}"
     if c.attention_bias or c.mlp_bias:
         return "the model has biases, which the kernels do not add"

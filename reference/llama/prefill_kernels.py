@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 @triton.jit
-def _gate(both, out, F: tl.constexpr, TILE: tl.constexpr):
+def _silu_and_mul(both, out, F: tl.constexpr, TILE: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     f = tl.program_id(1) * TILE + tl.arange(0, TILE)
     inside = f < F
@@ -24,12 +24,12 @@ def _gate(both, out, F: tl.constexpr, TILE: tl.constexpr):
     tl.store(out + row * F + f, (gate / (1.0 + tl.exp(-gate)) * up).to(out.dtype.element_ty), mask=inside)
 
 
-def gate(both_BTF: Tensor) -> Tensor:
-    """As `llama.gate`, for a contiguous tensor."""
+def silu_and_mul(both_BTF: Tensor) -> Tensor:
+    """As `stage.silu_and_mul`, for a contiguous tensor."""
     size = both_BTF.shape[-1] // 2
     out_BTF = torch.empty(*both_BTF.shape[:-1], size, dtype=both_BTF.dtype, device=both_BTF.device)
     tile = min(2048, triton.next_power_of_2(size))
-    _gate[(out_BTF.numel() // size, triton.cdiv(size, tile))](both_BTF, out_BTF, F=size, TILE=tile, num_warps=8)
+    _silu_and_mul[(out_BTF.numel() // size, triton.cdiv(size, tile))](both_BTF, out_BTF, F=size, TILE=tile, num_warps=8)
     return out_BTF
 
 

@@ -23,13 +23,13 @@ from reference.llama.rope import rope_frequencies, rotate
 from reference.llama.tensor_parallel import ALONE, WHOLE, Group, Piece, Shard
 
 
-def gate(both_BTF: Tensor) -> Tensor:
+def silu_and_mul(both_BTF: Tensor) -> Tensor:
     """The activation of the feed-forward: silu of the first half of the last dimension, times the second."""
     gate_BTF, up_BTF = both_BTF.chunk(2, dim=-1)
     return F.silu(gate_BTF, inplace=True).mul_(up_BTF)
 
 
-def empty(*shape: int, dtype: torch.dtype, device: torch.device) -> nn.Parameter:
+def empty_parameter(*shape: int, dtype: torch.dtype, device: torch.device) -> nn.Parameter:
     """A weight that a checkpoint fills."""
     return nn.Parameter(torch.empty(shape, dtype=dtype, device=device), requires_grad=False)
 
@@ -45,17 +45,20 @@ class Layer(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.shard, self.group = config, shard, group
-        self.rotate, self.gate = rotate, gate  # a device may have better ones (`reference.llama.graph_runner`)
+        self.rotate, self.silu_and_mul = (
+            rotate,
+            silu_and_mul,
+        )  # a device may have better ones (`reference.llama.graph_runner`)
         q, kv = config.heads * config.head_dim, config.kv_heads * config.head_dim
-        self.qkv = empty(q + 2 * kv, config.hidden, dtype=dtype, device=device)
-        self.out = empty(config.hidden, q, dtype=dtype, device=device)
-        self.gate_up = empty(2 * config.intermediate, config.hidden, dtype=dtype, device=device)
-        self.down = empty(config.hidden, config.intermediate, dtype=dtype, device=device)
-        self.attention_norm = empty(config.hidden, dtype=dtype, device=device)
-        self.mlp_norm = empty(config.hidden, dtype=dtype, device=device)
+        self.qkv = empty_parameter(q + 2 * kv, config.hidden, dtype=dtype, device=device)
+        self.out = empty_parameter(config.hidden, q, dtype=dtype, device=device)
+        self.gate_up = empty_parameter(2 * config.intermediate, config.hidden, dtype=dtype, device=device)
+        self.down = empty_parameter(config.hidden, config.intermediate, dtype=dtype, device=device)
+        self.attention_norm = empty_parameter(config.hidden, dtype=dtype, device=device)
+        self.mlp_norm = empty_parameter(config.hidden, dtype=dtype, device=device)
 
         def bias(wanted: bool, size: int) -> nn.Parameter | None:
-            return empty(size, dtype=dtype, device=device) if wanted else None
+            return empty_parameter(size, dtype=dtype, device=device) if wanted else None
 
         first = shard.rank == 0  # what all ranks add up has its bias once
         self.qkv_bias = bias(config.attention_bias, q + 2 * kv)
@@ -120,7 +123,7 @@ class Layer(nn.Module):
         attended_BTX = attended_BNTD.transpose(1, 2).flatten(2)
         x_BTH = self.group.all_reduce(F.linear(attended_BTX, self.out, self.out_bias)).add_(x_BTH)
         normed_BTH = F.rms_norm(x_BTH, (c.hidden,), self.mlp_norm, c.rms_eps)
-        gated_BTF = self.gate(F.linear(normed_BTH, self.gate_up, self.gate_up_bias))
+        gated_BTF = self.silu_and_mul(F.linear(normed_BTH, self.gate_up, self.gate_up_bias))
         return self.group.all_reduce(F.linear(gated_BTF, self.down, self.down_bias)).add_(x_BTH)
 
 
@@ -150,14 +153,14 @@ class Stage(nn.Module):
         self.layers = nn.ModuleList(Layer(part, dtype, device, shard, group) for _ in layers)
         rows = -(-config.vocab_size // shard.size)  # of the head; what the last rank has too many is cut off again
         if first:
-            self.embedding = empty(rows * shard.size, config.hidden, dtype=dtype, device=device)
+            self.embedding = empty_parameter(rows * shard.size, config.hidden, dtype=dtype, device=device)
         if last:
-            self.norm = empty(config.hidden, dtype=dtype, device=device)
+            self.norm = empty_parameter(config.hidden, dtype=dtype, device=device)
             if first and config.tied:
                 mine = slice(shard.rank * rows, (shard.rank + 1) * rows)
                 self.head = self.embedding if shard == WHOLE else self.embedding[mine]
             else:
-                self.head = empty(rows, config.hidden, dtype=dtype, device=device)
+                self.head = empty_parameter(rows, config.hidden, dtype=dtype, device=device)
         self.frequencies_E = nn.Buffer(rope_frequencies(config, device), persistent=False)
 
     def checkpoint_pieces(self) -> dict[str, Piece]:

@@ -96,10 +96,10 @@ class Piece:
 class Group(Protocol):
     """The ranks that share a stage. Every one calls the same of these in the same order.
 
-    recordable: whether these can be part of work that a device records (`reference.device.Device.record`).
+    capturable: whether these can be part of work that a device captures (`reference.device.Device.capture`).
     """
 
-    recordable: bool
+    capturable: bool
 
     def all_reduce(self, x: Tensor) -> Tensor:
         """The sum of every rank's `x`, to the same bits on all; may be `x` itself, overwritten."""
@@ -111,7 +111,7 @@ class Group(Protocol):
 class Alone:
     """The group of a rank that shares nothing."""
 
-    recordable = True
+    capturable = True
 
     def all_reduce(self, x: Tensor) -> Tensor:
         """`x` itself."""

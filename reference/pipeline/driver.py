@@ -21,7 +21,7 @@ from model.rings.orderings import Ordering
 from reference.config import HEARTBEAT
 from reference.device import Device
 from reference.llama.attention_metadata import ForwardBatch
-from reference.llama.graph_runner import RecordedStage
+from reference.llama.graph_runner import CapturedStage
 from reference.llama.kv_cache import KVCache
 from reference.llama.stage import Stage
 from reference.llama.tensor_parallel import WHOLE, Shard
@@ -66,7 +66,7 @@ class Pipeline:
         ranks: int,
         device: Device,
         dtype: torch.dtype,
-        stage: Stage | RecordedStage,
+        stage: Stage | CapturedStage,
         cache: KVCache,
         scheduler: Scheduler,
         transport: Transport | HostStaged,

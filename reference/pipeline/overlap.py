@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from reference.llama.graph_runner import RecordedStage
+from reference.llama.graph_runner import CapturedStage
 from reference.llama.kv_cache import KVCache
 from reference.llama.stage import Stage
 from reference.pipeline.input_tensors import placed, token_ids
@@ -33,7 +33,7 @@ class LookAhead:
 
     def __init__(
         self,
-        stage: Stage | RecordedStage,
+        stage: Stage | CapturedStage,
         cache: KVCache,
         landings: Landings,
         *,

@@ -19,7 +19,6 @@ from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
-from reference.llama import intel
 from reference.ranks import interrupts, torchrun
 
 PRELOAD = "reference.ranks.preload"
@@ -37,7 +36,7 @@ def context() -> ForkServerContext | SpawnContext:
         return multiprocessing.get_context("spawn")
     os.environ[STARTER] = str(os.getpid())
     found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload([PRELOAD, *intel.preload()])
+    found.set_forkserver_preload([PRELOAD])
     return found
 
 

@@ -23,9 +23,9 @@ from model.rings.orderings import output_policy
 from reference.checkpoint.loader import Source, load_stage
 from reference.config import EngineConfig
 from reference.device import HOST, HOST_BACKEND, select_device, select_dtype
-from reference.llama import ipex as packed
+from reference.llama import ipex
 from reference.llama.config import partition_layers
-from reference.llama.graph_runner import RecordedStage, runner
+from reference.llama.graph_runner import CapturedStage, select_runner
 from reference.llama.kv_cache import KVCache
 from reference.llama.tensor_parallel import ALONE, Shard
 from reference.pipeline.driver import Clients, Pipeline
@@ -175,7 +175,7 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
             groups=beside,
             board=board,
             via_host=via_host,
-            recordable=config.backend == device.backend,
+            capturable=config.backend == device.backend,
         )
 
     board.enter(rank, phases.LOAD)
@@ -184,7 +184,7 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
     ends = number == 0, number == config.pp - 1
     stage = load_stage(given.source, shape, layers, *ends, dtype, device.torch, shard, shared or ALONE)
     if config.ipex == "on":
-        packed.optimize(stage, dtype)
+        ipex.prepack(stage, dtype)
     try:
         cache = KVCache(shard.of(shape), len(layers), config.cache_rows, config.max_len, dtype, device.torch)
     except RuntimeError as error:  # out of memory, under several names
@@ -209,7 +209,7 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
     if config.record is not None:  # on another node than the engine's, unless the nodes share it
         config.record.mkdir(parents=True, exist_ok=True)
     trace = None if config.record is None else Recorder(config.record, rank, event=events)
-    running = runner(stage, cache, device, choice=config.decode, most=config.max_batch)
+    running = select_runner(stage, cache, device, choice=config.decode, most=config.max_batch)
     pipeline = Pipeline(
         rank=rank,
         ranks=config.ranks,
@@ -243,6 +243,6 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
     if recorder is not None:
         recorder.save(config.record_logits)
     transport.close()
-    if isinstance(running, RecordedStage):
+    if isinstance(running, CapturedStage):
         running.close()
     dist.destroy_process_group()

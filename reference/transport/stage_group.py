@@ -27,7 +27,7 @@ class StageGroup:
     """One rank's end of its stage's group (see `llama`'s `Group`).
 
     groups: the process groups of the stage, by communicator. via_host: the data group carries only host memory, so
-    tensors go there and back. recordable: as in `llama`'s `Group`. Raises GroupLost where a connection breaks.
+    tensors go there and back. capturable: as in `llama`'s `Group`. Raises GroupLost where a connection breaks.
     """
 
     def __init__(
@@ -38,9 +38,9 @@ class StageGroup:
         groups: Mapping[str, dist.ProcessGroup],
         board: Board,
         via_host: bool,
-        recordable: bool,
+        capturable: bool,
     ) -> None:
-        self.recordable = recordable
+        self.capturable = capturable
         self._rank, self._shard, self._board, self._via_host = rank, shard, board, via_host
         self._control, self._data = groups[SHARED_CONTROL], groups[SHARED_DATA]
         self._first = rank - shard.rank

@@ -19,7 +19,7 @@ from model.program.ops import Batch, Isend, Operation
 from model.traces import jsonl as trace
 from model.traces.jsonl import LoopOf, Record, Trace
 from reference.config import EngineConfig
-from reference.device import HOST_BACKEND, MET
+from reference.device import HOST_BACKEND, WARM_SEMANTICS
 from reference.transport.selection import Route
 from reference.verification.trace_writer import BEGIN, DEVICE, END, KINDS, NOTHING, ROW, ROWS
 
@@ -31,7 +31,10 @@ def header(config: EngineConfig, route: Route, *, ordering: str, data: str) -> T
     """What the trace of an engine begins with. data: the declared semantics of its tensor messages."""
     declared = {CONTROL: route.control, DATA: data}
     # Of a stage's ranks; they have met before the loop begins where decode steps are recorded, so it is not asked for.
-    collective = {CONTROL: HOST_BACKEND, DATA: HOST_BACKEND if route.way == "shared" else MET.get(data, data)}
+    collective = {
+        CONTROL: HOST_BACKEND,
+        DATA: HOST_BACKEND if route.way == "shared" else WARM_SEMANTICS.get(data, data),
+    }
     return Trace(
         ranks=config.ranks,
         loop=LoopOf(depth=config.depth, ordering=ordering, tp=config.tp),

@@ -10,13 +10,13 @@ import torch
 from model.semantics.libraries import NAMED
 from reference import device as devices
 from reference.device import (
-    BACKENDS,
-    CARRIERS,
+    BACKENDS_OF_DEVICE,
     CHOICES,
+    DEFAULT_BACKENDS,
+    GRAPH_API,
     HOST,
     HOST_BACKEND,
     MODULE_API,
-    RECORDING_API,
     SEMANTICS,
     Device,
     select_backend,
@@ -61,7 +61,7 @@ def test_auto_prefers_an_accelerator(cards):
 def test_a_rank_gets_its_own_accelerator_and_makes_it_current(cards, kind):
     current = cards(**{kind: 4})
     chosen = select_device(kind, 3)
-    assert (chosen.torch, chosen.backend) == (torch.device(kind, 3), BACKENDS[kind])
+    assert (chosen.torch, chosen.backend) == (torch.device(kind, 3), DEFAULT_BACKENDS[kind])
     assert chosen.default_dtype == torch.bfloat16 and not chosen.is_host
     assert current == [(kind, 3)]
 
@@ -100,17 +100,17 @@ def test_a_torch_without_the_backend(cards, monkeypatch):
 def test_an_unknown_device():
     with pytest.raises(ValueError, match=r"'tpu'; choose one of auto, cpu, cuda, xpu"):
         select_device("tpu")
-    assert all(kind in CHOICES for kind in BACKENDS)
+    assert all(kind in CHOICES for kind in DEFAULT_BACKENDS)
 
 
 def test_torch_agrees_on_the_backends():
-    for kind, backend in BACKENDS.items():
+    for kind, backend in DEFAULT_BACKENDS.items():
         assert torch.distributed.get_default_backend_for_device(kind) == backend
     assert torch.distributed.is_backend_available(HOST_BACKEND)
 
 
 def test_semantics_are_declared_for_every_backend():
-    assert set(SEMANTICS) == {backend for carriers in CARRIERS.values() for backend in carriers}
+    assert set(SEMANTICS) == {backend for carriers in BACKENDS_OF_DEVICE.values() for backend in carriers}
     assert set(SEMANTICS.values()) <= set(NAMED)
     assert NAMED[SEMANTICS["gloo"]].isend_returns == "post"
     assert NAMED[SEMANTICS["xccl"]].isend_returns == "match"
@@ -130,7 +130,7 @@ def test_nothing_else_is_used_of_a_device_module():
     source = inspect.getsource(devices)
     used = {name for name in dir(torch.cuda) if f"module.{name}(" in source or f"_module.{name}(" in source}
     used |= {"set_device"} if ".set_device(" in source else set()
-    assert used == {*MODULE_API, *RECORDING_API}
+    assert used == {*MODULE_API, *GRAPH_API}
 
 
 CALLS = {

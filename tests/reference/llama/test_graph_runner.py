@@ -15,12 +15,11 @@ from reference.config import EngineConfig
 from reference.device import Device
 from reference.engine.engine import Engine
 from reference.llama import rope
-from reference.llama import stage as llama
 from reference.llama.attention_metadata import ForwardBatch
 from reference.llama.config import SHAPES, LlamaConfig
-from reference.llama.graph_runner import RecordedStage, runner
+from reference.llama.graph_runner import CapturedStage, select_runner
 from reference.llama.kv_cache import KVCache
-from reference.llama.stage import Stage
+from reference.llama.stage import Stage, silu_and_mul
 
 HOST = Device(kind="cpu")
 SHAPE = LlamaConfig(
@@ -70,7 +69,7 @@ def test_a_product_with_its_norm_its_gate_and_its_residual():
             gated=gated,
         )
         inputs = F.rms_norm(x, (64,), gain, 1e-5) if normed else x
-        wanted = llama.gate(inputs @ weight.T) if gated else inputs @ weight[:96].T
+        wanted = silu_and_mul(inputs @ weight.T) if gated else inputs @ weight[:96].T
         torch.testing.assert_close(out, wanted + residual if added else wanted, rtol=1e-5, atol=1e-5)
 
 
@@ -79,8 +78,8 @@ def test_the_kernels_of_a_prefill():
 
     generator = torch.Generator().manual_seed(1)
     both = torch.randn(2, 5, 200, generator=generator)
-    wanted = llama.gate(both.clone())
-    torch.testing.assert_close(prefill_kernels.gate(both), wanted, rtol=1e-5, atol=1e-6)
+    wanted = silu_and_mul(both.clone())
+    torch.testing.assert_close(prefill_kernels.silu_and_mul(both), wanted, rtol=1e-5, atol=1e-6)
     heads = torch.randn(2, 5, 9 * 32, generator=generator).unflatten(-1, (9, 32))[:, :, :7]
     cos, sin = (torch.randn(1, 5, 1, 16, generator=generator) for _ in range(2))
     torch.testing.assert_close(prefill_kernels.rotate(heads, cos, sin), rope.rotate(heads, cos, sin))
@@ -88,11 +87,11 @@ def test_the_kernels_of_a_prefill():
 
 @pytest.mark.parametrize(("first", "last"), [(True, True), (False, False)])
 @torch.inference_mode()
-def test_recorded_steps_give_what_the_stage_gives(first: bool, last: bool):
+def test_captured_steps_give_what_the_stage_gives(first: bool, last: bool):
     generator = torch.Generator().manual_seed(2)
     plain, plain_cache, fast_cache = stage(first, last), cache(), cache()
-    fast = runner(stage(first, last), fast_cache, HOST, choice="recorded", most=4)
-    assert isinstance(fast, RecordedStage)
+    fast = select_runner(stage(first, last), fast_cache, HOST, choice="captured", most=4)
+    assert isinstance(fast, CapturedStage)
 
     def inputs(count: int, tokens: int) -> torch.Tensor:
         if first:
@@ -124,8 +123,8 @@ def test_recorded_steps_give_what_the_stage_gives(first: bool, last: bool):
 def test_what_was_prepared_for_another_batch_is_not_used():
     generator = torch.Generator().manual_seed(3)
     plain, plain_cache, fast_cache = stage(False, False), cache(), cache()
-    fast = runner(stage(False, False), fast_cache, HOST, choice="recorded", most=2)
-    assert isinstance(fast, RecordedStage)
+    fast = select_runner(stage(False, False), fast_cache, HOST, choice="captured", most=2)
+    assert isinstance(fast, CapturedStage)
     steps = [((0, 1), (4, 2)), ((1,), (3,)), ((1, 0), (4, 5))]
     batches = [ForwardBatch(rows=rows, start=start, length=(1,) * len(rows)) for rows, start in steps]
     fill = ForwardBatch(rows=(0, 1), start=(0, 0), length=(4, 2))
@@ -141,30 +140,30 @@ def test_what_was_prepared_for_another_batch_is_not_used():
 @torch.inference_mode()
 def test_what_is_no_plain_decode_step_runs_as_ever():
     first, second = cache(), cache()
-    fast = runner(stage(), first, HOST, choice="recorded", most=1)
-    batch = ForwardBatch(rows=(0, 1), start=(0, 0), length=(1, 1))  # more sequences than were recorded
+    fast = select_runner(stage(), first, HOST, choice="captured", most=1)
+    batch = ForwardBatch(rows=(0, 1), start=(0, 0), length=(1, 1))  # more sequences than were captured
     given = torch.tensor([[5], [6]])
     torch.testing.assert_close(fast(given, batch, first), stage()(given, batch, second))
     assert fast(given[:1], ForwardBatch(rows=(0,), start=(1,), length=(1,)), first, True).shape == (1, 1, 256)
 
 
-def test_what_cannot_be_recorded_is_said(monkeypatch: pytest.MonkeyPatch):
+def test_what_cannot_be_captured_is_said(monkeypatch: pytest.MonkeyPatch):
     small = stage(shape=SHAPES["tiny"])
-    assert runner(small, cache(SHAPES["tiny"]), HOST, choice="auto", most=1) is small
+    assert select_runner(small, cache(SHAPES["tiny"]), HOST, choice="auto", most=1) is small
     with pytest.raises(ValueError, match=r"head_dim is 16, .* choose --decode auto or plain"):
-        runner(small, cache(SHAPES["tiny"]), HOST, choice="recorded", most=1)
+        select_runner(small, cache(SHAPES["tiny"]), HOST, choice="captured", most=1)
     biased = stage(shape=replace(SHAPES["tiny"], mlp_bias=True))
     with pytest.raises(ValueError, match="the model has biases, which the kernels do not add"):
-        runner(biased, cache(SHAPES["tiny"]), HOST, choice="recorded", most=1)
+        select_runner(biased, cache(SHAPES["tiny"]), HOST, choice="captured", most=1)
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     with pytest.raises(ValueError, match=re.escape("kernels do not run on device 'cpu'")):
-        runner(stage(), cache(), HOST, choice="recorded", most=1)
-    with pytest.raises(ValueError, match="decode is 'quick'; choose auto, recorded or plain"):
+        select_runner(stage(), cache(), HOST, choice="captured", most=1)
+    with pytest.raises(ValueError, match="decode is 'quick'; choose auto, captured or plain"):
         EngineConfig(decode="quick")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("pp", "tp"), [(2, 1), (1, 2), (2, 2)])
-def test_ranks_with_recorded_stages_make_the_same_tokens_and_logits(tmp_path: Path, pp: int, tp: int):
+def test_ranks_with_captured_stages_make_the_same_tokens_and_logits(tmp_path: Path, pp: int, tp: int):
     hf = {
         "model_type": "llama",
         "vocab_size": SHAPE.vocab_size,
@@ -179,7 +178,7 @@ def test_ranks_with_recorded_stages_make_the_same_tokens_and_logits(tmp_path: Pa
     }
     (tmp_path / "config.json").write_text(json.dumps(hf))
     tokens, logits = [], []
-    for decode in ("plain", "recorded"):
+    for decode in ("plain", "captured"):
         sizes = {"pp": pp, "tp": tp, "max_batch": 2, "max_len": 32, "threads": 1}
         kept = tmp_path / decode
         config = EngineConfig(
@@ -190,4 +189,4 @@ def test_ranks_with_recorded_stages_make_the_same_tokens_and_logits(tmp_path: Pa
         logits.append([batch["logits"] for batch in torch.load(kept)])
     assert tokens[0] == tokens[1] and len(tokens[0]) == len(logits[0]) == 3
     torch.testing.assert_close(logits[0], logits[1], rtol=1e-4, atol=1e-5)
-    assert not all(torch.equal(*pair) for pair in zip(*logits, strict=True)), "nothing was recorded"
+    assert not all(torch.equal(*pair) for pair in zip(*logits, strict=True)), "nothing was captured"

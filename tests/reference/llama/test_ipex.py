@@ -10,8 +10,7 @@ import torch
 
 from reference.checkpoint.loader import RandomSource, load_stage, resolve_source
 from reference.device import HOST, Device
-from reference.llama import intel
-from reference.llama import ipex as packed
+from reference.llama import ipex
 from reference.llama.attention_metadata import ForwardBatch
 from reference.llama.config import SHAPES
 from reference.llama.kv_cache import KVCache
@@ -31,8 +30,8 @@ def versions(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             return installed[package.split("-")[0]]
 
         monkeypatch.setattr(importlib.metadata, "version", version)
-        monkeypatch.delenv(intel.SWITCH, raising=False)
-        intel.obstacle.cache_clear()
+        monkeypatch.delenv(ipex.SWITCH, raising=False)
+        ipex.unavailable_reason.cache_clear()
 
     return pretend
 
@@ -40,20 +39,20 @@ def versions(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.fixture(autouse=True)
 def forget() -> Iterator[None]:
     """What a test pretended is not believed after it, here or in another file."""
-    intel.obstacle.cache_clear()
+    ipex.unavailable_reason.cache_clear()
     yield
-    intel.obstacle.cache_clear()
+    ipex.unavailable_reason.cache_clear()
 
 
 def test_it_is_used_where_it_is_made_for_this_torch(versions: Callable[..., None]) -> None:
     versions(torch="2.8.0+cpu", intel="2.8.0")
-    assert intel.decide("auto", CPU, torch.float32)
-    assert intel.decide("on", XPU, torch.bfloat16)
-    assert not intel.decide("off", CPU, torch.float32)
-    assert not intel.decide("auto", CUDA, torch.bfloat16)
-    assert not intel.decide("auto", CPU, torch.float16)
-    assert not intel.decide("auto", CPU, torch.float32, recorded=True)
-    assert intel.preload() == ("reference.ranks.packed_preload",)
+    assert ipex.use_ipex("auto", CPU, torch.float32)
+    assert ipex.use_ipex("on", XPU, torch.bfloat16)
+    assert not ipex.use_ipex("off", CPU, torch.float32)
+    assert not ipex.use_ipex("auto", CUDA, torch.bfloat16)
+    assert not ipex.use_ipex("auto", CPU, torch.float16)
+    assert not ipex.use_ipex("auto", CPU, torch.float32, captured=True)
+    assert ipex.worth_preloading()
 
 
 @pytest.mark.parametrize(
@@ -69,39 +68,39 @@ def test_what_stands_in_its_way_is_one_line_with_the_remedy(
     versions: Callable[..., None], installed: dict[str, str], named: str
 ) -> None:
     versions(**installed)
-    assert not intel.decide("auto", CPU, torch.float32)
-    assert intel.preload() == ()
+    assert not ipex.use_ipex("auto", CPU, torch.float32)
+    assert not ipex.worth_preloading()
     with pytest.raises(ValueError, match=named) as refused:
-        intel.decide("on", CPU, torch.float32)
+        ipex.use_ipex("on", CPU, torch.float32)
     assert "\n" not in str(refused.value)
 
 
 def test_on_is_refused_where_it_does_nothing(versions: Callable[..., None]) -> None:
     versions(torch="2.8.0", intel="2.8.0")
     with pytest.raises(ValueError, match="does nothing for device 'cuda'"):
-        intel.decide("on", CUDA, torch.float32)
+        ipex.use_ipex("on", CUDA, torch.float32)
     with pytest.raises(ValueError, match=r"packs no torch\.float16"):
-        intel.decide("on", CPU, torch.float16)
-    with pytest.raises(ValueError, match="recorded decode steps read plain weights; choose --decode plain"):
-        intel.decide("on", CPU, torch.float32, recorded=True)
+        ipex.use_ipex("on", CPU, torch.float16)
+    with pytest.raises(ValueError, match="captured decode steps read plain weights; choose --decode plain"):
+        ipex.use_ipex("on", CPU, torch.float32, captured=True)
     with pytest.raises(ValueError, match="'yes'; choose one of auto, on, off"):
-        intel.decide("yes", CPU, torch.float32)
+        ipex.use_ipex("yes", CPU, torch.float32)
 
 
 def test_the_environment_says_what_auto_is(versions: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     versions(torch="2.8.0", intel="2.8.0")
-    monkeypatch.setenv(intel.SWITCH, "off")
-    assert not intel.decide("auto", CPU, torch.float32)
-    assert intel.decide("on", CPU, torch.float32)
-    assert intel.preload() == ()
-    monkeypatch.setenv(intel.SWITCH, "on")
-    assert intel.decide("auto", CPU, torch.float32)
-    assert not intel.decide("auto", CPU, torch.float16)
-    assert not intel.decide("off", CPU, torch.float32)
+    monkeypatch.setenv(ipex.SWITCH, "off")
+    assert not ipex.use_ipex("auto", CPU, torch.float32)
+    assert ipex.use_ipex("on", CPU, torch.float32)
+    assert not ipex.worth_preloading()
+    monkeypatch.setenv(ipex.SWITCH, "on")
+    assert ipex.use_ipex("auto", CPU, torch.float32)
+    assert not ipex.use_ipex("auto", CPU, torch.float16)
+    assert not ipex.use_ipex("off", CPU, torch.float32)
     versions(torch="2.13.0")
-    monkeypatch.setenv(intel.SWITCH, "on")
+    monkeypatch.setenv(ipex.SWITCH, "on")
     with pytest.raises(ValueError, match="not installed"):
-        intel.decide("auto", CPU, torch.float32)
+        ipex.use_ipex("auto", CPU, torch.float32)
 
 
 def _answer(stage: Stage, dtype: torch.dtype) -> torch.Tensor:
@@ -114,7 +113,7 @@ def _answer(stage: Stage, dtype: torch.dtype) -> torch.Tensor:
 
 
 class FakeExtension:
-    """What `packed` uses of the extension, with plain kernels."""
+    """What `ipex` uses of the extension, with plain kernels."""
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
@@ -131,13 +130,13 @@ def test_every_matrix_but_the_table_is_packed_and_the_stage_answers_the_same(
     monkeypatch: pytest.MonkeyPatch, biased: bool
 ) -> None:
     extension = FakeExtension()
-    monkeypatch.setattr(packed.importlib, "import_module", lambda name: extension)
+    monkeypatch.setattr(ipex.importlib, "import_module", lambda name: extension)
     shape = replace(SHAPES["tiny"], attention_bias=biased, mlp_bias=biased)
     stage = load_stage(RandomSource(shape=shape), shape, range(shape.layers), True, True, torch.float32, CPU.torch)
     before = _answer(stage, torch.float32)
-    assert packed.optimize(stage, torch.float32) == 4 * shape.layers + 1 == len(extension.shapes)
+    assert ipex.prepack(stage, torch.float32) == 4 * shape.layers + 1 == len(extension.shapes)
     assert (shape.vocab_size, shape.hidden) in extension.shapes  # the head, though not the table
-    assert isinstance(stage.head, packed.PackedWeight) and not isinstance(stage.embedding, packed.PackedWeight)
+    assert isinstance(stage.head, ipex.PrepackedWeight) and not isinstance(stage.embedding, ipex.PrepackedWeight)
     assert torch.equal(_answer(stage, torch.float32), before)
 
 
@@ -148,21 +147,21 @@ def test_an_extension_that_cannot_be_imported_is_named(
         os.write(1, b"noise")
         raise AttributeError("no such version")
 
-    monkeypatch.setattr(packed.importlib, "import_module", broken)
+    monkeypatch.setattr(ipex.importlib, "import_module", broken)
     with pytest.raises(ValueError, match=r"cannot be imported \(no such version\).*--ipex off"):
-        packed.optimize(torch.nn.Module(), torch.float32)
+        ipex.prepack(torch.nn.Module(), torch.float32)
     os.write(1, b"heard")
     assert capfd.readouterr() == ("heard", "")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_real_extension_keeps_the_answers_of_a_stage(dtype: torch.dtype) -> None:
-    if intel.obstacle():
-        pytest.skip(f"{intel.obstacle()}; or: make test-ipex")
+    if ipex.unavailable_reason():
+        pytest.skip(f"{ipex.unavailable_reason()}; or: make test-ipex")
     source = resolve_source("tiny", "random", 0)
     shape = source.config()
     stage = load_stage(source, shape, range(shape.layers), True, True, dtype, CPU.torch)
     before = _answer(stage, dtype)
-    assert packed.optimize(stage, dtype) == 4 * shape.layers + 1
+    assert ipex.prepack(stage, dtype) == 4 * shape.layers + 1
     assert type(stage.head.linear).__name__ != "Linear"  # the extension's own
     torch.testing.assert_close(_answer(stage, dtype), before, atol=1e-5 if dtype == torch.float32 else 0.1, rtol=0.02)

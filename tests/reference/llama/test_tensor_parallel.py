@@ -34,7 +34,7 @@ leaves room for how a layer passes errors on."""
 class ThreadGroup:
     """One rank of a group of threads."""
 
-    recordable = False
+    capturable = False
 
     def __init__(self, rank: int, boards: list[Tensor | None], barrier: threading.Barrier) -> None:
         self._rank, self._boards, self._barrier = rank, boards, barrier

@@ -171,7 +171,7 @@ def test_a_stop_token_ends_a_request_that_was_looked_ahead_of(both: list[Engine]
 
 
 @pytest.mark.xdist_group("pipeline")
-def test_recorded_steps_are_looked_ahead_of_with_the_same_logits(
+def test_captured_steps_are_looked_ahead_of_with_the_same_logits(
     tmp_path: Path, require_module: Callable[[str, str], None]
 ) -> None:
     require_module("triton", "pip install triton")
@@ -179,7 +179,7 @@ def test_recorded_steps_are_looked_ahead_of_with_the_same_logits(
     tokens, logits = [], []
     for overlap in ("off", "on"):
         kept = tmp_path / overlap
-        with Engine(engine(tmp_path / "model", overlap, decode="recorded", record_logits=kept)) as running:
+        with Engine(engine(tmp_path / "model", overlap, decode="captured", record_logits=kept)) as running:
             made: list[list[int]] = [[], []]
             params = [Params(max_new_tokens=count, ignore_eos=True) for count in (3, 5)]
             for item in running.generate([[1, 2, 3], [4, 5]], params=params):

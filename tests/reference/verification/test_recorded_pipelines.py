@@ -17,7 +17,7 @@ from model.traces.conformance import conform
 from model.traces.jsonl import FILE, read
 from model.traces.recorded import shares, spans
 from reference.config import EngineConfig
-from reference.device import MET, Device
+from reference.device import WARM_SEMANTICS, Device
 from reference.engine.engine import Engine
 from reference.transport import shared_memory
 from reference.transport.selection import Route
@@ -126,5 +126,5 @@ def test_a_stage_over_nccl_has_met_before_the_loop_and_its_calls_are_queued() ->
         SHARED_CONTROL: "gloo",
     }
     assert found.queued == {DATA, SHARED_DATA}
-    for cold, warm in MET.items():
+    for cold, warm in WARM_SEMANTICS.items():
         assert replace(semantics(cold), connection="warm", name=warm, source="") == replace(semantics(warm), source="")
