@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import tyro
 
 from experiments.catalogue import BENCHES, CATALOGUE, Experiment, record
-from experiments.lab.teams import ProbesFailed
-from experiments.records.paths import COMMITTED, LOCAL, SMOKE, Places, shown
+from experiments.lab.harness import ProbesFailed
+from experiments.records.paths import COMMITTED, LOCAL, SMOKE, ResultPaths, shown
 from experiments.records.provenance import stamp
-from experiments.records.results import Shelf
+from experiments.records.results import ResultStore
 
 
 class Command(Protocol):
@@ -27,7 +27,7 @@ class Command(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Where:
+class OutputOptions:
     """Where results go: to experiments/results/local, which git ignores, or as said here."""
 
     smoke: bool = False
@@ -37,43 +37,43 @@ class Where:
     out: Path | None = None
     """Write to this folder."""
 
-    def places(self) -> Places:
+    def paths(self) -> ResultPaths:
         if self.record and (self.smoke or self.out is not None):
             raise ValueError("--record writes the committed results; give it without --smoke and without --out")
-        return Places(root=self.out or (COMMITTED if self.record else SMOKE if self.smoke else LOCAL))
+        return ResultPaths(root=self.out or (COMMITTED if self.record else SMOKE if self.smoke else LOCAL))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reproduce(Where):
+class Reproduce(OutputOptions):
     """Run every experiment, draw the figures, print the model against the measurements.
 
     Exit status: 0 where every prediction agrees with its measurement, 1 where one does not, 2 on bad usage.
     """
 
     def run(self) -> int:
-        began, places, origin = time.monotonic(), self.places(), stamp(command=sys.argv[1:])
+        began, paths, origin = time.monotonic(), self.paths(), stamp(command=sys.argv[1:])
         written = []
         for number, (name, experiment) in enumerate(CATALOGUE.items(), start=1):
             say(f"[{number}/{len(CATALOGUE)}] {name}")
-            written.append(record(name, experiment.smoke if self.smoke else experiment.config(), places, origin))
-        return _finish(Shelf(places), written, seconds=time.monotonic() - began)
+            written.append(record(name, experiment.smoke if self.smoke else experiment.config(), paths, origin))
+        return _finish(ResultStore(paths), written, seconds=time.monotonic() - began)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class One:
+class RunOne:
     """One experiment alone."""
 
     experiment: Experiment
     config: Any
-    where: Where
+    output: OutputOptions
 
     def run(self) -> int:
         config = self.config
-        if self.where.smoke:
+        if self.output.smoke:
             if config != self.experiment.config():
                 raise ValueError("--smoke has sizes of its own; give it without other arguments of the experiment")
             config = self.experiment.smoke
-        path = record(self.experiment.name, config, self.where.places(), stamp(command=sys.argv[1:]))
+        path = record(self.experiment.name, config, self.output.paths(), stamp(command=sys.argv[1:]))
         print(f"written: {shown(path)}")
         return 0
 
@@ -88,7 +88,7 @@ class Figures:
     def run(self) -> int:
         from experiments.publish.figures import draw_all  # matplotlib: only what draws needs it
 
-        drawn = draw_all(Shelf(Places(root=self.results)))
+        drawn = draw_all(ResultStore(ResultPaths(root=self.results)))
         if not drawn:
             raise ValueError(f"there are no results in {shown(self.results)}; run `python -m experiments reproduce`")
         print(*(f"written: {shown(path)}" for path in drawn), sep="\n")
@@ -105,11 +105,13 @@ class Claims:
     def run(self) -> int:
         from experiments.publish import claims
 
-        shelf = Shelf(Places(root=self.results))
+        store = ResultStore(ResultPaths(root=self.results))
         for claim in claims.CLAIMS:
-            found = claims.standing(claim, shelf)
-            print(f"{claim.id}  {found.outcome}: {claim.text}\n      found: {claim.finding}\n      by: {claim.command}")
-        return _complain(claims.contradicted(shelf))
+            status = claims.claim_status(claim, store)
+            print(
+                f"{claim.id}  {status.outcome}: {claim.text}\n      found: {claim.finding}\n      by: {claim.command}"
+            )
+        return _complain(claims.contradicted(store))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +124,10 @@ class Readme:
     def run(self) -> int:
         from experiments.publish import readme
 
-        shelf = Shelf(Places(root=COMMITTED))
+        store = ResultStore(ResultPaths(root=COMMITTED))
         if not self.check:
-            print(f"written: {shown(readme.write(shelf))}")
-        elif readme.stale(shelf):
+            print(f"written: {shown(readme.write(store))}")
+        elif readme.stale(store):
             return _complain(["README.md is stale; run `python -m experiments readme`"])
         return 0
 
@@ -140,7 +142,7 @@ class Paper:
     def run(self) -> int:
         from experiments.publish import paper
 
-        written = paper.generate(Shelf(Places(root=COMMITTED)))
+        written = paper.generate(ResultStore(ResultPaths(root=COMMITTED)))
         if not self.generate_only:
             written.append(paper.build())
         print(*(f"written: {shown(path)}" for path in written), sep="\n")
@@ -152,24 +154,24 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _finish(shelf: Shelf, written: Sequence[Path], *, seconds: float) -> int:
+def _finish(store: ResultStore, written: Sequence[Path], *, seconds: float) -> int:
     """Draw, and end with the table, what disagrees, and what was written."""
     from experiments.publish import claims, report
     from experiments.publish.figures import draw_all
 
-    files = [*written, *draw_all(shelf)]
+    files = [*written, *draw_all(store)]
     for part in (
         "The model against the measurements",
-        report.comparison(shelf).text(),
-        report.limit_line(shelf),
+        report.comparison(store).text(),
+        report.limit_line(store),
         "Serving, by the number of pipeline stages",
-        report.speeds(shelf).text(),
+        report.speeds(store).text(),
         "Results and figures",
         "\n".join(f"  {shown(path)}" for path in files),
         f"{seconds / 60:.1f} minutes",
     ):
         print(part, end="\n\n")
-    return _complain([*report.disagreements(shelf), *claims.contradicted(shelf)])
+    return _complain([*report.disagreements(store), *claims.contradicted(store)])
 
 
 def _complain(lines: Sequence[str]) -> int:
@@ -178,21 +180,21 @@ def _complain(lines: Sequence[str]) -> int:
     return 1 if lines else 0
 
 
-def _alone(experiment: Experiment) -> Callable[..., One]:
-    """The command of one experiment: its own arguments beside those of `Where`."""
+def _command_of(experiment: Experiment) -> Callable[..., RunOne]:
+    """The command of one experiment: its own arguments beside those of `OutputOptions`."""
 
-    def command(config: Any, where: Any) -> One:
-        return One(experiment=experiment, config=config, where=where)
+    def command(config: Any, output: Any) -> RunOne:
+        return RunOne(experiment=experiment, config=config, output=output)
 
     command.__doc__ = experiment.config.__doc__
-    command.__annotations__ = {"config": experiment.config, "where": Where, "return": One}
-    command.__defaults__ = (experiment.config(), Where())
+    command.__annotations__ = {"config": experiment.config, "output": OutputOptions, "return": RunOne}
+    command.__defaults__ = (experiment.config(), OutputOptions())
     return command
 
 
 COMMANDS: dict[str, Callable[..., Command]] = {
     "reproduce": Reproduce,
-    **{name: _alone(experiment) for name, experiment in {**CATALOGUE, **BENCHES}.items()},
+    **{name: _command_of(experiment) for name, experiment in {**CATALOGUE, **BENCHES}.items()},
     "figures": Figures,
     "claims": Claims,
     "readme": Readme,

@@ -8,21 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.cross_checks import engine_speed as bench_model
-from experiments.cross_checks import simgrid, spin
-from experiments.hang_matrix import gloo as gloo_matrix
-from experiments.hang_matrix import mpich as mpich_matrix
+from experiments.cross_checks import engine_speed, simgrid, spin
+from experiments.hang_matrix import gloo, mpich
 from experiments.records import results
-from experiments.records.paths import Places
+from experiments.records.paths import ResultPaths
 from experiments.records.provenance import Stamp
-from experiments.serving import cards as serving_cards
-from experiments.serving import cpu as serving_cpu
-from experiments.serving import gpu as serving_gpu
-from experiments.serving import pipeline as serving
-from experiments.serving import settings as serving_attempts
-from experiments.sweeps import order_space as orderspace
-from experiments.sweeps import presence_patterns as patterns
-from experiments.sweeps import schedules
+from experiments.serving import cpu, gpu, multi_gpu, pipeline, settings
+from experiments.sweeps import order_space, presence_patterns, schedules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,44 +32,47 @@ class Experiment:
 CATALOGUE: Mapping[str, Experiment] = {
     experiment.name: experiment
     for experiment in (
-        Experiment(name=orderspace.NAME, config=orderspace.Config, smoke=orderspace.SMOKE, run=orderspace.run),
-        Experiment(name=patterns.NAME, config=patterns.Config, smoke=patterns.SMOKE, run=patterns.run),
-        Experiment(name=gloo_matrix.NAME, config=gloo_matrix.Config, smoke=gloo_matrix.SMOKE, run=gloo_matrix.run),
+        Experiment(name=order_space.NAME, config=order_space.Config, smoke=order_space.SMOKE, run=order_space.run),
         Experiment(
-            name=gloo_matrix.BLOCKING_NAME,
-            config=gloo_matrix.BlockingConfig,
-            smoke=gloo_matrix.BLOCKING_SMOKE,
-            run=gloo_matrix.run_blocking,
+            name=presence_patterns.NAME,
+            config=presence_patterns.Config,
+            smoke=presence_patterns.SMOKE,
+            run=presence_patterns.run,
         ),
-        Experiment(name=mpich_matrix.NAME, config=mpich_matrix.Config, smoke=mpich_matrix.SMOKE, run=mpich_matrix.run),
-        Experiment(name=serving.NAME, config=serving.Config, smoke=serving.SMOKE, run=serving.run),
+        Experiment(name=gloo.NAME, config=gloo.Config, smoke=gloo.SMOKE, run=gloo.run),
+        Experiment(
+            name=gloo.BLOCKING_NAME,
+            config=gloo.BlockingConfig,
+            smoke=gloo.BLOCKING_SMOKE,
+            run=gloo.run_blocking,
+        ),
+        Experiment(name=mpich.NAME, config=mpich.Config, smoke=mpich.SMOKE, run=mpich.run),
+        Experiment(name=pipeline.NAME, config=pipeline.Config, smoke=pipeline.SMOKE, run=pipeline.run),
     )
 }
 
 BENCHES: Mapping[str, Experiment] = {
-    bench_model.NAME: Experiment(
-        name=bench_model.NAME, config=bench_model.Config, smoke=bench_model.SMOKE, run=bench_model.run
+    engine_speed.NAME: Experiment(
+        name=engine_speed.NAME, config=engine_speed.Config, smoke=engine_speed.SMOKE, run=engine_speed.run
     ),
     spin.NAME: Experiment(name=spin.NAME, config=spin.Config, smoke=spin.SMOKE, run=spin.run),
     simgrid.NAME: Experiment(name=simgrid.NAME, config=simgrid.Config, smoke=simgrid.SMOKE, run=simgrid.run),
     schedules.NAME: Experiment(name=schedules.NAME, config=schedules.Config, smoke=schedules.SMOKE, run=schedules.run),
-    serving_gpu.NAME: Experiment(
-        name=serving_gpu.NAME,
-        config=serving_gpu.Config,
-        smoke=serving_gpu.SMOKE,
-        run=serving_gpu.run,
-        label=serving_attempts.LABEL,
+    gpu.NAME: Experiment(
+        name=gpu.NAME,
+        config=gpu.Config,
+        smoke=gpu.SMOKE,
+        run=gpu.run,
+        label=settings.LABEL,
     ),
-    serving_cards.NAME: Experiment(
-        name=serving_cards.NAME,
-        config=serving_cards.Config,
-        smoke=serving_cards.SMOKE,
-        run=serving_cards.run,
-        label=serving_attempts.LABEL,
+    multi_gpu.NAME: Experiment(
+        name=multi_gpu.NAME,
+        config=multi_gpu.Config,
+        smoke=multi_gpu.SMOKE,
+        run=multi_gpu.run,
+        label=settings.LABEL,
     ),
-    serving_cpu.NAME: Experiment(
-        name=serving_cpu.NAME, config=serving_cpu.Config, smoke=serving_cpu.SMOKE, run=serving_cpu.run
-    ),
+    cpu.NAME: Experiment(name=cpu.NAME, config=cpu.Config, smoke=cpu.SMOKE, run=cpu.run),
 }
 """Run on their own: they judge this machine's speed, or need another judge, an accelerator, or the pinned torch."""
 
@@ -90,7 +85,7 @@ def label_of(name: str) -> str:
 def record(
     name: str,
     config: Any,
-    places: Places,
+    paths: ResultPaths,
     stamp: Stamp,
     *,
     clock: Callable[[], float] = time.monotonic,
@@ -101,4 +96,4 @@ def record(
     body = experiment.run(config)
     arguments = asdict(config)
     provenance = stamp.to_json(arguments=arguments, seed=arguments.get("seed"), wall_s=clock() - began)
-    return results.write(places.result(name, experiment.label), experiment=name, provenance=provenance, body=body)
+    return results.write(paths.result(name, experiment.label), experiment=name, provenance=provenance, body=body)

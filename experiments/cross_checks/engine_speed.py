@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from experiments.records.fresh_process import alone
+from experiments.records.fresh_process import run_in_fresh_process
 
 NAME = "bench-model"
 
@@ -42,7 +42,7 @@ ROWS: Mapping[str, Row] = {
         Row(
             name="event-graph",
             about="event graph: a ring of 1,000,000 ranks, one round, build + verdict + makespan",
-            work="experiments.cross_checks.engine_speed_rows:event_graph",
+            work="experiments.cross_checks.engine_speed_workloads:event_graph",
             full={"ranks": 1_000_000},
             smoke={"ranks": 1_000},
             reach="under 10 s, under 4 GiB",
@@ -51,7 +51,7 @@ ROWS: Mapping[str, Row] = {
         Row(
             name="order-space",
             about="order space: all 2^24 orderings, verdict + makespan + period",
-            work="experiments.cross_checks.engine_speed_rows:order_space",
+            work="experiments.cross_checks.engine_speed_workloads:order_space",
             full={"ranks": 24},
             smoke={"ranks": 12},
             reach="under 20 s",
@@ -60,7 +60,7 @@ ROWS: Mapping[str, Row] = {
         Row(
             name="explorer",
             about="explorer without reductions: P = 9, 3 rounds, parity, rendezvous, beside SPIN in the same run",
-            work="experiments.cross_checks.engine_speed_rows:explorer",
+            work="experiments.cross_checks.engine_speed_workloads:explorer",
             full={"ranks": 9, "rounds": 3},
             smoke={"ranks": 4, "rounds": 3},
             reach="states per second at least SPIN's own",
@@ -69,7 +69,7 @@ ROWS: Mapping[str, Row] = {
         Row(
             name="simulator",
             about="simulator: a ring of 1,000 ranks by parity, 200 rounds, beside simpy on the same ring",
-            work="experiments.cross_checks.engine_speed_rows:simulator",
+            work="experiments.cross_checks.engine_speed_workloads:simulator",
             full={"ranks": 1_000, "rounds": 200},
             smoke={"ranks": 10, "rounds": 10},
             reach="at least 1,000,000 events/s and 10 times simpy",
@@ -133,4 +133,4 @@ def reached(row: Row, samples: list[dict[str, Any]]) -> bool:
 
 def once(row: Row, *, small: bool) -> dict[str, Any]:
     """One run in a fresh process. Raises ValueError where it fails."""
-    return alone(row.work, row.smoke if small else row.full)
+    return run_in_fresh_process(row.work, row.smoke if small else row.full)

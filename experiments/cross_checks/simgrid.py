@@ -142,7 +142,7 @@ def makespan(case: Ring, skew: int, limit_s: float) -> dict[str, Any]:
     """Both makespans of a ring in ticks, None where it hangs."""
     made = case.program(skew)
     ours = simulate(flat(lower(made, semantics(case.library))), TIMING).makespan
-    theirs = acted(made, stored=STORED[case.library], timing=TIMING, limit_s=limit_s)
+    theirs = simgrid_makespan(made, stored=STORED[case.library], timing=TIMING, limit_s=limit_s)
     return {**asdict(case), "makespan": ours, "simgrid": theirs, "agree": equal(ours, theirs)}
 
 
@@ -153,7 +153,7 @@ def equal(ours: int | None, theirs: float | None) -> bool:
     return math.isclose(ours, theirs, rel_tol=CLOSE)
 
 
-def acted(made: Program, *, stored: bool, timing: Timing, limit_s: float = 60.0) -> float | None:
+def simgrid_makespan(made: Program, *, stored: bool, timing: Timing, limit_s: float = 60.0) -> float | None:
     """Makespan, in ticks, of a program as actors of SimGrid; None where it hangs.
 
     stored: whether every message is stored at once or none is. Raises ValueError where SimGrid's module is missing,
@@ -168,7 +168,7 @@ def acted(made: Program, *, stored: bool, timing: Timing, limit_s: float = 60.0)
         "per_byte": timing.per_byte,
         "overhead": timing.overhead,
         "stored": stored,
-        "programs": [[item for op in ops for item in _acts(op, timing)] for ops in made],
+        "programs": [[item for op in ops for item in _actor_operations(op, timing)] for ops in made],
     }
     tool.need({PYTHON: "python3-simgrid"})
     command = [PYTHON, "-I", str(ACTORS)]  # -I: a folder with a file simgrid.py must not be searched for the module
@@ -181,10 +181,10 @@ def acted(made: Program, *, stored: bool, timing: Timing, limit_s: float = 60.0)
     return float(found["makespan"]) if found["finished"] == len(made) else None
 
 
-def _acts(op: Operation, timing: Timing) -> Iterator[list[Any]]:
+def _actor_operations(op: Operation, timing: Timing) -> Iterator[list[Any]]:
     if isinstance(op, Batch):
         for part in op.ops:
-            yield from _acts(part, timing)
+            yield from _actor_operations(part, timing)
         yield ["wait", *(str(part.request) for part in op.ops)]
     elif isinstance(op, Wait):
         yield ["wait", *map(str, op.requests)]

@@ -52,6 +52,6 @@ def _run(config: matrix.Config, *, blocking: bool) -> dict[str, Any]:
     from experiments.lab.gloo import GlooLauncher  # torch: only what runs probes needs it
 
     declared = semantics("xccl" if blocking else "gloo")
-    with config.lab(GlooLauncher(blocking=blocking)) as lab:
-        cells = matrix.measure(config, lab, declared, name=BLOCKING_NAME if blocking else NAME)
+    with config.harness(GlooLauncher(blocking=blocking)) as harness:
+        cells = matrix.measure(config, harness, declared, name=BLOCKING_NAME if blocking else NAME)
     return {"semantics": asdict(declared), "cells": cells}

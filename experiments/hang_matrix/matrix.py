@@ -9,8 +9,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from experiments.lab.teams import Lab, Launcher
-from experiments.lab.watch import Patience, Sample
+from experiments.lab.hang_detector import Sample, TimeLimits
+from experiments.lab.harness import Harness, Launcher
 from model import check
 from model.program.json_form import text
 from model.program.ops import Program
@@ -83,15 +83,15 @@ class Config:
         random.Random(self.seed).shuffle(plan)
         return plan
 
-    def lab(self, launcher: Launcher) -> Lab:
+    def harness(self, launcher: Launcher) -> Harness:
         """Where the probes run."""
-        return Lab(launcher, Patience(window_s=self.window_s, limit_s=self.limit_s))
+        return Harness(launcher, TimeLimits(window_s=self.window_s, limit_s=self.limit_s))
 
 
-def measure(config: Config, lab: Lab, semantics: Semantics, *, name: str) -> list[dict[str, Any]]:
+def measure(config: Config, harness: Harness, semantics: Semantics, *, name: str) -> list[dict[str, Any]]:
     """Measure every cell, with a progress bar; the cells as they are stored."""
     plan = config.plan()
-    samples = list(tqdm(lab.measure(plan), desc=name, total=len(plan), unit="probe", smoothing=0.05))
+    samples = list(tqdm(harness.measure(plan), desc=name, total=len(plan), unit="probe", smoothing=0.05))
     return records(config.cells(), samples, semantics)
 
 
@@ -116,6 +116,6 @@ def _sample(cell: Cell, sample: Sample) -> dict[str, Any]:
     """A sample; that of an undisturbed finish is only its verdict, every other carries all that was seen."""
     if sample.verdict == "ok":
         return {"verdict": "ok"}
-    places = zip(cell.program(), sample.done, strict=True)
-    at = [text(ops[done]) if 0 <= done < len(ops) else None for ops, done in places]
+    positions = zip(cell.program(), sample.done, strict=True)
+    at = [text(ops[done]) if 0 <= done < len(ops) else None for ops, done in positions]
     return {**sample.to_json(), "at": at}

@@ -9,9 +9,9 @@ from typing import Any
 from tqdm import tqdm
 
 from experiments.hang_matrix import matrix
+from experiments.lab.hang_detector import Verdict
+from experiments.lab.harness import Harness, ProbesFailed
 from experiments.lab.mpich import MpichLauncher
-from experiments.lab.teams import Lab, ProbesFailed
-from experiments.lab.watch import Verdict
 from model.semantics.libraries import semantics
 
 NAME = "mpich-matrix"
@@ -35,9 +35,9 @@ SMOKE = Config(ranks=(2, 3), orderings=("send-first", "parity"), limit_between=(
 def run(config: Config) -> dict[str, Any]:
     """The cells, and the eager limit as declared in the model and as measured."""
     mpich = semantics("mpich")
-    with config.lab(MpichLauncher()) as lab:
-        cells = matrix.measure(config, lab, mpich, name=NAME)
-        limit, tried = search_limit(lab, *config.limit_between)
+    with config.harness(MpichLauncher()) as harness:
+        cells = matrix.measure(config, harness, mpich, name=NAME)
+        limit, tried = search_limit(harness, *config.limit_between)
     return {
         "semantics": asdict(mpich),
         "eager_limit": {"declared": mpich.eager_limit, "measured": limit, "tried": tried},
@@ -45,10 +45,10 @@ def run(config: Config) -> dict[str, Any]:
     }
 
 
-def search_limit(lab: Lab, low: int, high: int) -> tuple[int, list[tuple[int, Verdict]]]:
+def search_limit(harness: Harness, low: int, high: int) -> tuple[int, list[tuple[int, Verdict]]]:
     """The largest size at which send-first on two ranks passes, and every size that was tried, in order.
 
-    One team tries ascending sizes until one hangs, the next team those between the last two, and so on: each
+    One group tries ascending sizes until one hangs, the next group those between the last two, and so on: each
     hang narrows the bounds sixteenfold. Raises ProbesFailed where a probe is unclear, or where the limit does
     not lie between `low` and `high`.
     """
@@ -63,7 +63,7 @@ def search_limit(lab: Lab, low: int, high: int) -> tuple[int, list[tuple[int, Ve
                 matrix.Cell(ordering="send-first", ranks=2, nbytes=nbytes, style="send", rounds=1)
                 for nbytes in range(passes + step, hangs, step)
             ]
-            with closing(lab.measure(cells)) as probes:
+            with closing(harness.measure(cells)) as probes:
                 for cell, sample in probes:
                     bar.update()
                     tried.append((cell.nbytes, sample.verdict))

@@ -1,1 +1,1 @@
-"""Real processes under watch: teams of ranks that may hang."""
+"""Real processes under watch: process groups that may hang."""

@@ -1,4 +1,4 @@
-"""Teams of ranks on torch.distributed with gloo, forked from one server that has torch loaded."""
+"""Process groups on torch.distributed with gloo, forked from one server that has torch loaded."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from experiments.lab.progress import Marks
-from experiments.lab.rank import serve
-from experiments.lab.teams import last_line
-from experiments.lab.watch import Waiting
+from experiments.lab.hang_detector import Waiting
+from experiments.lab.harness import last_line
+from experiments.lab.progress import ProgressCounters
+from experiments.lab.rank_driver import run_rank
 from reference.ranks import processes
 from reference.transport.torch_distributed import Transport
 
 LONGER_THAN_ANY_PROBE = timedelta(days=1)
 
 
-class GlooTeam:
-    """The processes of one team."""
+class GlooGroup:
+    """The processes of one group."""
 
     def __init__(self, processes: Sequence[BaseProcess], *, errors: Path) -> None:
         self._processes, self._errors = list(processes), errors
@@ -46,7 +46,7 @@ class GlooTeam:
 
 
 class GlooLauncher:
-    """Starts teams on gloo. blocking: with an isend that polls until its receive is posted, as on XCCL."""
+    """Starts groups on gloo. blocking: with an isend that polls until its receive is posted, as on XCCL."""
 
     longest_job = 6
 
@@ -57,12 +57,12 @@ class GlooLauncher:
         self._context: Any = processes.context()
         self._store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
-    def launch(self, *, job: Path, marks: Path, ranks: int, folder: Path) -> GlooTeam:
+    def launch(self, *, job: Path, counters: Path, ranks: int, folder: Path) -> GlooGroup:
         errors = folder / "stderr"
-        team = [
+        group = [
             self._context.Process(
                 target=_rank,
-                args=(job, marks, rank, ranks, self._store.port, str(folder), self._blocking, errors),
+                args=(job, counters, rank, ranks, self._store.port, str(folder), self._blocking, errors),
                 daemon=True,
             )
             for rank in range(ranks)
@@ -70,16 +70,18 @@ class GlooLauncher:
         started: list[BaseProcess] = []
         try:
             with processes.interrupts_held():
-                for process in team:
+                for process in group:
                     process.start()
                     started.append(process)
         except BaseException:
-            GlooTeam(started, errors=errors).end(finished=False)
+            GlooGroup(started, errors=errors).end(finished=False)
             raise
-        return GlooTeam(started, errors=errors)
+        return GlooGroup(started, errors=errors)
 
 
-def _rank(job: Path, marks: Path, rank: int, ranks: int, port: int, team: str, blocking: bool, errors: Path) -> None:
+def _rank(
+    job: Path, counters: Path, rank: int, ranks: int, port: int, group: str, blocking: bool, errors: Path
+) -> None:
     processes.end_with_parent()
     os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)  # also what C++ says
     torch.set_num_threads(1)
@@ -88,7 +90,7 @@ def _rank(job: Path, marks: Path, rank: int, ranks: int, port: int, team: str, b
     store = dist.TCPStore("127.0.0.1", port, is_master=False)
     dist.init_process_group(
         "gloo",
-        store=dist.PrefixStore(team, store),
+        store=dist.PrefixStore(group, store),
         rank=rank,
         world_size=ranks,
         timeout=LONGER_THAN_ANY_PROBE,
@@ -100,9 +102,9 @@ def _rank(job: Path, marks: Path, rank: int, ranks: int, port: int, team: str, b
         dist.barrier()
         return Transport({"world": world}, blocking=frozenset({"world"}) if blocking else frozenset())
 
-    serve(
+    run_rank(
         job,
-        Marks(marks, ranks),
+        ProgressCounters(counters, ranks),
         rank,
         fresh=fresh,
         buffer=lambda nbytes, byte: torch.full((nbytes,), byte, dtype=torch.uint8),

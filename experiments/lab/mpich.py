@@ -1,4 +1,4 @@
-"""Teams of ranks on MPICH, each under an mpiexec of its own."""
+"""Process groups on MPICH, each under an mpiexec of its own."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 
 import psutil
 
-from experiments.lab.teams import last_line
-from experiments.lab.watch import Waiting
+from experiments.lab.hang_detector import Waiting
+from experiments.lab.harness import last_line
 from experiments.records.paths import ROOT
 
 GRACE_S = 10.0
 
 
-class MpichTeam:
+class MpichGroup:
     """An mpiexec and its ranks. It tells one exit status for all of them."""
 
     def __init__(self, launcher: subprocess.Popen[bytes], *, ranks: int, errors: Path) -> None:
@@ -38,7 +38,7 @@ class MpichTeam:
         if not finished:
             _kill(family, spare="hydra")
         try:
-            # mpiexec notices, and collects its ranks; a finished team goes through MPI_Finalize meanwhile
+            # mpiexec notices, and collects its ranks; a finished group goes through MPI_Finalize meanwhile
             self._launcher.wait(GRACE_S)
         except subprocess.TimeoutExpired:
             _kill([*family, *processes])
@@ -54,30 +54,30 @@ def _kill(processes: Iterable[psutil.Process], *, spare: str | None = None) -> N
 
 
 class MpichLauncher:
-    """Starts teams on MPICH. Raises ValueError where it is not installed."""
+    """Starts groups on MPICH. Raises ValueError where it is not installed."""
 
     waiting: tuple[Waiting, ...] = ("polling",)
     ranks_in_flight = 8
-    longest_job = 100  # a team costs a second, a probe that passes a few milliseconds
+    longest_job = 100  # a group costs a second, a probe that passes a few milliseconds
 
     def __init__(self) -> None:
         self._mpiexec = Path(sysconfig.get_path("scripts")) / "mpiexec"
         if importlib.util.find_spec("mpi4py") is None or not self._mpiexec.exists():
             raise ValueError("mpi4py or MPICH is not installed; run `pip install mpi4py mpich`")
 
-    def launch(self, *, job: Path, marks: Path, ranks: int, folder: Path) -> MpichTeam:
+    def launch(self, *, job: Path, counters: Path, ranks: int, folder: Path) -> MpichGroup:
         errors = folder / "stderr"
         with errors.open("wb") as said:
             launcher = subprocess.Popen(
                 [
                     *(self._mpiexec, "-launcher", "fork", "-n", str(ranks)),
-                    *(sys.executable, "-m", "experiments.lab.mpich_rank", job, marks),
+                    *(sys.executable, "-m", "experiments.lab.mpich_rank", job, counters),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
                 cwd=ROOT,
                 env={**os.environ, "TMPDIR": str(folder)},
-                start_new_session=True,  # Ctrl-C is for the watcher, which ends the team
+                start_new_session=True,  # Ctrl-C is for the watcher, which ends the group
             )
-        return MpichTeam(launcher, ranks=ranks, errors=errors)
+        return MpichGroup(launcher, ranks=ranks, errors=errors)

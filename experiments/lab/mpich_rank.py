@@ -1,4 +1,4 @@
-"""One rank of a team on MPICH: `mpiexec -n P python -m experiments.lab.mpich_rank JOB MARKS`."""
+"""One rank of a process group on MPICH: `mpiexec -n P python -m experiments.lab.mpich_rank JOB COUNTERS`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from mpi4py import MPI
 
-from experiments.lab.progress import Marks
-from experiments.lab.rank import serve
+from experiments.lab.progress import ProgressCounters
+from experiments.lab.rank_driver import run_rank
 from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Recv, Request, Send, Wait
 
 
@@ -51,10 +51,10 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: mpi4py uses {version.splitlines()[0]}, not MPICH; unset MPI4PY_LIBMPI", file=sys.stderr)
         return 2
     _unlink_shared_memory(world)
-    job, marks = arguments
-    serve(
+    job, counters = arguments
+    run_rank(
         Path(job),
-        Marks(Path(marks), world.size),
+        ProgressCounters(Path(counters), world.size),
         world.rank,
         fresh=lambda: MpiTransport(world.Dup()),
         buffer=lambda nbytes, byte: bytearray([byte]) * nbytes,

@@ -1,4 +1,4 @@
-"""How far each rank of a team is, for whoever watches it from outside."""
+"""How far each rank of a process group is, for whoever watches it from outside."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 SETTING_UP = -1
 
 
-class Marks:
-    """Progress of the ranks, in a small file that they and the watcher map; written by one store a mark.
+class ProgressCounters:
+    """Progress of the ranks, in a small file that they and the watcher map; each step is one store.
 
-    A rank's mark is (probe, operations done of that probe); a fresh file says (0, SETTING_UP) and no pid.
+    A rank's counter is (probe, operations done of that probe); a fresh file says (0, SETTING_UP) and no pid.
     """
 
     def __init__(self, path: Path, ranks: int) -> None:

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from experiments.catalogue import label_of
-from experiments.hang_matrix import gloo as gloo_matrix
-from experiments.hang_matrix import mpich as mpich_matrix
+from experiments.hang_matrix import gloo, mpich
 from experiments.publish.agreement import measured
-from experiments.records.results import Shelf
+from experiments.records.results import ResultStore
 from experiments.records.tables import Table
-from experiments.serving import cards as serving_cards
-from experiments.serving import pipeline as serving
-from experiments.sweeps import order_space as orderspace
-from experiments.sweeps import presence_patterns as patterns
+from experiments.serving import multi_gpu, pipeline
+from experiments.sweeps import order_space, presence_patterns
 
 Outcome = Literal["confirmed", "refined", "refuted", "partly shown", "not yet measured"]
 
@@ -36,7 +33,7 @@ class Claim:
     hardware: str
     human_minutes: int = 1
     shows: tuple[str, ...] = ()
-    holds: Callable[[Shelf], bool] | None = None
+    holds: Callable[[ResultStore], bool] | None = None
 
     @property
     def command(self) -> str:
@@ -44,9 +41,9 @@ class Claim:
         return "; ".join(f"python -m experiments {name}" for name in self.shows) or "none yet"
 
 
-def _blocking_ring(shelf: Shelf) -> bool:
+def _blocking_ring(store: ResultStore) -> bool:
     """Under a blocking isend send-first hangs, with every style that is not one group; parity never."""
-    cells = shelf.take(gloo_matrix.BLOCKING_NAME)["cells"]
+    cells = store.load(gloo.BLOCKING_NAME)["cells"]
     return _all(
         measured(cell) == ("hang" if cell["ordering"] == "send-first" else "ok")
         for cell in cells
@@ -54,21 +51,21 @@ def _blocking_ring(shelf: Shelf) -> bool:
     )
 
 
-def _send_first(shelf: Shelf) -> bool:
-    ends = [space["named"]["send-first"]["makespan"] for space in shelf.take(orderspace.NAME)["spaces"]]
-    return _blocking_ring(shelf) and _all(makespan == 0 for makespan in ends) and _full_pipeline_hangs(shelf)
+def _send_first(store: ResultStore) -> bool:
+    ends = [space["named"]["send-first"]["makespan"] for space in store.load(order_space.NAME)["spaces"]]
+    return _blocking_ring(store) and _all(makespan == 0 for makespan in ends) and _full_pipeline_hangs(store)
 
 
-def _full_pipeline_hangs(shelf: Shelf) -> bool:
+def _full_pipeline_hangs(store: ResultStore) -> bool:
     """The real pipeline with send-first: one request passes, one for every slot hangs."""
-    trials = [trial for trial in shelf.take(serving.NAME)["hangs"] if trial["ordering"] == "send-first"]
+    trials = [trial for trial in store.load(pipeline.NAME)["hangs"] if trial["ordering"] == "send-first"]
     return _all(measured(trial) == ("hang" if trial["requests"] == trial["pp"] else "ok") for trial in trials)
 
 
-def _pairs(shelf: Shelf) -> bool:
+def _pairs(store: ResultStore) -> bool:
     """Neighbours differ everywhere in an even ring; in an odd one all but the pair (P-1, 0), and that costs a step."""
     found = []
-    for space in shelf.take(orderspace.NAME)["spaces"]:
+    for space in store.load(order_space.NAME)["spaces"]:
         vector, makespan = space["named"]["parity"]["vector"], space["named"]["parity"]["makespan"]
         equal = [rank for rank in range(len(vector)) if vector[rank - 1] == vector[rank]]
         odd = space["ranks"] % 2 == 1
@@ -76,35 +73,35 @@ def _pairs(shelf: Shelf) -> bool:
     return _all(found)
 
 
-def _parity(shelf: Shelf) -> bool:
-    rings = [space["named"]["parity"]["makespan"] > 0 for space in shelf.take(orderspace.NAME)["spaces"]]
-    loops = [not point["deadlocked"] for point in _points(shelf, "parity")]
+def _parity(store: ResultStore) -> bool:
+    rings = [space["named"]["parity"]["makespan"] > 0 for space in store.load(order_space.NAME)["spaces"]]
+    loops = [not point["deadlocked"] for point in _points(store, "parity")]
     real = [
         measured(cell) == "ok"
-        for name in (gloo_matrix.NAME, gloo_matrix.BLOCKING_NAME, mpich_matrix.NAME)
-        for cell in shelf.take(name)["cells"]
+        for name in (gloo.NAME, gloo.BLOCKING_NAME, mpich.NAME)
+        for cell in store.load(name)["cells"]
         if cell["ordering"] == "parity"
     ]
-    served = [measured(trial) == "ok" for trial in shelf.take(serving.NAME)["hangs"] if trial["ordering"] == "parity"]
+    served = [measured(trial) == "ok" for trial in store.load(pipeline.NAME)["hangs"] if trial["ordering"] == "parity"]
     return _all(rings) and _all(loops) and _all(real) and _all(served)
 
 
-def _first_large_batch(shelf: Shelf) -> bool:
-    points = _points(shelf, "send-first")
-    blocking = _all(patterns.deadlocks_iff_full(point) for point in points if point["isend"] == "blocking")
-    return blocking and patterns.as_stated(points) and _full_pipeline_hangs(shelf)
+def _first_large_batch(store: ResultStore) -> bool:
+    points = _points(store, "send-first")
+    blocking = _all(presence_patterns.deadlocks_iff_full(point) for point in points if point["isend"] == "blocking")
+    return blocking and presence_patterns.as_stated(points) and _full_pipeline_hangs(store)
 
 
-def _same_tokens(shelf: Shelf) -> bool:
+def _same_tokens(store: ResultStore) -> bool:
     """On a CPU at every PP; on cards at PP = 2, 3, 4, and with TP=2 at PP=2, beside one stage of as many shards."""
-    runs, rows = shelf.take(serving.NAME)["speed"], serving_cards.taken(shelf)
-    alike = {(row["pp"], row["tp"]) for name, row in rows.items() if serving_cards.same_tokens(rows, name)}
+    runs, rows = store.load(pipeline.NAME)["speed"], multi_gpu.taken(store)
+    alike = {(row["pp"], row["tp"]) for name, row in rows.items() if multi_gpu.same_tokens(rows, name)}
     on_cards = alike >= {(2, 1), (3, 1), (4, 1), (2, 2)}
-    return len({run["pp"] for run in runs}) > 1 and serving.same_tokens(runs) and on_cards
+    return len({run["pp"] for run in runs}) > 1 and pipeline.same_tokens(runs) and on_cards
 
 
-def _points(shelf: Shelf, ordering: str) -> list[Mapping[str, Any]]:
-    return [point for point in shelf.take(patterns.NAME)["points"] if point["ordering"] == ordering]
+def _points(store: ResultStore, ordering: str) -> list[Mapping[str, Any]]:
+    return [point for point in store.load(presence_patterns.NAME)["points"] if point["ordering"] == ordering]
 
 
 def _all(found: Iterable[bool]) -> bool:
@@ -129,7 +126,7 @@ CLAIMS = (
         outcome="refined",
         finding="a ring step always hangs; the serving loop only once P consecutive iterations carry a batch",
         hardware="2 CPU cores",
-        shows=(orderspace.NAME, gloo_matrix.BLOCKING_NAME, serving.NAME),
+        shows=(order_space.NAME, gloo.BLOCKING_NAME, pipeline.NAME),
         holds=_send_first,
     ),
     Claim(
@@ -139,7 +136,7 @@ CLAIMS = (
         outcome="refuted",
         finding="true for even P; for odd P ranks P-1 and 0 both send first, which costs a third step, no deadlock",
         hardware="1 CPU core",
-        shows=(orderspace.NAME,),
+        shows=(order_space.NAME,),
         holds=_pairs,
     ),
     Claim(
@@ -150,12 +147,12 @@ CLAIMS = (
         finding="proved for every P (`make proofs`); no ring step, serving loop or run that was tried deadlocked",
         hardware="2 CPU cores",
         shows=(
-            orderspace.NAME,
-            patterns.NAME,
-            gloo_matrix.NAME,
-            gloo_matrix.BLOCKING_NAME,
-            mpich_matrix.NAME,
-            serving.NAME,
+            order_space.NAME,
+            presence_patterns.NAME,
+            gloo.NAME,
+            gloo.BLOCKING_NAME,
+            mpich.NAME,
+            pipeline.NAME,
         ),
         holds=_parity,
     ),
@@ -174,7 +171,7 @@ CLAIMS = (
         outcome="confirmed",
         finding="the same greedy tokens at every PP: TP=1 on CPU, TP=1 and TP=2 on CUDA over NCCL",
         hardware="2 CPU cores; 4 NVIDIA GPUs",
-        shows=(serving.NAME, serving_cards.NAME),
+        shows=(pipeline.NAME, multi_gpu.NAME),
         holds=_same_tokens,
     ),
     Claim(
@@ -192,14 +189,14 @@ CLAIMS = (
         outcome="refined",
         finding="not the size counts: send-first hangs iff P consecutive iterations carry a batch; one request passes",
         hardware="2 CPU cores",
-        shows=(patterns.NAME, serving.NAME),
+        shows=(presence_patterns.NAME, pipeline.NAME),
         holds=_first_large_batch,
     ),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ClaimStatus:
     """A claim beside the results. outcome: as claimed, `no results`, or `CONTRADICTED` by them."""
 
     claim: Claim
@@ -207,22 +204,22 @@ class Standing:
     compute_minutes: float | None
 
 
-def standing(claim: Claim, shelf: Shelf) -> Standing:
-    """What the results on a shelf say of a claim."""
+def claim_status(claim: Claim, store: ResultStore) -> ClaimStatus:
+    """What the results on a store say of a claim."""
     if claim.holds is None:
-        return Standing(claim=claim, outcome=claim.outcome, compute_minutes=None)
-    if not all(shelf.has(name, label_of(name)) for name in claim.shows):
-        return Standing(claim=claim, outcome="no results", compute_minutes=None)
-    seconds = sum(shelf.take(name, label_of(name))["provenance"]["wall_s"] for name in claim.shows)
-    outcome = claim.outcome if claim.holds(shelf) else "CONTRADICTED"
-    return Standing(claim=claim, outcome=outcome, compute_minutes=seconds / 60)
+        return ClaimStatus(claim=claim, outcome=claim.outcome, compute_minutes=None)
+    if not all(store.has(name, label_of(name)) for name in claim.shows):
+        return ClaimStatus(claim=claim, outcome="no results", compute_minutes=None)
+    seconds = sum(store.load(name, label_of(name))["provenance"]["wall_s"] for name in claim.shows)
+    outcome = claim.outcome if claim.holds(store) else "CONTRADICTED"
+    return ClaimStatus(claim=claim, outcome=outcome, compute_minutes=seconds / 60)
 
 
-def table(shelf: Shelf) -> Table:
+def table(store: ResultStore) -> Table:
     """Every claim with its standing."""
     rows: list[tuple[str | int, ...]] = []
     for claim in CLAIMS:
-        found = standing(claim, shelf)
+        found = claim_status(claim, store)
         minutes = "-" if found.compute_minutes is None else f"{claim.human_minutes} + {found.compute_minutes:.1f}"
         shows = ", ".join(claim.shows) or "none yet"
         rows.append((claim.id, claim.text, found.outcome, claim.finding, claim.section, shows, minutes, claim.hardware))
@@ -239,10 +236,10 @@ def table(shelf: Shelf) -> Table:
     return Table(header=header, rows=rows)
 
 
-def contradicted(shelf: Shelf) -> list[str]:
+def contradicted(store: ResultStore) -> list[str]:
     """A line for each claim whose stated outcome the results do not show."""
     return [
         f"claim {claim.id} is said to be {claim.outcome}, which the results do not show"
         for claim in CLAIMS
-        if standing(claim, shelf).outcome == "CONTRADICTED"
+        if claim_status(claim, store).outcome == "CONTRADICTED"
     ]

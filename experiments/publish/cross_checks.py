@@ -6,10 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.cross_checks import engine_speed as bench_model
-from experiments.cross_checks import simgrid, spin
+from experiments.cross_checks import engine_speed, simgrid, spin
 from experiments.cross_checks.engine_speed import ROWS
-from experiments.records.results import Shelf
+from experiments.records.results import ResultStore
 from experiments.records.tables import Table
 from model.validation.diagnosis import Explanation, explain
 from model.validation.reported_hangs import reports
@@ -23,12 +22,12 @@ UNITS: Mapping[str, str] = {
 }
 
 
-def judged(shelf: Shelf) -> Table:
+def verdicts(store: ResultStore) -> Table:
     """Each judge, how many cases, in how many of them it agrees with the model."""
-    found = shelf.take(spin.NAME)
+    found = store.load(spin.NAME)
     straight = [row for row in found["rows"] if row["encoding"] == "straight"]
     known = found["known"].values()
-    other = shelf.take(simgrid.NAME)
+    other = store.load(simgrid.NAME)
     limit, name = other["threshold"], other["simgrid"].replace(" version", "")
     stored = f"largest message that it stores: {limit['measured']} bytes"
     rows: list[tuple[str | int, ...]] = [
@@ -56,10 +55,10 @@ def _agree(rows: list[Mapping[str, Any]]) -> int:
     return sum(row["agree"] for row in rows)
 
 
-def speed(shelf: Shelf) -> Table:
+def speed(store: ResultStore) -> Table:
     """Every benchmark: what was to be reached, and the worst of its runs."""
     rows: list[tuple[str | int, ...]] = []
-    for row in shelf.take(bench_model.NAME)["rows"]:
+    for row in store.load(engine_speed.NAME)["rows"]:
         worst = [
             UNITS[name].format((min if limit < 0 else max)(sample[name] for sample in row["samples"]))
             for name, limit in ROWS[row["name"]].limits.items()

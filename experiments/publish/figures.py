@@ -19,9 +19,9 @@ from matplotlib.ticker import MaxNLocator
 from experiments.publish.agreement import EXPECTED, agrees, measured
 from experiments.publish.report import MATRICES, speed_runs
 from experiments.records.paths import shown as where
-from experiments.records.results import Shelf
-from experiments.serving import pipeline as serving
-from experiments.sweeps import order_space as orderspace
+from experiments.records.results import ResultStore
+from experiments.serving import pipeline
+from experiments.sweeps import order_space
 
 BLUE, SKY, ORANGE, VERMILION, GREY = "#0072B2", "#A6D8F5", "#E69F00", "#D55E00", "#999999"
 COLOURS = {"ok": SKY, "hang": VERMILION, "unclear": GREY}
@@ -39,17 +39,17 @@ class Panel:
     cells: Sequence[Mapping[str, Any]]
 
 
-def draw_all(shelf: Shelf) -> list[Path]:
+def draw_all(store: ResultStore) -> list[Path]:
     """Every figure for which there are results, as PNG beside them; the files."""
-    drawings: list[tuple[str, tuple[str, ...], Callable[[Shelf], Figure]]] = [
+    drawings: list[tuple[str, tuple[str, ...], Callable[[ResultStore], Figure]]] = [
         ("hang_matrix", tuple(MATRICES), hang_matrix),
-        ("makespans", (orderspace.NAME,), makespans),
-        ("serving", (serving.NAME,), serving_speed),
+        ("makespans", (order_space.NAME,), makespans),
+        ("serving", (pipeline.NAME,), serving_speed),
     ]
     return [
-        save(draw(shelf), shelf.places.figure(name))
+        save(draw(store), store.paths.figure(name))
         for name, needs, draw in drawings
-        if any(shelf.has(experiment) for experiment in needs)
+        if any(store.has(experiment) for experiment in needs)
     ]
 
 
@@ -60,11 +60,11 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def hang_matrix(shelf: Shelf, *, columns: int = 2) -> Figure:
+def hang_matrix(store: ResultStore, *, columns: int = 2) -> Figure:
     """What was measured of every cell, and where the model predicted a hang. ValueError where there are no results."""
-    measured_on = [(library, shelf.take(name)) for name, library in MATRICES.items() if shelf.has(name)]
+    measured_on = [(library, store.load(name)) for name, library in MATRICES.items() if store.has(name)]
     if not measured_on:
-        folder = where(shelf.places.root)
+        folder = where(store.paths.root)
         raise ValueError(f"there is no hang matrix in {folder}; run `python -m experiments reproduce`")
     shown = [panel for library, result in measured_on for panel in _panels(library, result)]
     rows = -(-len(shown) // columns)
@@ -83,9 +83,9 @@ def hang_matrix(shelf: Shelf, *, columns: int = 2) -> Figure:
     return figure
 
 
-def makespans(shelf: Shelf) -> Figure:
+def makespans(store: ResultStore) -> Figure:
     """How many of the 2^P orderings take how many steps for one round."""
-    found = shelf.take(orderspace.NAME)["spaces"]
+    found = store.load(order_space.NAME)["spaces"]
     figure = Figure(figsize=(6, 3.4), layout="constrained")
     axis = figure.subplots()
     points = [
@@ -108,9 +108,9 @@ def makespans(shelf: Shelf) -> Figure:
     return figure
 
 
-def serving_speed(shelf: Shelf) -> Figure:
+def serving_speed(store: ResultStore) -> Figure:
     """Throughput and times of the serving runs at each PP: bars are means, points are runs."""
-    runs = speed_runs(shelf.take(serving.NAME))
+    runs = speed_runs(store.load(pipeline.NAME))
     figure = Figure(figsize=(7, 2.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     _bars(left, {pp: [run.tokens_per_s for run in found] for pp, found in runs.items()}, colour=SKY)

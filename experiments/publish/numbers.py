@@ -5,27 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import mean, median
 
-from experiments.hang_matrix import gloo as gloo_matrix
-from experiments.hang_matrix import mpich as mpich_matrix
+from experiments.hang_matrix import gloo, mpich
 from experiments.publish.agreement import agreement
 from experiments.publish.report import MATRICES, speed_runs
-from experiments.records.results import Shelf
-from experiments.serving import cards as serving_cards
-from experiments.serving import pipeline as serving
+from experiments.records.results import ResultStore
+from experiments.serving import multi_gpu, pipeline
 from experiments.serving.settings import LABEL, latencies
-from experiments.sweeps import order_space as orderspace
-from experiments.sweeps import presence_patterns as patterns
+from experiments.sweeps import order_space, presence_patterns
 from model.semantics import libraries
 
 SHORT: Mapping[str, str] = {
-    gloo_matrix.NAME: "Gloo",
-    gloo_matrix.BLOCKING_NAME: "Blocking",
-    mpich_matrix.NAME: "Mpich",
+    gloo.NAME: "Gloo",
+    gloo.BLOCKING_NAME: "Blocking",
+    mpich.NAME: "Mpich",
 }
 SPELLED = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
 
-def generated_numbers(shelf: Shelf) -> dict[str, str]:
+def generated_numbers(store: ResultStore) -> dict[str, str]:
     """Every number by its name, which is one word of letters, as LaTeX wants it.
 
     For each hang matrix (Gloo, Blocking, Mpich; Matrix for all together): Cells, Probes, Hangs, Unclear, Agree,
@@ -38,17 +35,17 @@ def generated_numbers(shelf: Shelf) -> dict[str, str]:
     numbers: dict[str, str] = {"Libraries": str(len(libraries.NAMED))}
     every = []
     for name in MATRICES:
-        cells = shelf.take(name)["cells"]
+        cells = store.load(name)["cells"]
         numbers |= _counts(SHORT[name], cells)
         every += cells
     numbers |= _counts("Matrix", every)
-    limit = shelf.take(mpich_matrix.NAME)["eager_limit"]
+    limit = store.load(mpich.NAME)["eager_limit"]
     numbers |= {"MpichLimit": str(limit["measured"]), "MpichLimitDeclared": str(limit["declared"])}
-    numbers["SpaceMaxRanks"] = str(max(space["ranks"] for space in shelf.take(orderspace.NAME)["spaces"]))
-    points = shelf.take(patterns.NAME)["points"]
+    numbers["SpaceMaxRanks"] = str(max(space["ranks"] for space in store.load(order_space.NAME)["spaces"]))
+    points = store.load(presence_patterns.NAME)["points"]
     numbers["PatternsMaxRanks"] = str(max(point["ranks"] for point in points))
-    numbers["PatternsTried"] = str(sum(len(patterns.tried(point)) for point in points))
-    served = shelf.take(serving.NAME)
+    numbers["PatternsTried"] = str(sum(len(presence_patterns.tried(point)) for point in points))
+    served = store.load(pipeline.NAME)
     arguments, hardware = served["provenance"]["arguments"], served["provenance"]["hardware"]
     numbers |= {
         "ServingCores": str(hardware["cores"]),
@@ -60,15 +57,15 @@ def generated_numbers(shelf: Shelf) -> dict[str, str]:
         numbers[f"ServingRate{SPELLED[pp]}"] = f"{mean(run.tokens_per_s for run in runs):.1f}"
     trials = agreement(served["hangs"])
     numbers |= {"HangTrials": str(trials.cells), "HangMismatches": str(trials.mismatches)}
-    return numbers | _cards(shelf)
+    return numbers | _cards(store)
 
 
-def _cards(shelf: Shelf) -> dict[str, str]:
-    provenance = shelf.take(serving_cards.NAME, LABEL)["provenance"]
+def _cards(store: ResultStore) -> dict[str, str]:
+    provenance = store.load(multi_gpu.NAME, LABEL)["provenance"]
     given, where = provenance["arguments"], provenance["hardware"]
-    filled = next((row for row in serving_cards.taken(shelf).values() if "prediction" in row), None)
+    filled = next((row for row in multi_gpu.taken(store).values() if "prediction" in row), None)
     if filled is None:
-        raise ValueError(f"the filled pipeline was not measured; run `python -m experiments {serving_cards.NAME}`")
+        raise ValueError(f"the filled pipeline was not measured; run `python -m experiments {multi_gpu.NAME}`")
     return {
         "Cards": str(given["cards"]),
         "CardsName": str(where.get("accelerator") or where["cpu"]),

@@ -9,7 +9,7 @@ from pathlib import Path
 from experiments.publish import figures, report
 from experiments.publish.numbers import generated_numbers
 from experiments.records.paths import PAPER
-from experiments.records.results import Shelf
+from experiments.records.results import ResultStore
 from experiments.records.tables import escaped
 
 PACKAGES = (
@@ -18,19 +18,19 @@ PACKAGES = (
 )
 
 
-def generate(shelf: Shelf, *, folder: Path = PAPER / "generated") -> list[Path]:
+def generate(store: ResultStore, *, folder: Path = PAPER / "generated") -> list[Path]:
     """Write what `main.tex` reads: a macro for each number, the table of orderings, the hang matrix."""
     folder.mkdir(parents=True, exist_ok=True)
     numbers, table = folder / "numbers.tex", folder / "table.tex"
-    macros = [rf"\newcommand{{\{name}}}{{{escaped(value)}}}" for name, value in generated_numbers(shelf).items()]
+    macros = [rf"\newcommand{{\{name}}}{{{escaped(value)}}}" for name, value in generated_numbers(store).items()]
     numbers.write_text("\n".join(macros) + "\n")
     table.write_text(
         "\\begin{table}[t]\n\\centering\\small\\setlength{\\tabcolsep}{3pt}\n"
-        f"\\resizebox{{\\columnwidth}}{{!}}{{%\n{report.spaces(shelf).latex()}}}\n"
+        f"\\resizebox{{\\columnwidth}}{{!}}{{%\n{report.spaces(store).latex()}}}\n"
         "\\caption{All $2^P$ orderings of one ring step under rendezvous: how many deadlock, and the least and the\n"
         "most steps of the others; and the steps of two named ones.}\n\\label{tab:space}\n\\end{table}\n"
     )
-    return [numbers, table, figures.save(figures.hang_matrix(shelf, columns=1), folder / "figure.pdf")]
+    return [numbers, table, figures.save(figures.hang_matrix(store, columns=1), folder / "figure.pdf")]
 
 
 def build(*, folder: Path = PAPER) -> Path:

@@ -13,13 +13,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from experiments.publish import claims, report
-from experiments.publish import cross_checks as judges
-from experiments.publish import serving as serving_speed
+from experiments.publish import claims, cross_checks, report, serving
 from experiments.publish.numbers import generated_numbers
 from experiments.records.paths import ROOT, shown
-from experiments.records.results import Shelf
-from experiments.serving import cards as serving_cards
+from experiments.records.results import ResultStore
+from experiments.serving import multi_gpu
 from experiments.sweeps import schedules
 
 README = ROOT / "README.md"
@@ -34,17 +32,17 @@ PART = re.compile(r"<!-- begin (?P<name>[\w-]+) -->\n(?:(?!<!-- begin ).)*?<!-- 
 NUMBER = re.compile(r"<!-- number (?P<name>\w+) -->[^<\n]*<!-- / -->")
 
 
-def regenerate(text: str, shelf: Shelf) -> str:
+def regenerate(text: str, store: ResultStore) -> str:
     """The README with its parts made anew.
 
     Raises ValueError on an unknown part or number, on a marker without its other one, or a missing result.
     """
     _check_markers(text)
-    numbers = generated_numbers(shelf)
+    numbers = generated_numbers(store)
 
     def part(match: re.Match[str]) -> str:
         name = match["name"]
-        return f"<!-- begin {name} -->\n{_part(name, shelf)}\n<!-- end {name} -->"
+        return f"<!-- begin {name} -->\n{_part(name, store)}\n<!-- end {name} -->"
 
     def number(match: re.Match[str]) -> str:
         name = match["name"]
@@ -55,26 +53,26 @@ def regenerate(text: str, shelf: Shelf) -> str:
     return NUMBER.sub(number, PART.sub(part, text))
 
 
-def write(shelf: Shelf, *, path: Path = README) -> Path:
+def write(store: ResultStore, *, path: Path = README) -> Path:
     """Bring the README up to date."""
-    path.write_text(regenerate(_read(path), shelf))
+    path.write_text(regenerate(_read(path), store))
     return path
 
 
-def stale(shelf: Shelf, *, path: Path = README) -> bool:
+def stale(store: ResultStore, *, path: Path = README) -> bool:
     """Whether the README differs from what the results say."""
     text = _read(path)
-    return regenerate(text, shelf) != text
+    return regenerate(text, store) != text
 
 
-def summary(shelf: Shelf) -> str:
+def summary(store: ResultStore) -> str:
     """What was measured, with its origin, in Markdown."""
-    served = shelf.take("serving")["provenance"]
+    served = store.load("serving")["provenance"]
     hardware = served["hardware"]
     lines = [
-        report.comparison(shelf).markdown(),
-        report.limit_line(shelf) + ".",
-        report.speeds(shelf).markdown(),
+        report.comparison(store).markdown(),
+        report.limit_line(store) + ".",
+        report.speeds(store).markdown(),
         f"Speeds: {served['arguments']['requests']} requests at once, {served['arguments']['max_batch']} in a "
         f"microbatch, {served['arguments']['max_new_tokens']} new tokens each, one process with "
         f"{served['arguments']['threads']} thread for each stage. Measured on {hardware['cores']} cores of: "
@@ -90,17 +88,17 @@ def _check_markers(text: str) -> None:
         raise ValueError(f"the marker {odd[0]} of the README has no partner; add it, or take this one away")
 
 
-def _part(name: str, shelf: Shelf) -> str:
+def _part(name: str, store: ResultStore) -> str:
     parts: dict[str, Callable[[], str]] = {
-        "claims": lambda: claims.table(shelf).markdown(),
-        "summary": lambda: summary(shelf),
-        "spaces": lambda: report.spaces(shelf).markdown(),
-        "hangs": lambda: judges.hangs().markdown(),
-        "schedules": lambda: schedules.table(shelf.take(schedules.NAME)).markdown(),
-        "judges": lambda: judges.judged(shelf).markdown(),
-        "speed": lambda: judges.speed(shelf).markdown(),
-        "serving-speed": lambda: _serving_speed(shelf),
-        "serving-cards": lambda: f"{serving_cards.table(shelf).markdown()}\n\n{serving_cards.origin(shelf)}",
+        "claims": lambda: claims.table(store).markdown(),
+        "summary": lambda: summary(store),
+        "spaces": lambda: report.spaces(store).markdown(),
+        "hangs": lambda: cross_checks.hangs().markdown(),
+        "schedules": lambda: schedules.table(store.load(schedules.NAME)).markdown(),
+        "cross-checks": lambda: cross_checks.verdicts(store).markdown(),
+        "speed": lambda: cross_checks.speed(store).markdown(),
+        "serving-speed": lambda: _serving_speed(store),
+        "serving-cards": lambda: f"{multi_gpu.table(store).markdown()}\n\n{multi_gpu.origin(store)}",
         **{demo: partial(_run, arguments) for demo, arguments in DEMOS.items()},
     }
     if name not in parts:
@@ -108,8 +106,8 @@ def _part(name: str, shelf: Shelf) -> str:
     return parts[name]()
 
 
-def _serving_speed(shelf: Shelf) -> str:
-    parts = (serving_speed.serving_speed(shelf).markdown(), serving_speed.origin(shelf))
+def _serving_speed(store: ResultStore) -> str:
+    parts = (serving.serving_speed(store).markdown(), serving.origin(store))
     return "\n\n".join(part for part in parts if part)
 
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-from experiments.records.results import Shelf
+from experiments.records.results import ResultStore
 from experiments.records.tables import Table
-from experiments.serving import cpu as serving_cpu
-from experiments.serving import gpu as serving_gpu
+from experiments.serving import cpu, gpu
 from experiments.serving.settings import LABEL, whole_rates
 
 NOT_MEASURED = "not measured"
@@ -29,17 +28,17 @@ MOST_SCHEDULER = 0.05
 _Line = tuple[str, str, str, str]
 
 
-def serving_speed(shelf: Shelf) -> Table:
+def serving_speed(store: ResultStore) -> Table:
     """Every target of serving: what was measured, and whether it is reached."""
-    rows = [*_on_gpu(shelf), *_on_cpu(shelf)]
+    rows = [*_on_gpu(store), *_on_cpu(store)]
     return Table(header=("what", "to reach", "measured", "reached"), rows=rows)
 
 
-def origin(shelf: Shelf) -> str:
+def origin(store: ResultStore) -> str:
     """Where the figures come from, and the sentence on the pipeline that shares a card; empty where there are none."""
     lines = []
-    if shelf.has(serving_gpu.NAME, LABEL):
-        found = shelf.take(serving_gpu.NAME, LABEL)
+    if store.has(gpu.NAME, LABEL):
+        found = store.load(gpu.NAME, LABEL)
         given, where = found["provenance"]["arguments"], found["provenance"]["hardware"]
         rows = _rows(found)
         lines.append(
@@ -49,22 +48,22 @@ def origin(shelf: Shelf) -> str:
         )
         if "pp4-32" in rows:
             lines.append(rows["pp4-32"]["explained"])
-    if shelf.has(serving_cpu.NAME):
-        found = shelf.take(serving_cpu.NAME)
+    if store.has(cpu.NAME):
+        found = store.load(cpu.NAME)
         given, where = found["provenance"]["arguments"], found["provenance"]["hardware"]
         lines.append(
             f"On the CPU: {given['threads']} threads of {where['cpu']}, {given['model']} in float32, input "
-            f"{given['input_len']}, output {given['output_len']}, medians of {given['repeats']} runs taken by turns, "
+            f"{given['input_len']}, output {given['output_len']}, medians of {given['repeats']} interleaved runs, "
             f"torch {found['provenance']['versions']['torch']}."
         )
     return " ".join(lines)
 
 
-def _on_gpu(shelf: Shelf) -> list[_Line]:
+def _on_gpu(store: ResultStore) -> list[_Line]:
     rows: dict[str, Mapping[str, Any]] = {}
     given: Mapping[str, Any] = {"batch": 8, "pp": 4, "in_flight": 64, "output_len": 128}
-    if shelf.has(serving_gpu.NAME, LABEL):
-        found = shelf.take(serving_gpu.NAME, LABEL)
+    if store.has(gpu.NAME, LABEL):
+        found = store.load(gpu.NAME, LABEL)
         rows, given = _rows(found), found["provenance"]["arguments"]
     output_len, pp = given["output_len"], given["pp"]
     names: tuple[str, ...] = ("pp1", "peer", "pp4", "pp4-32")
@@ -85,7 +84,7 @@ def _on_gpu(shelf: Shelf) -> list[_Line]:
             _recorded_line(stages, rows.get(f"{name}-recorded"), output_len)
             for stages, name in ((1, "pp1"), (pp, "pp4"))
         ),
-        _scheduler_line(f"the scheduler's own time per iteration, {given['in_flight']} requests in flight", rows),
+        _scheduler_line(f"the scheduler's own time per iteration, {given['in_flight']} requests in job", rows),
     ]
 
 
@@ -139,17 +138,17 @@ def _scheduler_line(what: str, rows: Mapping[str, Mapping[str, Any]]) -> _Line:
     if "scheduler" not in rows:
         return what, reach, NOT_MEASURED, ""
     row = rows["scheduler"]
-    own, share = median(row["iterations_s"]), serving_gpu.scheduler_share(row)
+    own, share = median(row["iterations_s"]), gpu.scheduler_share(row)
     steps = ", ".join(f"{median(step['decode_s']) * 1e3:.2f} ms at batch {step['batch']}" for step in row["steps"])
     return what, reach, f"{own * 1e6:.0f} us, {share:.1%} of the shortest step ({steps})", _yes(share < MOST_SCHEDULER)
 
 
-def _on_cpu(shelf: Shelf) -> list[_Line]:
+def _on_cpu(store: ResultStore) -> list[_Line]:
     what, reach = "CPU, PP=1, {phase} of batch {batch}, beside transformers", "at least as fast"
-    if not shelf.has(serving_cpu.NAME):
+    if not store.has(cpu.NAME):
         return [
             (what.format(phase=phase, batch=batch), reach, NOT_MEASURED, "")
-            for batch in serving_cpu.Config().batch
+            for batch in cpu.Config().batch
             for phase in ("prefill", "decode")
         ]
     return [
@@ -159,7 +158,7 @@ def _on_cpu(shelf: Shelf) -> list[_Line]:
             f"{ratio:.2f} times ({ours:,.1f} and {theirs:,.1f} tokens/s)",
             _yes(ratio >= 1),
         )
-        for batch, found in serving_cpu.beside(shelf.take(serving_cpu.NAME)).items()
+        for batch, found in cpu.comparison(store.load(cpu.NAME)).items()
         for phase, ratio, ours, theirs in (
             ("prefill", found.prefill, found.ours.prefill, found.theirs.prefill),
             ("decode", found.decode, found.ours.decode, found.theirs.decode),

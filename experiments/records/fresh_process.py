@@ -17,7 +17,7 @@ Work = Callable[..., Mapping[str, Any]]
 """Does the work once, and gives what it found as plain JSON types."""
 
 
-def alone(work: str, arguments: Mapping[str, Any], *, limit_s: float | None = None) -> dict[str, Any]:
+def run_in_fresh_process(work: str, arguments: Mapping[str, Any], *, limit_s: float | None = None) -> dict[str, Any]:
     """What `module:function`, called with those keywords in a fresh process, found; and its `seconds` and `peak_gib`.
 
     Raises ValueError where it fails, with the last line that it said, or takes longer than `limit_s`.
@@ -36,10 +36,10 @@ def alone(work: str, arguments: Mapping[str, Any], *, limit_s: float | None = No
 
 def _inside(work: str, arguments: str) -> dict[str, Any]:
     """What the fresh process does; work that measures `seconds` itself keeps its own."""
-    module, function = work.split(":")
-    perform: Work = getattr(importlib.import_module(module), function)
+    module, name = work.split(":")
+    function: Work = getattr(importlib.import_module(module), name)
     began = time.perf_counter()
-    found = perform(**json.loads(arguments))
+    found = function(**json.loads(arguments))
     seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB, on macOS bytes
     return {"seconds": seconds, "peak_gib": peak / (2**20 if sys.platform != "darwin" else 2**30), **found}

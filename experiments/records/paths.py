@@ -1,6 +1,6 @@
 """Where results and figures live.
 
-Three places, so that running never dirties a checkout unless it is asked to: the committed results
+Three folders, so that running never dirties a checkout unless it is asked to: the committed results
 (`--record`), a local copy that git ignores (the default), and the short runs of `--smoke`.
 """
 
@@ -17,7 +17,7 @@ PAPER = ROOT / "paper"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class ResultPaths:
     """The files of one set of results, under `root`."""
 
     root: Path

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.records.paths import Places, shown
+from experiments.records.paths import ResultPaths, shown
 
 Result = Mapping[str, Any]
 """`experiment`, `provenance`, and the experiment's own fields."""
@@ -48,22 +48,22 @@ def _value(value: Any) -> str:
     return json.dumps(value, indent=1)
 
 
-class Shelf:
-    """The results of one place."""
+class ResultStore:
+    """The results in one folder."""
 
-    def __init__(self, places: Places) -> None:
-        self.places = places
+    def __init__(self, paths: ResultPaths) -> None:
+        self.paths = paths
 
     def has(self, experiment: str, label: str = "cpu") -> bool:
         """Whether there is a result of the experiment, on the kind of hardware that `label` names."""
-        return self.places.result(experiment, label).exists()
+        return self.paths.result(experiment, label).exists()
 
-    def take(self, experiment: str, label: str = "cpu") -> Result:
+    def load(self, experiment: str, label: str = "cpu") -> Result:
         """The result of the experiment; ValueError as of `read`, or where the file is another experiment's."""
-        path = self.places.result(experiment, label)
-        found = read(path)
-        if found["experiment"] != experiment:
+        path = self.paths.result(experiment, label)
+        result = read(path)
+        if result["experiment"] != experiment:
             raise ValueError(
-                f"{shown(path)} is a result of {found['experiment']}; run `python -m experiments {experiment}`"
+                f"{shown(path)} is a result of {result['experiment']}; run `python -m experiments {experiment}`"
             )
-        return found
+        return result

@@ -1,4 +1,4 @@
-"""Serving on a CPU beside transformers: the same weights, the same prompts, the same threads, runs by turns.
+"""Serving on a CPU beside transformers: the same weights, the same prompts, the same threads, interleaved runs.
 
 Each batch size is a process of its own; in it the engine, whose one rank is another process, and transformers take
 turns, so that a slow minute of the machine meets both.
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from experiments.records.fresh_process import alone
+from experiments.records.fresh_process import run_in_fresh_process
 
 NAME = "serving-cpu"
 
@@ -62,11 +62,11 @@ def run(config: Config) -> dict[str, Any]:
             "repeats": config.repeats,
             "seed": config.seed,
         }
-        runs += alone("experiments.serving.cpu:by_turns", arguments, limit_s=LIMIT_S)["runs"]
+        runs += run_in_fresh_process("experiments.serving.cpu:interleaved", arguments, limit_s=LIMIT_S)["runs"]
     return {"runs": runs}
 
 
-def by_turns(
+def interleaved(
     *,
     model: str,
     load: Literal["checkpoint", "random"],
@@ -82,7 +82,7 @@ def by_turns(
 
     import torch
 
-    from experiments.serving import transformers_peer as peer
+    from experiments.serving import transformers_baseline
     from experiments.serving.pipeline import collect
     from reference.checkpoint.loader import resolve_source
     from reference.config import EngineConfig
@@ -91,7 +91,7 @@ def by_turns(
 
     torch.set_num_threads(threads)
     source = resolve_source(model, load, seed)
-    built = peer.build_with(source)
+    built = transformers_baseline.build_with(source)
     random, runs = Random(seed), []
     settings = EngineConfig(
         model=model,
@@ -124,7 +124,7 @@ def _theirs(model: Any, prompts: Any, count: int) -> list[dict[str, list[Any]]]:
 
     import torch
 
-    from experiments.serving import transformers_peer as peer
+    from experiments.serving import transformers_baseline
 
     seconds: list[float] = []
 
@@ -133,7 +133,7 @@ def _theirs(model: Any, prompts: Any, count: int) -> list[dict[str, list[Any]]]:
         return torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
 
     began = time.perf_counter()
-    tokens = peer.generate(model, prompts, count, stopping_criteria=[look])
+    tokens = transformers_baseline.generate(model, prompts, count, stopping_criteria=[look])
     return [{"tokens": row, "seconds": seconds} for row in tokens.tolist()]
 
 
@@ -154,7 +154,7 @@ def rates(requests: Sequence[Mapping[str, Any]], input_len: int) -> Rates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
+class Comparison:
     """The medians of both sides at one batch size, and how often they made the same tokens, of all prompts."""
 
     ours: Rates
@@ -173,7 +173,7 @@ class Beside:
         return self.ours.decode / self.theirs.decode
 
 
-def beside(result: Mapping[str, Any]) -> dict[int, Beside]:
+def comparison(result: Mapping[str, Any]) -> dict[int, Comparison]:
     """The reduction of a stored result, by batch size."""
     input_len = result["provenance"]["arguments"]["input_len"]
     found = {}
@@ -188,7 +188,7 @@ def beside(result: Mapping[str, Any]) -> dict[int, Beside]:
             for ours, theirs in zip(sides[OURS], sides[THEIRS], strict=True)
             for one, other in zip(ours, theirs, strict=True)
         ]
-        found[batch] = Beside(
+        found[batch] = Comparison(
             ours=medians[OURS],
             theirs=medians[THEIRS],
             same=sum(one == other for one, other in pairs),

@@ -1,6 +1,6 @@
-"""Serving on one accelerator, random weights of an 8B shape: our engine, its peer, the pipeline on one card, and why.
+"""Serving on one accelerator, random weights of an 8B shape: the engine, transformers, the pipeline on one card.
 
-Every measurement is a process of its own (`serving_rows`).
+Every measurement is a process of its own (`serving.workloads`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from operator import itemgetter
 from statistics import median
 from typing import Any, Literal
 
-from experiments.serving import settings as serving_attempts
+from experiments.serving import settings
 from experiments.serving.prediction import explained
 from experiments.serving.settings import Do, Setting, latencies, measured
 
@@ -89,20 +89,20 @@ def _recorded(config: Config, do: Do, *, of: Callable[..., dict[str, Any]]) -> d
     return {**recorded, "conformance": judged, "beside": without}
 
 
-def _peer(config: Config, do: Do) -> dict[str, Any]:
+def _transformers(config: Config, do: Do) -> dict[str, Any]:
     given = {"batch": config.batch, "repeats": config.peer_repeats}
-    return {"requests": config.batch, **do("peer", {**config.common(), **given})}
+    return {"requests": config.batch, **do("transformers_generate", {**config.common(), **given})}
 
 
 def _pipeline(config: Config, do: Do) -> dict[str, Any]:
     """Every slot full, then each stage alone, then the hops, then what the event graph makes of these."""
     found = config.engine(do, requests=config.pp * config.batch, pp=config.pp, transport=config.transport)
-    apart, prediction = config.foretold(do, found, transport=config.transport)
+    apart, prediction = config.with_prediction(do, found, transport=config.transport)
     return {**found, **apart, "explained": explained(median(latencies(found)), prediction)}
 
 
 def _scheduler(config: Config, do: Do) -> dict[str, Any]:
-    """Its own time, and decode steps of the whole model in one stage: of the usual batch, and of all in flight."""
+    """Its own time, and decode steps of the whole model in one stage: of the usual batch, and of all in job."""
     lengths = {"input_len": config.input_len, "output_len": config.output_len}
     own = do("scheduler", {"in_flight": config.in_flight, "vocabulary": 256, **lengths})
     steps = [
@@ -114,7 +114,7 @@ def _scheduler(config: Config, do: Do) -> dict[str, Any]:
 ROWS: Mapping[str, Callable[[Config, Do], dict[str, Any]]] = {
     "pp1": _pp1,
     "pp1-recorded": partial(_recorded, of=_pp1),
-    "peer": _peer,
+    "peer": _transformers,
     "pp4": _pp4,
     "pp4-recorded": partial(_recorded, of=_pp4),
     "pp4-32": _pipeline,
@@ -133,4 +133,4 @@ def said(row: Mapping[str, Any]) -> str:
     if "iterations_s" in row:
         own = median(row["iterations_s"])
         return f"{own * 1e6:.0f} us per iteration, {scheduler_share(row):.2%} of a decode step"
-    return serving_attempts.said(row)
+    return settings.said(row)

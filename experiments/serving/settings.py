@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from experiments.records.fresh_process import alone
+from experiments.records.fresh_process import run_in_fresh_process
 from experiments.serving.prediction import Hop, Prediction, Times, predict
 
 LABEL = "gpu"
@@ -24,7 +24,7 @@ ENOUGH_S = 20.0
 """A row is not begun with less time left than this."""
 
 Do = Callable[[str, Mapping[str, Any]], dict[str, Any]]
-"""Runs a function of `serving_rows` in a fresh process."""
+"""Runs a function of `serving.workloads` in a fresh process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +57,12 @@ class Setting:
             raise ValueError(f"output_len is {self.output_len}; give 8 or more, so that there are decode steps to time")
 
     def common(self) -> dict[str, Any]:
-        """What every function of `serving_rows` is told."""
+        """What every function of `serving.workloads` is told."""
         names = ("model", "device", "dtype", "input_len", "output_len", "seed")
         return {name: getattr(self, name) for name in names}
 
     def engine(self, do: Do, *, requests: int, pp: int = 1, record: bool = False, **how: Any) -> dict[str, Any]:
-        """Runs an engine with so many requests at once. how: more of `serving_rows.engine`'s arguments."""
+        """Runs an engine with so many requests at once. how: more of `serving.workloads.engine`'s arguments."""
         work = "recorded_engine" if record else "engine"
         sizes = {"max_batch": self.batch, "requests": requests, "repeats": self.repeats, "pp": pp}
         return {"requests": requests, "pp": pp, **do(work, {**self.common(), **sizes, **how})}
@@ -73,7 +73,7 @@ class Setting:
         counts = {"prefills": self.stage_repeats if prefills else 0, "decodes": 10 * self.stage_repeats}
         return do("stage", {**self.common(), **given, **counts})
 
-    def foretold(self, do: Do, run: Mapping[str, Any], *, transport: str) -> tuple[dict[str, Any], Prediction]:
+    def with_prediction(self, do: Do, run: Mapping[str, Any], *, transport: str) -> tuple[dict[str, Any], Prediction]:
         """Of an engine's run with every slot full: its stages and hops, measured apart, and the event graph's word."""
         from reference.llama.config import SHAPES
         from reference.transport.shared_memory import SEMANTICS
@@ -111,7 +111,7 @@ def measured(
         left = deadline - time.monotonic()
         if left < ENOUGH_S:
             raise ValueError(f"no time was left within limit_s ({limit_s:.0f} s); raise it, or ask for fewer rows")
-        return alone(f"experiments.serving.rows:{work}", arguments, limit_s=left)
+        return run_in_fresh_process(f"experiments.serving.workloads:{work}", arguments, limit_s=left)
 
     found: list[dict[str, Any]] = []
     with tqdm(total=len(rows), desc=name, unit="row") as bar:

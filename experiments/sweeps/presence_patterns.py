@@ -96,7 +96,7 @@ def plan(config: Config) -> list[Point]:
     points = []
     for ranks in config.ranks:
         iterations = ranks + config.extra
-        chosen = tuple(patterns(iterations)) if ranks <= config.every else _sample(config, iterations)
+        chosen = tuple(every_pattern(iterations)) if ranks <= config.every else _sample(config, iterations)
         points += [
             Point(ranks=ranks, depth=depth, ordering=name, isend=isend, iterations=iterations, patterns=chosen)
             for depth, name, isend in product(config.depths, config.orderings, ISENDS)
@@ -114,14 +114,14 @@ def _sample(config: Config, iterations: int) -> tuple[str, ...]:
     return tuple(sorted(drawn))
 
 
-def patterns(iterations: int) -> list[str]:
+def every_pattern(iterations: int) -> list[str]:
     """Every pattern of idle and busy iterations."""
     return ["".join(bits) for bits in product("01", repeat=iterations)]
 
 
 def tried(point: Mapping[str, Any]) -> list[str]:
     """The patterns of a stored point."""
-    return patterns(point["iterations"]) if point["tried"] == "every" else list(point["tried"])
+    return every_pattern(point["iterations"]) if point["tried"] == "every" else list(point["tried"])
 
 
 def deadlocks_iff_full(point: Mapping[str, Any]) -> bool:

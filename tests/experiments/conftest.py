@@ -1,4 +1,4 @@
-"""A shelf of small results."""
+"""A store of small results."""
 
 import copy
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from experiments.records.paths import Places
-from experiments.records.results import Shelf
+from experiments.records.paths import ResultPaths
+from experiments.records.results import ResultStore
 from tests.experiments import samples
 
 
@@ -23,13 +23,13 @@ def bodies(_bodies: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, bodies: dict[str, dict[str, Any]]) -> Shelf:
+def store(tmp_path: Path, bodies: dict[str, dict[str, Any]]) -> ResultStore:
     """Those, written to files."""
     return samples.write(tmp_path / "results", bodies)
 
 
 @pytest.fixture
-def contrary(bodies: dict[str, dict[str, Any]], tmp_path: Path) -> Shelf:
+def contrary(bodies: dict[str, dict[str, Any]], tmp_path: Path) -> ResultStore:
     """The same with one measurement that contradicts the model: parity hangs on gloo."""
     altered = copy.deepcopy(bodies)
     cell = next(cell for cell in altered["gloo-matrix"]["cells"] if cell["ordering"] == "parity")
@@ -38,6 +38,6 @@ def contrary(bodies: dict[str, dict[str, Any]], tmp_path: Path) -> Shelf:
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Shelf:
+def empty(tmp_path: Path) -> ResultStore:
     """No results at all."""
-    return Shelf(Places(root=tmp_path / "nothing"))
+    return ResultStore(ResultPaths(root=tmp_path / "nothing"))

@@ -4,19 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from experiments.catalogue import label_of
-from experiments.hang_matrix import gloo as gloo_matrix
-from experiments.hang_matrix import matrix
-from experiments.hang_matrix import mpich as mpich_matrix
-from experiments.lab.watch import Sample
+from experiments.hang_matrix import gloo, matrix, mpich
+from experiments.lab.hang_detector import Sample
 from experiments.publish.agreement import EXPECTED
 from experiments.records import results
-from experiments.records.paths import Places
+from experiments.records.paths import ResultPaths
 from experiments.records.provenance import Stamp
-from experiments.records.results import Shelf
-from experiments.serving import cards as serving_cards
-from experiments.serving import pipeline as serving
-from experiments.sweeps import order_space as orderspace
-from experiments.sweeps import presence_patterns as patterns
+from experiments.records.results import ResultStore
+from experiments.serving import multi_gpu, pipeline
+from experiments.sweeps import order_space, presence_patterns
 from model.semantics.libraries import semantics
 
 STAMP = Stamp(
@@ -60,7 +56,7 @@ def speed(pp: int, *, tokens: int = 3) -> dict[str, Any]:
     return {"pp": pp, "repeat": 0, "requests": [request, request]}
 
 
-def cards(grid: serving_cards.Grid) -> dict[str, Any]:
+def cards(grid: multi_gpu.Grid) -> dict[str, Any]:
     """One stored row of serving on cards; shards change the tokens, stages do not."""
     foretold = {"prediction": {"ideal": 1.25}, "explained": "As foretold."} if grid.full > 1 else {}
     return {
@@ -82,7 +78,7 @@ def bodies() -> dict[str, dict[str, Any]]:
             "pp": pp,
             "ordering": ordering,
             "requests": requests,
-            "predicted": serving.predict(pp=pp, name=ordering, requests=requests, tokens=3),
+            "predicted": pipeline.predict(pp=pp, name=ordering, requests=requests, tokens=3),
             "samples": [{"verdict": "hang" if ordering == "send-first" and requests == pp else "ok"}],
         }
         for pp in (2, 3)
@@ -90,16 +86,16 @@ def bodies() -> dict[str, dict[str, Any]]:
         for requests in (1, pp)
     ]
     return {
-        orderspace.NAME: orderspace.run(orderspace.Config(ranks=(2, 3, 4))),
-        patterns.NAME: patterns.run(patterns.Config(ranks=(2,), depths=(0,), jobs=1)),
-        gloo_matrix.NAME: {"cells": cells(gloo_matrix.Config(**SMALL, sizes=(1, 1024)), "gloo")},
-        gloo_matrix.BLOCKING_NAME: {"cells": cells(gloo_matrix.BlockingConfig(**SMALL), "xccl")},
-        mpich_matrix.NAME: {
-            "cells": cells(mpich_matrix.Config(**SMALL), "mpich"),
+        order_space.NAME: order_space.run(order_space.Config(ranks=(2, 3, 4))),
+        presence_patterns.NAME: presence_patterns.run(presence_patterns.Config(ranks=(2,), depths=(0,), jobs=1)),
+        gloo.NAME: {"cells": cells(gloo.Config(**SMALL, sizes=(1, 1024)), "gloo")},
+        gloo.BLOCKING_NAME: {"cells": cells(gloo.BlockingConfig(**SMALL), "xccl")},
+        mpich.NAME: {
+            "cells": cells(mpich.Config(**SMALL), "mpich"),
             "eager_limit": {"declared": 8112, "measured": 8112, "tried": [[8112, "ok"], [8113, "hang"]]},
         },
-        serving.NAME: {"speed": [speed(1), speed(2)], "hangs": hangs},
-        serving_cards.NAME: {"rows": [cards(grid) for grid in serving_cards.grids(4)]},
+        pipeline.NAME: {"speed": [speed(1), speed(2)], "hangs": hangs},
+        multi_gpu.NAME: {"rows": [cards(grid) for grid in multi_gpu.grids(4)]},
     }
 
 
@@ -107,10 +103,10 @@ ARGUMENTS = {"requests": 2, "max_batch": 1, "max_new_tokens": 3, "threads": 1, "
 ARGUMENTS |= {"dtype": "float32", "batch": 2, "input_len": 5, "output_len": 8}
 
 
-def write(root: Path, found: dict[str, dict[str, Any]]) -> Shelf:
+def write(root: Path, found: dict[str, dict[str, Any]]) -> ResultStore:
     """Results in a folder."""
-    places = Places(root=root)
+    paths = ResultPaths(root=root)
     for name, body in found.items():
         provenance = STAMP.to_json(arguments=ARGUMENTS, seed=0, wall_s=30.0)
-        results.write(places.result(name, label_of(name)), experiment=name, provenance=provenance, body=body)
-    return Shelf(places)
+        results.write(paths.result(name, label_of(name)), experiment=name, provenance=provenance, body=body)
+    return ResultStore(paths)

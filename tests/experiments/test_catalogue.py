@@ -7,21 +7,18 @@ import pytest
 
 from experiments import catalogue
 from experiments.catalogue import CATALOGUE, record
-from experiments.hang_matrix import gloo as gloo_matrix
-from experiments.hang_matrix import mpich as mpich_matrix
+from experiments.hang_matrix import gloo, mpich
 from experiments.publish.claims import CLAIMS
 from experiments.records import results
-from experiments.records.paths import Places
-from experiments.serving import cards as serving_cards
-from experiments.serving import pipeline as serving
-from experiments.sweeps import order_space as orderspace
-from experiments.sweeps import presence_patterns as patterns
+from experiments.records.paths import ResultPaths
+from experiments.serving import multi_gpu, pipeline
+from experiments.sweeps import order_space, presence_patterns
 from tests.experiments import samples
 
 
 def test_every_experiment_is_there_under_its_name() -> None:
-    modules = (orderspace, patterns, gloo_matrix, mpich_matrix, serving)
-    assert set(CATALOGUE) == {*(module.NAME for module in modules), gloo_matrix.BLOCKING_NAME}
+    modules = (order_space, presence_patterns, gloo, mpich, pipeline)
+    assert set(CATALOGUE) == {*(module.NAME for module in modules), gloo.BLOCKING_NAME}
     assert all(name == experiment.name for name, experiment in CATALOGUE.items())
 
 
@@ -40,16 +37,16 @@ def test_the_smoke_size_is_a_smaller_one_of_the_same_arguments(name: str) -> Non
 
 
 def test_claims_rest_on_experiments_that_exist() -> None:
-    assert {name for claim in CLAIMS for name in claim.shows} == {*CATALOGUE, serving_cards.NAME}
+    assert {name for claim in CLAIMS for name in claim.shows} == {*CATALOGUE, multi_gpu.NAME}
 
 
 def test_a_result_is_recorded_with_its_arguments_and_its_time(tmp_path: Path) -> None:
     times = iter([10.0, 17.5])
-    config = orderspace.Config(ranks=(2, 3))
-    places = Places(root=tmp_path)
-    path = record(orderspace.NAME, config, places, samples.STAMP, clock=lambda: next(times))
+    config = order_space.Config(ranks=(2, 3))
+    paths = ResultPaths(root=tmp_path)
+    path = record(order_space.NAME, config, paths, samples.STAMP, clock=lambda: next(times))
     stored = results.read(path)
-    assert path == places.result(orderspace.NAME)
+    assert path == paths.result(order_space.NAME)
     assert [space["ranks"] for space in stored["spaces"]] == [2, 3]
     assert stored["provenance"]["arguments"] == {"ranks": [2, 3]}
     assert stored["provenance"]["seed"] is None
@@ -59,11 +56,16 @@ def test_a_result_is_recorded_with_its_arguments_and_its_time(tmp_path: Path) ->
 
 def test_an_experiment_that_fails_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown ordering"):
-        record(patterns.NAME, patterns.Config(orderings=("upwards",)), Places(root=tmp_path), samples.STAMP)
+        record(
+            presence_patterns.NAME,
+            presence_patterns.Config(orderings=("upwards",)),
+            ResultPaths(root=tmp_path),
+            samples.STAMP,
+        )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_experiment_is_a_mistake_of_the_program(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
-        record("no-such", None, Places(root=tmp_path), samples.STAMP)
+        record("no-such", None, ResultPaths(root=tmp_path), samples.STAMP)
     assert "no-such" not in catalogue.CATALOGUE

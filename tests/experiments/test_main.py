@@ -15,11 +15,11 @@ from experiments import __main__ as command_line
 from experiments import catalogue
 from experiments.__main__ import COMMANDS, main
 from experiments.catalogue import CATALOGUE
-from experiments.lab.teams import ProbesFailed
+from experiments.lab.harness import ProbesFailed
 from experiments.publish import readme
 from experiments.records.paths import ROOT
-from experiments.records.results import Shelf
-from experiments.serving import cards as serving_cards
+from experiments.records.results import ResultStore
+from experiments.serving import multi_gpu
 from tests.experiments import samples
 
 Bodies = dict[str, dict[str, Any]]
@@ -162,47 +162,47 @@ def test_reproduce_says_what_disagrees_and_exits_1(command: Command, instant: Bo
 
 
 def test_claims_on_good_on_contradicting_and_on_no_results(
-    command: Command, shelf: Shelf, contrary: Shelf, empty: Shelf
+    command: Command, store: ResultStore, contrary: ResultStore, empty: ResultStore
 ) -> None:
-    status, out, err = command("claims", "--results", str(shelf.places.root))
+    status, out, err = command("claims", "--results", str(store.paths.root))
     assert (status, err) == (0, [])
     assert "C4  confirmed: Parity ordering is deadlock-free for every PP size\n" in out
-    status, out, err = command("claims", "--results", str(contrary.places.root))
+    status, out, err = command("claims", "--results", str(contrary.paths.root))
     assert (status, err) == (1, ["claim C4 is said to be confirmed, which the results do not show"])
     assert "C4  CONTRADICTED: " in out
-    status, out, err = command("claims", "--results", str(empty.places.root))
+    status, out, err = command("claims", "--results", str(empty.paths.root))
     assert (status, err) == (0, [])
     assert "C4  no results: " in out and "C1  not yet measured: " in out
 
 
-def test_figures_are_drawn_beside_the_results(command: Command, shelf: Shelf) -> None:
-    status, out, err = command("figures", "--results", str(shelf.places.root))
+def test_figures_are_drawn_beside_the_results(command: Command, store: ResultStore) -> None:
+    status, out, err = command("figures", "--results", str(store.paths.root))
     assert (status, err) == (0, [])
     assert out.splitlines() == [
-        f"written: {shelf.places.figure(name)}" for name in ("hang_matrix", "makespans", "serving")
+        f"written: {store.paths.figure(name)}" for name in ("hang_matrix", "makespans", "serving")
     ]
 
 
 def test_a_stale_readme_is_said_and_is_brought_up_to_date(
-    command: Command, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    command: Command, store: ResultStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / "README.md"
     path.write_text("<!-- begin spaces -->\n<!-- end spaces -->\n")
     stale, write = readme.stale, readme.write
-    monkeypatch.setattr(readme, "stale", lambda _: stale(shelf, path=path))
-    monkeypatch.setattr(readme, "write", lambda _: write(shelf, path=path))
+    monkeypatch.setattr(readme, "stale", lambda _: stale(store, path=path))
+    monkeypatch.setattr(readme, "write", lambda _: write(store, path=path))
     assert command("readme", "--check") == (1, "", ["README.md is stale; run `python -m experiments readme`"])
     assert command("readme") == (0, f"written: {path}\n", [])
     assert command("readme", "--check") == (0, "", [])
 
 
 def test_the_paper_s_parts_are_generated(
-    command: Command, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    command: Command, store: ResultStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from experiments.publish import paper
 
     generate = paper.generate
-    monkeypatch.setattr(paper, "generate", lambda _: generate(shelf, folder=tmp_path))
+    monkeypatch.setattr(paper, "generate", lambda _: generate(store, folder=tmp_path))
     monkeypatch.setattr(paper, "build", lambda: tmp_path / "main.pdf")
     status, out, _ = command("paper", "--generate-only")
     names = [Path(line.removeprefix("written: ")).name for line in out.splitlines()]
@@ -211,4 +211,4 @@ def test_the_paper_s_parts_are_generated(
 
 
 def test_samples_are_of_every_experiment() -> None:
-    assert set(samples.bodies()) == {*CATALOGUE, serving_cards.NAME}
+    assert set(samples.bodies()) == {*CATALOGUE, multi_gpu.NAME}

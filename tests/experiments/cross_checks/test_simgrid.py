@@ -10,7 +10,18 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 
 from experiments.cross_checks import simgrid, smpi
-from experiments.cross_checks.simgrid import SMOKE, TIMING, Config, acted, equal, makespan, rings, run, threshold, timed
+from experiments.cross_checks.simgrid import (
+    SMOKE,
+    TIMING,
+    Config,
+    equal,
+    makespan,
+    rings,
+    run,
+    simgrid_makespan,
+    threshold,
+    timed,
+)
 from model.events.simulator import simulate
 from model.events.timing import Timing
 from model.program.json_form import text
@@ -108,13 +119,13 @@ def test_a_chain_with_late_waits(actors: None, nbytes: int, stored: bool, librar
         "2: compute(seconds=5000); recv(1)\n"
     )
     ours = simulate(flat(lower(made, semantics(library))), timing).makespan
-    assert ours is not None and equal(ours, acted(made, stored=stored, timing=timing))
+    assert ours is not None and equal(ours, simgrid_makespan(made, stored=stored, timing=timing))
 
 
 def test_a_disagreement_is_seen(actors: None, monkeypatch: pytest.MonkeyPatch) -> None:
     case = next(case for case in timed(SMOKE) if (case.ordering, case.library) == ("parity", "gloo"))
     assert makespan(case, 700, 60.0)["agree"]
-    monkeypatch.setattr(simgrid, "acted", lambda *_, **__: 1.0)
+    monkeypatch.setattr(simgrid, "simgrid_makespan", lambda *_, **__: 1.0)
     assert not makespan(case, 700, 60.0)["agree"]
     assert not equal(None, 1.0) and not equal(1, None) and equal(None, None)
 
@@ -124,18 +135,18 @@ def test_a_disagreement_is_seen(actors: None, monkeypatch: pytest.MonkeyPatch) -
 )
 def test_what_the_actors_do_not_have_is_refused(op: object) -> None:
     with pytest.raises(ValueError, match="the actors of SimGrid have no") as error:
-        acted(program([[op], []]), stored=True, timing=TIMING)  # type: ignore[list-item]
+        simgrid_makespan(program([[op], []]), stored=True, timing=TIMING)  # type: ignore[list-item]
     assert text(op) in str(error.value)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="gap is 3"):
-        acted(program([[]]), stored=True, timing=Timing(gap=3))
+        simgrid_makespan(program([[]]), stored=True, timing=Timing(gap=3))
     with pytest.raises(ValueError, match=r"per_byte is 2\.0; give more than 0"):
-        acted(program([[]]), stored=True, timing=Timing(latency=1, per_byte=2.0))
+        simgrid_makespan(program([[]]), stored=True, timing=Timing(latency=1, per_byte=2.0))
 
 
 def test_a_message_of_one_byte_takes_its_latency(actors: None) -> None:
     """SimGrid has one of no bytes arrive when a receive is posted while it is on its way."""
     made = parse_program("0: send(1)\n1: compute(seconds=700); recv(0)")
-    assert acted(made, stored=True, timing=Timing(latency=1000, per_byte=2.0)) == 1000
+    assert simgrid_makespan(made, stored=True, timing=Timing(latency=1000, per_byte=2.0)) == 1000
 
 
 def test_the_search_for_the_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +169,7 @@ def test_a_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="'smpicc' is missing; on Debian: apt-get install libsimgrid-dev"):
         run(SMOKE)
     with pytest.raises(ValueError, match="apt-get install python3-simgrid"):
-        acted(program([[]]), stored=True, timing=TIMING)
+        simgrid_makespan(program([[]]), stored=True, timing=TIMING)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +194,7 @@ def test_actors_that_fail_are_no_verdict(monkeypatch: pytest.MonkeyPatch) -> Non
     for said, why in (("No module named 'simgrid'", "apt-get install python3-simgrid"), ("Segfault", "failed: Segf")):
         monkeypatch.setattr(tool, "run", lambda *_, said=said, **__: (1, said))
         with pytest.raises(ValueError, match=why):
-            acted(program([[]]), stored=True, timing=TIMING)
+            simgrid_makespan(program([[]]), stored=True, timing=TIMING)
 
 
 def test_the_actors_need_nothing_of_this_repository() -> None:

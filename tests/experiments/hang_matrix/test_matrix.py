@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 
-from experiments.hang_matrix import gloo as gloo_matrix
-from experiments.hang_matrix import matrix
-from experiments.hang_matrix import mpich as mpich_matrix
+from experiments.hang_matrix import gloo, matrix, mpich
 from experiments.hang_matrix.matrix import Cell, Config
+from experiments.lab.hang_detector import Sample
 from experiments.lab.progress import SETTING_UP
-from experiments.lab.watch import Sample
 from model.rings import orderings
 from model.rings.ring import STYLES
 from model.semantics.libraries import semantics
@@ -27,7 +25,7 @@ def cell(**changes: Any) -> Cell:
 
 @pytest.mark.parametrize(
     ("config", "count"),
-    [(gloo_matrix.Config(), 320), (gloo_matrix.BlockingConfig(), 120), (mpich_matrix.Config(), 320)],
+    [(gloo.Config(), 320), (gloo.BlockingConfig(), 120), (mpich.Config(), 320)],
 )
 def test_the_full_matrix_is_every_combination(config: Config, count: int) -> None:
     cells = config.cells()
@@ -82,10 +80,10 @@ def test_what_is_no_matrix_is_refused_before_anything_runs(changes: dict[str, An
 
 def test_patience_is_checked_too() -> None:
     with pytest.raises(ValueError, match="window_s is 9"):
-        Config(window_s=9, limit_s=5).lab(launcher=None)  # type: ignore[arg-type]
+        Config(window_s=9, limit_s=5).harness(launcher=None)  # type: ignore[arg-type]
 
 
-class FakeLab:
+class FakeHarness:
     """Decides each probe as told, without processes."""
 
     def __init__(self, verdict: str) -> None:
@@ -96,7 +94,7 @@ class FakeLab:
 
 
 def test_every_sample_is_kept_with_its_cell() -> None:
-    stored = matrix.measure(SMALL, FakeLab("ok"), semantics("gloo"), name="test")  # type: ignore[arg-type]
+    stored = matrix.measure(SMALL, FakeHarness("ok"), semantics("gloo"), name="test")  # type: ignore[arg-type]
     assert [(record["ordering"], record["ranks"], record["style"]) for record in stored] == [
         (one.ordering, one.ranks, one.style) for one in SMALL.cells()
     ]
@@ -121,4 +119,4 @@ def test_what_is_not_ok_is_kept_whole_with_where_each_rank_stood(verdict: str) -
 
 
 def test_styles_of_the_blocking_matrix_are_those_that_have_an_isend() -> None:
-    assert {*gloo_matrix.BlockingConfig().styles} == {*STYLES} - {"send"}
+    assert {*gloo.BlockingConfig().styles} == {*STYLES} - {"send"}

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from experiments.cross_checks import engine_speed as bench_model
-from experiments.cross_checks import simgrid, spin
+from experiments.cross_checks import engine_speed, simgrid, spin
 from experiments.cross_checks.engine_speed import ROWS
-from experiments.publish import cross_checks as judges
-from experiments.records.results import Shelf
+from experiments.publish import cross_checks
+from experiments.records.results import ResultStore
 from model.validation.reported_hangs import reports
 from tests.experiments import samples
 
@@ -32,7 +31,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "reports": _rows(),
         "makespans": _rows(),
     },
-    bench_model.NAME: {
+    engine_speed.NAME: {
         "rows": [
             {
                 "name": name,
@@ -52,15 +51,15 @@ def stored() -> dict[str, dict[str, Any]]:
     return copy.deepcopy(BODIES)
 
 
-def shelf_of(stored: dict[str, dict[str, Any]], folder: Path) -> Shelf:
+def store_of(stored: dict[str, dict[str, Any]], folder: Path) -> ResultStore:
     return samples.write(folder / "results", stored)
 
 
 def agreement(stored: dict[str, dict[str, Any]], folder: Path) -> list[tuple[str | int, ...]]:
-    return [(row[0], *row[2:]) for row in judges.judged(shelf_of(stored, folder)).rows]
+    return [(row[0], *row[2:]) for row in cross_checks.verdicts(store_of(stored, folder)).rows]
 
 
-def test_every_judge_is_counted(stored: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+def test_every_other_tool_is_counted(stored: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     assert agreement(stored, tmp_path) == [
         ("SPIN 6.5.2", 3, 3),
         ("counts known before this model", 1, 1),
@@ -81,17 +80,17 @@ def test_every_disagreement_shows(stored: dict[str, dict[str, Any]], tmp_path: P
 
 
 def test_speed_is_that_of_the_worst_run(stored: dict[str, dict[str, Any]], tmp_path: Path) -> None:
-    stored[bench_model.NAME]["rows"][1]["reached"] = False
-    found = {row[0]: row[1:] for row in judges.speed(shelf_of(stored, tmp_path)).rows}
+    stored[engine_speed.NAME]["rows"][1]["reached"] = False
+    found = {row[0]: row[1:] for row in cross_checks.speed(store_of(stored, tmp_path)).rows}
     assert len(found) == len(ROWS)
     assert found[ROWS["event-graph"].about][1:] == ("20.00 s, 8.00 GiB", "yes")  # the longest and the largest
     assert found[ROWS["order-space"].about][2] == "NO"
     assert found[ROWS["simulator"].about][1] == "500,000 events/s, 5.0 times simpy"  # the slowest
-    assert {name for row in ROWS.values() for name in row.limits} <= set(judges.UNITS)
+    assert {name for row in ROWS.values() for name in row.limits} <= set(cross_checks.UNITS)
 
 
 def test_every_reported_hang_has_a_line_that_can_be_read() -> None:
-    found = judges.hangs()
+    found = cross_checks.hangs()
     assert [row[0] for row in found.rows] == [report.name for report in reports()]
     for row in found.rows:
         assert row[2] in ("deadlock", "livelock")
@@ -100,7 +99,7 @@ def test_every_reported_hang_has_a_line_that_can_be_read() -> None:
         assert row[5] and "nbytes" not in str(row[5])
 
 
-def test_a_judge_without_results_is_named(stored: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+def test_a_tool_without_results_is_named(stored: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     del stored[simgrid.NAME]
     with pytest.raises(ValueError, match="there are no results in"):
-        judges.judged(shelf_of(stored, tmp_path))
+        cross_checks.verdicts(store_of(stored, tmp_path))

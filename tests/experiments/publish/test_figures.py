@@ -8,19 +8,18 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from experiments.hang_matrix import gloo as gloo_matrix
-from experiments.hang_matrix import mpich as mpich_matrix
+from experiments.hang_matrix import gloo, mpich
 from experiments.publish import figures
-from experiments.records.results import Shelf
-from experiments.serving import pipeline as serving
-from experiments.sweeps import order_space as orderspace
+from experiments.records.results import ResultStore
+from experiments.serving import pipeline
+from experiments.sweeps import order_space
 from tests.experiments import samples
 
 Bodies = dict[str, dict[str, Any]]
 PNG, PDF = b"\x89PNG", b"%PDF"
 
 
-def marks(figure: Figure, marker: str) -> int:
+def counters(figure: Figure, marker: str) -> int:
     return sum(line.get_marker() == marker for axis in figure.axes for line in axis.lines)
 
 
@@ -45,8 +44,8 @@ def titles(figure: Figure) -> list[str]:
     return [title for axis in figure.axes if (title := axis.get_title(loc="left"))]
 
 
-def test_the_hang_matrix_shows_every_cell_and_where_hangs_are_predicted(shelf: Shelf) -> None:
-    figure = figures.hang_matrix(shelf)
+def test_the_hang_matrix_shows_every_cell_and_where_hangs_are_predicted(store: ResultStore) -> None:
+    figure = figures.hang_matrix(store)
     assert titles(figure) == [
         "gloo, 1 B to 1 KiB",
         "gloo, blocking isend, 1 B to 1 MiB",
@@ -55,8 +54,8 @@ def test_the_hang_matrix_shows_every_cell_and_where_hangs_are_predicted(shelf: S
     ]
     seen = cells(figure)
     assert len(seen) == 16 + 12 + 16 + 16
-    assert seen.count("hang") == marks(figure, "o") > 0
-    assert marks(figure, "X") == 0
+    assert seen.count("hang") == counters(figure, "o") > 0
+    assert counters(figure, "X") == 0
     assert legend(figure) == ["finished", "hung", "hang predicted"]
 
 
@@ -67,30 +66,30 @@ def test_a_disagreement_shows_as_a_mark(
     predicted: str, verdict: str, shown: str, bodies: Bodies, tmp_path: Path
 ) -> None:
     before = cells(figures.hang_matrix(samples.write(tmp_path / "good", bodies))).count(shown)
-    cell = next(cell for cell in bodies[mpich_matrix.NAME]["cells"] if cell["predicted"] == predicted)
+    cell = next(cell for cell in bodies[mpich.NAME]["cells"] if cell["predicted"] == predicted)
     cell["samples"] = [{"verdict": verdict}]
     figure = figures.hang_matrix(samples.write(tmp_path / "bad", bodies))
-    assert marks(figure, "X") == 1
+    assert counters(figure, "X") == 1
     assert cells(figure).count(shown) > before
     assert legend(figure)[-1] == "prediction and measurement disagree"
 
 
 def test_sizes_that_behave_otherwise_have_panels_of_their_own(bodies: Bodies, tmp_path: Path) -> None:
-    odd = next(cell for cell in bodies[gloo_matrix.NAME]["cells"] if cell["nbytes"] == 1024)
+    odd = next(cell for cell in bodies[gloo.NAME]["cells"] if cell["nbytes"] == 1024)
     odd["samples"] = [{"verdict": "unclear"}]
-    alone = samples.write(tmp_path / "gloo", {gloo_matrix.NAME: bodies[gloo_matrix.NAME]})
+    alone = samples.write(tmp_path / "gloo", {gloo.NAME: bodies[gloo.NAME]})
     assert titles(figures.hang_matrix(alone, columns=1)) == ["gloo, 1 B", "gloo, 1 KiB"]
 
 
 @pytest.mark.parametrize("draw", [figures.hang_matrix, figures.makespans, figures.serving_speed])
-def test_without_results_there_is_one_clear_error(draw: Callable[[Shelf], Figure], empty: Shelf) -> None:
+def test_without_results_there_is_one_clear_error(draw: Callable[[ResultStore], Figure], empty: ResultStore) -> None:
     with pytest.raises(ValueError, match=r"there .* no .* in .*; run `python -m experiments reproduce`") as refused:
         draw(empty)
-    assert str(empty.places.root) in str(refused.value) and "\n" not in str(refused.value)
+    assert str(empty.paths.root) in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_makespans_shows_the_named_orderings(shelf: Shelf) -> None:
-    axis = figures.makespans(shelf).axes[0]
+def test_makespans_shows_the_named_orderings(store: ResultStore) -> None:
+    axis = figures.makespans(store).axes[0]
     named = {line.get_label(): [int(y) for y in line.get_ydata()] for line in axis.lines}  # type: ignore[union-attr]
     assert named == {"parity": [2, 3, 2], "last-sends-first": [2, 3, 4]}
     points = {(int(x), int(y)) for x, y in axis.collections[0].get_offsets()}  # type: ignore[misc]
@@ -98,30 +97,30 @@ def test_makespans_shows_the_named_orderings(shelf: Shelf) -> None:
 
 
 def test_serving_shows_every_run(bodies: Bodies, tmp_path: Path) -> None:
-    bodies[serving.NAME]["speed"].append(samples.speed(2))
+    bodies[pipeline.NAME]["speed"].append(samples.speed(2))
     rates, times = figures.serving_speed(samples.write(tmp_path / "runs", bodies)).axes
     assert [round(bar.get_height(), 2) for bar in rates.patches] == [6.0, 8.0]  # type: ignore[attr-defined]
     assert [len(line.get_ydata()) for line in rates.lines] == [1, 2]  # type: ignore[arg-type]
     assert len(times.patches) == 4
 
 
-def test_all_are_drawn_and_the_same_results_give_the_same_files(shelf: Shelf) -> None:
-    paths = figures.draw_all(shelf)
+def test_all_are_drawn_and_the_same_results_give_the_same_files(store: ResultStore) -> None:
+    paths = figures.draw_all(store)
     assert [path.name for path in paths] == ["hang_matrix.png", "makespans.png", "serving.png"]
-    assert all(path.parent == shelf.places.root / "figures" for path in paths)
+    assert all(path.parent == store.paths.root / "figures" for path in paths)
     first = [path.read_bytes() for path in paths]
     assert all(data.startswith(PNG) for data in first)
-    assert [path.read_bytes() for path in figures.draw_all(shelf)] == first
+    assert [path.read_bytes() for path in figures.draw_all(store)] == first
 
 
-def test_a_pdf_is_dated_by_nothing(shelf: Shelf, tmp_path: Path) -> None:
-    one, two = (figures.save(figures.makespans(shelf), tmp_path / f"{name}.pdf").read_bytes() for name in "ab")
+def test_a_pdf_is_dated_by_nothing(store: ResultStore, tmp_path: Path) -> None:
+    one, two = (figures.save(figures.makespans(store), tmp_path / f"{name}.pdf").read_bytes() for name in "ab")
     assert one.startswith(PDF) and one == two
 
 
-def test_only_what_has_results_is_drawn(bodies: Bodies, tmp_path: Path, empty: Shelf) -> None:
+def test_only_what_has_results_is_drawn(bodies: Bodies, tmp_path: Path, empty: ResultStore) -> None:
     assert figures.draw_all(empty) == []
-    alone = samples.write(tmp_path / "alone", {orderspace.NAME: bodies[orderspace.NAME]})
+    alone = samples.write(tmp_path / "alone", {order_space.NAME: bodies[order_space.NAME]})
     assert [path.name for path in figures.draw_all(alone)] == ["makespans.png"]
 
 

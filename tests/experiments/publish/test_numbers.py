@@ -6,28 +6,25 @@ from typing import Any
 import pytest
 
 from experiments.catalogue import CATALOGUE
-from experiments.hang_matrix import gloo as gloo_matrix
-from experiments.hang_matrix import mpich as mpich_matrix
+from experiments.hang_matrix import gloo, mpich
 from experiments.publish.numbers import generated_numbers
-from experiments.records.results import Shelf
-from experiments.serving import cards as serving_cards
-from experiments.serving import pipeline as serving
-from experiments.sweeps import order_space as orderspace
-from experiments.sweeps import presence_patterns as patterns
+from experiments.records.results import ResultStore
+from experiments.serving import multi_gpu, pipeline
+from experiments.sweeps import order_space, presence_patterns
 from tests.experiments import samples
 
 Bodies = dict[str, dict[str, Any]]
 
 
-def test_every_number_has_a_name_that_latex_can_take(shelf: Shelf) -> None:
-    numbers = generated_numbers(shelf)
+def test_every_number_has_a_name_that_latex_can_take(store: ResultStore) -> None:
+    numbers = generated_numbers(store)
     assert all(name.isascii() and name.isalpha() for name in numbers)
     assert all(isinstance(value, str) and value for value in numbers.values())
 
 
-def test_numbers_are_those_of_the_results(shelf: Shelf, bodies: Bodies) -> None:
-    numbers = generated_numbers(shelf)
-    matrices = (gloo_matrix.NAME, gloo_matrix.BLOCKING_NAME, mpich_matrix.NAME)
+def test_numbers_are_those_of_the_results(store: ResultStore, bodies: Bodies) -> None:
+    numbers = generated_numbers(store)
+    matrices = (gloo.NAME, gloo.BLOCKING_NAME, mpich.NAME)
     counts = [len(bodies[name]["cells"]) for name in matrices]
     assert [int(numbers[f"{short}Cells"]) for short in ("Gloo", "Blocking", "Mpich", "Matrix")] == [
         *counts,
@@ -62,8 +59,8 @@ def test_numbers_are_those_of_the_results(shelf: Shelf, bodies: Bodies) -> None:
     assert {name: numbers[name] for name in expected} == expected
 
 
-def test_a_disagreement_shows_in_its_numbers(contrary: Shelf, shelf: Shelf) -> None:
-    good, bad = generated_numbers(shelf), generated_numbers(contrary)
+def test_a_disagreement_shows_in_its_numbers(contrary: ResultStore, store: ResultStore) -> None:
+    good, bad = generated_numbers(store), generated_numbers(contrary)
     changed = {name for name in good if good[name] != bad[name]}
     assert {"GlooHangs", "GlooAgree", "GlooMismatches", "MatrixHangs", "MatrixAgree", "MatrixMismatches"} <= changed
     assert all(name.startswith(("Gloo", "Matrix")) for name in changed)
@@ -78,4 +75,4 @@ def test_a_result_that_is_missing_is_named(name: str, bodies: Bodies, tmp_path: 
 
 
 def test_all_results_are_quoted(bodies: Bodies) -> None:
-    assert set(bodies) == {*CATALOGUE, serving_cards.NAME} >= {orderspace.NAME, patterns.NAME, serving.NAME}
+    assert set(bodies) == {*CATALOGUE, multi_gpu.NAME} >= {order_space.NAME, presence_patterns.NAME, pipeline.NAME}

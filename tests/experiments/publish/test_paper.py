@@ -11,15 +11,15 @@ import pytest
 from experiments.publish import paper
 from experiments.publish.numbers import generated_numbers
 from experiments.records.paths import PAPER
-from experiments.records.results import Shelf
-from experiments.serving import pipeline as serving
+from experiments.records.results import ResultStore
+from experiments.serving import pipeline
 from tests.experiments import samples
 
 
-def test_every_number_is_a_macro_with_its_characters_escaped(shelf: Shelf, tmp_path: Path) -> None:
-    numbers, table, figure = paper.generate(shelf, folder=tmp_path / "generated")
+def test_every_number_is_a_macro_with_its_characters_escaped(store: ResultStore, tmp_path: Path) -> None:
+    numbers, table, figure = paper.generate(store, folder=tmp_path / "generated")
     macros = dict(re.findall(r"^\\newcommand\{\\([A-Za-z]+)\}\{(.*)\}$", numbers.read_text(), flags=re.MULTILINE))
-    assert macros.keys() == generated_numbers(shelf).keys()
+    assert macros.keys() == generated_numbers(store).keys()
     assert len(numbers.read_text().splitlines()) == len(macros)
     assert macros["ServingCpu"] == r"Test \& Co. 100\%"
     assert (macros["GlooCells"], macros["MatrixMismatches"]) == ("32", "0")
@@ -28,24 +28,24 @@ def test_every_number_is_a_macro_with_its_characters_escaped(shelf: Shelf, tmp_p
     assert figure.read_bytes().startswith(b"%PDF")
 
 
-def test_the_same_results_give_the_same_files(shelf: Shelf, contrary: Shelf, tmp_path: Path) -> None:
+def test_the_same_results_give_the_same_files(store: ResultStore, contrary: ResultStore, tmp_path: Path) -> None:
     first, again, other = (
         [path.read_bytes() for path in paper.generate(one, folder=tmp_path / str(number))]
-        for number, one in enumerate((shelf, shelf, contrary))
+        for number, one in enumerate((store, store, contrary))
     )
     assert first == again
     assert first[0] != other[0] and first[2] != other[2]
 
 
 def test_the_paper_uses_only_numbers_that_are_generated(bodies: dict[str, dict[str, Any]], tmp_path: Path) -> None:
-    bodies[serving.NAME]["speed"] += [samples.speed(3), samples.speed(4)]
+    bodies[pipeline.NAME]["speed"] += [samples.speed(3), samples.speed(4)]
     numbers = generated_numbers(samples.write(tmp_path / "four", bodies))
     used = set(re.findall(r"\\([A-Z][A-Za-z]+)\{\}|\\([A-Z][A-Za-z]+)\$", (PAPER / "main.tex").read_text()))
     names = {name for pair in used for name in pair if name}
     assert len(names) > 5 and names <= numbers.keys()
 
 
-def test_without_results_nothing_is_left_half_done(empty: Shelf, tmp_path: Path) -> None:
+def test_without_results_nothing_is_left_half_done(empty: ResultStore, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there are no results in"):
         paper.generate(empty, folder=tmp_path / "generated")
     assert list((tmp_path / "generated").iterdir()) == []

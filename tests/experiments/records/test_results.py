@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from experiments.catalogue import label_of
 from experiments.records import results
-from experiments.records.paths import COMMITTED, LOCAL, ROOT, SMOKE, Places, shown
-from experiments.records.results import Shelf
+from experiments.records.paths import COMMITTED, LOCAL, ROOT, SMOKE, ResultPaths, shown
+from experiments.records.results import ResultStore
 from tests.experiments import samples
 
 PROVENANCE = samples.STAMP.to_json(arguments={"ranks": (2, 3)}, seed=0, wall_s=1.25)
@@ -74,33 +74,33 @@ def test_a_write_that_fails_leaves_the_old_result_and_nothing_else(
     ],
 )
 def test_what_is_no_result_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
-    places = Places(root=tmp_path)
-    path = places.result("orderspace")
+    paths = ResultPaths(root=tmp_path)
+    path = paths.result("orderspace")
     path.parent.mkdir()
     if text is not None:
         path.write_text(text)
     with pytest.raises(ValueError, match=message) as refused:
-        Shelf(places).take("orderspace")
+        ResultStore(paths).load("orderspace")
     assert "\n" not in str(refused.value)
 
 
-def test_a_shelf_has_what_was_written(shelf: Shelf, bodies: dict[str, dict[str, Any]]) -> None:
+def test_a_shelf_has_what_was_written(store: ResultStore, bodies: dict[str, dict[str, Any]]) -> None:
     for name, body in bodies.items():
-        assert shelf.has(name, label_of(name))
-        assert {key: shelf.take(name, label_of(name))[key] for key in body} == json.loads(json.dumps(body))
-    assert not shelf.has("no-such-experiment")
+        assert store.has(name, label_of(name))
+        assert {key: store.load(name, label_of(name))[key] for key in body} == json.loads(json.dumps(body))
+    assert not store.has("no-such-experiment")
 
 
 def test_the_places_do_not_meet() -> None:
-    paths = [Places(root=root).result("serving") for root in (COMMITTED, LOCAL, SMOKE)]
+    paths = [ResultPaths(root=root).result("serving") for root in (COMMITTED, LOCAL, SMOKE)]
     assert len(set(paths)) == 3
     assert [shown(path) for path in paths] == [
         "experiments/results/serving/cpu.json",
         "experiments/results/local/serving/cpu.json",
         ".smoke/serving/cpu.json",
     ]
-    assert Places(root=COMMITTED).figure("serving").suffix == ".png"
-    assert Places(root=COMMITTED).figure("serving", "pdf").name == "serving.pdf"
+    assert ResultPaths(root=COMMITTED).figure("serving").suffix == ".png"
+    assert ResultPaths(root=COMMITTED).figure("serving", "pdf").name == "serving.pdf"
 
 
 def test_a_path_is_shown_as_people_type_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Serving on a CPU beside transformers: by turns, the same tokens, and the reduction; and the table of both."""
+"""Serving on a CPU beside transformers: interleaved, the same tokens, and the reduction; and the table of both."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +9,10 @@ import torch
 
 from experiments.publish.readme import regenerate
 from experiments.publish.serving import NOT_MEASURED, origin, serving_speed
-from experiments.records.paths import Places
-from experiments.records.results import Shelf, write
-from experiments.serving import cpu as serving_cpu
-from experiments.serving import gpu as serving_gpu
-from experiments.serving.cpu import OURS, SMOKE, THEIRS, Rates, beside, by_turns, rates, run
+from experiments.records.paths import ResultPaths
+from experiments.records.results import ResultStore, write
+from experiments.serving import cpu, gpu
+from experiments.serving.cpu import OURS, SMOKE, THEIRS, Rates, comparison, interleaved, rates, run
 from experiments.serving.settings import LABEL
 from tests.experiments import samples
 
@@ -24,17 +23,17 @@ GIVEN = {"model": "tiny", "load": "random", "input_len": 9, "output_len": 5, "th
 def runs() -> list[dict[str, Any]]:
     threads = torch.get_num_threads()
     try:
-        found: list[dict[str, Any]] = by_turns(**GIVEN, batch=3)["runs"]  # type: ignore[arg-type]
+        found: list[dict[str, Any]] = interleaved(**GIVEN, batch=3)["runs"]  # type: ignore[arg-type]
     finally:
         torch.set_num_threads(threads)
     return found
 
 
-def stored(name: str, label: str, given: dict[str, Any], body: dict[str, Any], folder: Path) -> Shelf:
-    places = Places(root=folder)
+def stored(name: str, label: str, given: dict[str, Any], body: dict[str, Any], folder: Path) -> ResultStore:
+    paths = ResultPaths(root=folder)
     provenance = samples.STAMP.to_json(arguments=given, seed=0, wall_s=1.0)
-    write(places.result(name, label), experiment=name, provenance=provenance, body=body)
-    return Shelf(places)
+    write(paths.result(name, label), experiment=name, provenance=provenance, body=body)
+    return ResultStore(paths)
 
 
 @pytest.mark.xdist_group("teams")
@@ -44,8 +43,8 @@ def test_both_sides_take_turns_and_make_the_same_tokens(runs: list[dict[str, Any
         assert [len(request["tokens"]) for request in one["requests"]] == [5, 5, 5]
         assert all(request["seconds"] == sorted(request["seconds"]) for request in one["requests"])
         assert all(len(request["seconds"]) == 5 for request in one["requests"])
-    shelf = stored(serving_cpu.NAME, "cpu", GIVEN, {"runs": runs}, tmp_path)
-    (found,) = beside(shelf.take(serving_cpu.NAME)).values()
+    store = stored(cpu.NAME, "cpu", GIVEN, {"runs": runs}, tmp_path)
+    (found,) = comparison(store.load(cpu.NAME)).values()
     assert (found.same, found.prompts) == (6, 6)
     assert found.prefill > 0 and found.decode > 0
 
@@ -70,23 +69,23 @@ def _sides(ours: float, theirs: float) -> list[dict[str, Any]]:
 
 
 def test_medians_are_compared(tmp_path: Path) -> None:
-    shelf = stored(serving_cpu.NAME, "cpu", GIVEN, {"runs": _sides(1.0, 3.0)}, tmp_path)
-    found = beside(shelf.take(serving_cpu.NAME))[1]
+    store = stored(cpu.NAME, "cpu", GIVEN, {"runs": _sides(1.0, 3.0)}, tmp_path)
+    found = comparison(store.load(cpu.NAME))[1]
     assert found.ours == Rates(prefill=4.5, decode=0.5)
     assert (found.prefill, found.decode) == (pytest.approx(3), pytest.approx(3))
-    rows = {row[0]: row[2:] for row in serving_speed(shelf).rows if row[2] != NOT_MEASURED}
+    rows = {row[0]: row[2:] for row in serving_speed(store).rows if row[2] != NOT_MEASURED}
     assert rows == {
         "CPU, PP=1, prefill of batch 1, beside transformers": ("3.00 times (4.5 and 1.5 tokens/s)", "yes"),
         "CPU, PP=1, decode of batch 1, beside transformers": ("3.00 times (0.5 and 0.2 tokens/s)", "yes"),
     }
-    assert origin(shelf).startswith("On the CPU: 1 threads of Test & Co. 100%, tiny in float32")
-    slower = stored(serving_cpu.NAME, "cpu", GIVEN, {"runs": _sides(3.0, 1.0)}, tmp_path / "slower")
+    assert origin(store).startswith("On the CPU: 1 threads of Test & Co. 100%, tiny in float32")
+    slower = stored(cpu.NAME, "cpu", GIVEN, {"runs": _sides(3.0, 1.0)}, tmp_path / "slower")
     assert [row[3] for row in serving_speed(slower).rows if row[2] != NOT_MEASURED] == ["NO", "NO"]
 
 
 def _gpu(
     folder: Path, *, pp1: float = 1.0, pp4: float = 1.0, own: float = 1e-4, recorded: float = 1.0, allowed: bool = True
-) -> Shelf:
+) -> ResultStore:
     def engine(name: str, latency: float, requests: int = 8) -> dict[str, Any]:
         found = [{"latency": latency * factor} for factor in (1.0, 0.5, 0.75)]
         return {"name": name, "requests": requests, "samples": found}
@@ -111,7 +110,7 @@ def _gpu(
         ]
     }
     given = {"model": "m", "dtype": "d", "batch": 8, "input_len": 1024, "output_len": 128, "pp": 4, "in_flight": 64}
-    return stored(serving_gpu.NAME, LABEL, given, body, folder)
+    return stored(gpu.NAME, LABEL, given, body, folder)
 
 
 def test_every_figure_of_the_accelerator_has_a_line(tmp_path: Path) -> None:
@@ -142,21 +141,21 @@ def test_what_is_not_reached_shows(tmp_path: Path) -> None:
     assert "the model does NOT allow the 4,321 steps" in rows[5][2]
 
 
-def test_a_row_that_failed_or_is_missing_was_not_measured(empty: Shelf, tmp_path: Path) -> None:
+def test_a_row_that_failed_or_is_missing_was_not_measured(empty: ResultStore, tmp_path: Path) -> None:
     assert {row[2] for row in serving_speed(empty).rows} == {NOT_MEASURED} and origin(empty) == ""
     body = {"rows": [{"name": "pp1", "failed": "the card is gone"}]}
     given = {"model": "m", "dtype": "d", "batch": 2, "input_len": 4, "output_len": 8, "pp": 2, "in_flight": 8}
-    shelf = stored(serving_gpu.NAME, LABEL, given, body, tmp_path)
-    assert {row[2] for row in serving_speed(shelf).rows} == {NOT_MEASURED}
-    assert "PP=2, 4 requests in 2 microbatches" in [row[0] for row in serving_speed(shelf).rows]
+    store = stored(gpu.NAME, LABEL, given, body, tmp_path)
+    assert {row[2] for row in serving_speed(store).rows} == {NOT_MEASURED}
+    assert "PP=2, 4 requests in 2 microbatches" in [row[0] for row in serving_speed(store).rows]
 
 
-def test_the_readme_takes_the_table_and_its_origin(tmp_path: Path, shelf: Shelf) -> None:
-    shelf.places.result(serving_gpu.NAME, LABEL).parent.mkdir()
-    there = shelf.places.result(serving_gpu.NAME, LABEL)
-    there.write_text(_gpu(tmp_path / "gpu").places.result(serving_gpu.NAME, LABEL).read_text())
-    text = regenerate("<!-- begin serving-speed -->\n<!-- end serving-speed -->\n", shelf)
-    assert serving_speed(shelf).markdown() in text and text.count("Because.") == 1
+def test_the_readme_takes_the_table_and_its_origin(tmp_path: Path, store: ResultStore) -> None:
+    store.paths.result(gpu.NAME, LABEL).parent.mkdir()
+    there = store.paths.result(gpu.NAME, LABEL)
+    there.write_text(_gpu(tmp_path / "gpu").paths.result(gpu.NAME, LABEL).read_text())
+    text = regenerate("<!-- begin serving-speed -->\n<!-- end serving-speed -->\n", store)
+    assert serving_speed(store).markdown() in text and text.count("Because.") == 1
 
 
 @pytest.mark.parametrize("change", [{"output_len": 1}, {"threads": 0}, {"repeats": 0}, {"input_len": 0}])

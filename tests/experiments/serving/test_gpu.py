@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.records.fresh_process import alone
-from experiments.serving import rows as serving_rows
-from experiments.serving import settings as serving_attempts
+from experiments.records.fresh_process import run_in_fresh_process
+from experiments.serving import settings, workloads
 from experiments.serving.gpu import ROWS, SMOKE, TURNS, run, said, scheduler_share
 from experiments.serving.prediction import Hop
 from experiments.serving.settings import latencies, times_of, whole_rates
@@ -39,7 +38,7 @@ def here(work: str, arguments: Mapping[str, Any], *, limit_s: float | None = Non
 @pytest.fixture(scope="module")
 def rows() -> dict[str, dict[str, Any]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving_attempts, "alone", here)
+        patch.setattr(settings, "alone", here)
         return {row["name"]: row for row in run(SMOKE)["rows"]}
 
 
@@ -82,7 +81,7 @@ def test_one_start_that_the_model_does_not_allow_is_told(monkeypatch: pytest.Mon
         ran: dict[str, Any] = {"samples": [{"latency": 2.0}]}
         return ran if work.endswith(":engine") else {**ran, "conformance": {"allowed": next(verdicts) != wrong}}
 
-    monkeypatch.setattr(serving_attempts, "alone", some)
+    monkeypatch.setattr(settings, "alone", some)
     (row,) = run(replace(SMOKE, rows=("pp1-recorded",)))["rows"]
     assert row["conformance"] == {"allowed": False} and len(row["samples"]) == TURNS
 
@@ -116,7 +115,7 @@ def test_stages_and_hops_are_measured_apart_and_make_the_prediction(rows: dict[s
 def test_the_scheduler_is_a_fraction_of_the_shortest_step(rows: dict[str, dict[str, Any]]) -> None:
     row = rows["scheduler"]
     assert [step["batch"] for step in row["steps"]] == [SMOKE.batch, SMOKE.in_flight]
-    assert len(row["iterations_s"]) == SMOKE.output_len - 2 - serving_rows.DECODE_WARM_UP
+    assert len(row["iterations_s"]) == SMOKE.output_len - 2 - workloads.DECODE_WARM_UP
     made = {"iterations_s": [1.0, 3.0, 2.0], "steps": [{"decode_s": [40.0, 30.0, 50.0]}, {"decode_s": [100.0]}]}
     assert scheduler_share(made) == 2 / 40
     assert scheduler_share(row) > 0 and "of a decode step" in said(row)
@@ -128,7 +127,7 @@ def test_a_row_that_fails_says_so_and_the_others_go_on(monkeypatch: pytest.Monke
             raise ValueError("the card is gone")
         return {"samples": [{"latency": 2.0}]}
 
-    monkeypatch.setattr(serving_attempts, "alone", some)
+    monkeypatch.setattr(settings, "alone", some)
     found = run(replace(SMOKE, rows=("pp1", "peer")))["rows"]
     assert found[0] == {"name": "pp1", "failed": "the card is gone"} and said(found[0]) == "FAILED: the card is gone"
     assert whole_rates(found[1], 8) == [8.0] and said(found[1]) == "latency 2.000 s"
@@ -137,7 +136,7 @@ def test_a_row_that_fails_says_so_and_the_others_go_on(monkeypatch: pytest.Monke
 
 
 def test_without_time_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving_attempts, "alone", lambda *_, **__: pytest.fail("begun"))
+    monkeypatch.setattr(settings, "alone", lambda *_, **__: pytest.fail("begun"))
     with pytest.raises(ValueError, match="no time was left within limit_s"):
         run(replace(SMOKE, limit_s=1.0))
 
@@ -158,14 +157,14 @@ def test_what_cannot_be_asked_for(change: dict[str, Any], message: str) -> None:
 
 
 def test_a_process_of_its_own_gives_what_its_work_found() -> None:
-    found = alone("experiments.cross_checks.engine_speed_rows:order_space", {"ranks": 2})
+    found = run_in_fresh_process("experiments.cross_checks.engine_speed_workloads:order_space", {"ranks": 2})
     assert (found["orderings"], found["deadlocks"]) == (4, 2)
     assert found["seconds"] > 0 and found["peak_gib"] > 0
 
 
 def test_a_process_that_fails_or_takes_too_long_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match=r"order_space failed: .*unexpected keyword argument 'sizes'"):
-        alone("experiments.cross_checks.engine_speed_rows:order_space", {"sizes": 2})
+        run_in_fresh_process("experiments.cross_checks.engine_speed_workloads:order_space", {"sizes": 2})
     assert "Traceback" in capsys.readouterr().err
     with pytest.raises(ValueError, match="took longer than 0 s and was ended"):
-        alone("experiments.cross_checks.engine_speed_rows:order_space", {"ranks": 2}, limit_s=0.01)
+        run_in_fresh_process("experiments.cross_checks.engine_speed_workloads:order_space", {"ranks": 2}, limit_s=0.01)

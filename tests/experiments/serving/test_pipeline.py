@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from experiments.serving import pipeline as serving
+from experiments.serving import pipeline
 from experiments.serving.pipeline import Config, collect, predict, prompts, same_tokens, speed
 from reference.engine import engine
 from reference.engine.engine import Output
@@ -31,7 +31,7 @@ TINY = Config(
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
-    return serving.run(TINY)
+    return pipeline.run(TINY)
 
 
 def test_every_run_is_kept_with_every_token(found: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ def test_what_is_no_hang_and_no_finish_is_unclear(
             return deed()
 
     monkeypatch.setattr(engine, "Engine", Odd)
-    (sample,) = serving.hang_run(TINY, pp=2, name="parity", requests=2)["samples"]
+    (sample,) = pipeline.hang_run(TINY, pp=2, name="parity", requests=2)["samples"]
     assert (sample["verdict"], sample["circuit"]) == ("unclear", ())
     assert said in "".join(sample["said"])
 
@@ -138,11 +138,11 @@ def test_other_tokens_are_noticed() -> None:
 
 def test_prompts_repeat_and_are_bytes_for_random_weights() -> None:
     texts = prompts(Config(), 9)
-    assert texts[8] == texts[0] == serving.PROMPTS[0]
-    assert prompts(TINY, 1) == [list(serving.PROMPTS[0].encode())]
+    assert texts[8] == texts[0] == pipeline.PROMPTS[0]
+    assert prompts(TINY, 1) == [list(pipeline.PROMPTS[0].encode())]
 
 
 @pytest.mark.parametrize("name", ["requests", "repeats"])
 def test_nothing_to_do_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is 0; give 1 or more"):
-        serving.run(replace(TINY, **{name: 0}))
+        pipeline.run(replace(TINY, **{name: 0}))

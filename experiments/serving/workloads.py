@@ -1,4 +1,4 @@
-"""What the rows of `serving_gpu` and `serving_cards` do, each in a process of its own."""
+"""What the rows of `gpu` and `multi_gpu` do, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -105,30 +105,32 @@ def recorded_engine(**arguments: Any) -> dict[str, Any]:
         return {**found, "conformance": conform(trace.read(Path(folder) / trace.FILE)).to_json()}
 
 
-def peer(
+def transformers_generate(
     *, model: str, device: str, dtype: str, batch: int, input_len: int, output_len: int, repeats: int, seed: int
 ) -> dict[str, Any]:
     """transformers' generate with its static cache on the same shape, warmed up by two whole runs: the latencies."""
     import torch
 
-    from experiments.serving import transformers_peer as other
+    from experiments.serving import transformers_baseline
     from reference.device import select_device, select_dtype
     from reference.llama.config import SHAPES
 
     where = select_device(device)
     torch.manual_seed(seed)
-    built = other.build(SHAPES[model], dtype=select_dtype(dtype, where), device=where.torch)
+    built = transformers_baseline.build(SHAPES[model], dtype=select_dtype(dtype, where), device=where.torch)
     random = Random(seed)
     samples = []
     for number in range(-2, repeats):
         prompts = [random.choices(range(SHAPES[model].vocab_size), k=input_len) for _ in range(batch)]
         where.synchronize()
         began = time.perf_counter()
-        other.generate(built, torch.tensor(prompts, device=where.torch), output_len, cache_implementation="static")
+        transformers_baseline.generate(
+            built, torch.tensor(prompts, device=where.torch), output_len, cache_implementation="static"
+        )
         where.synchronize()
         if number >= 0:
             samples.append({"latency": time.perf_counter() - began})
-    return {"device": where.name, "transformers": other.version(), "samples": samples}
+    return {"device": where.name, "transformers": transformers_baseline.version(), "samples": samples}
 
 
 def stage(
@@ -275,7 +277,7 @@ def hops(
 
     transport: through the host's memory (host, shared), or from device to device (device). rings: whether requests go
     through shared memory.
-    shapes: of hidden states. answers: numbers of an output message. Beside them a message of one number between
+    shapes: of hidden states. answers: numbers of an output message. Comparison them a message of one number between
     hosts, which is what says that no request arrived. Each is from the start of the send until what came is there.
     """
     from experiments.serving.hops import Message, ping

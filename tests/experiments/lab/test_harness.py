@@ -14,9 +14,9 @@ import pytest
 from experiments.hang_matrix.matrix import Cell
 from experiments.hang_matrix.mpich import search_limit
 from experiments.lab.gloo import GlooLauncher
+from experiments.lab.hang_detector import Sample, TimeLimits
+from experiments.lab.harness import Harness, JobInFlight, Launcher, ProbesFailed
 from experiments.lab.mpich import MpichLauncher
-from experiments.lab.teams import Flight, Lab, Launcher, ProbesFailed
-from experiments.lab.watch import Patience, Sample
 from model.program.ops import Isend, Operation, Recv, Send
 
 pytestmark = pytest.mark.xdist_group("teams")
@@ -36,33 +36,33 @@ def mpich(require: Callable[[str, str], str], require_module: Callable[[str, str
     return MpichLauncher()
 
 
-def lab(launcher: Launcher, *, window_s: float = 1.0, limit_s: float = LIMIT_S) -> Lab:
-    return Lab(launcher, Patience(window_s=window_s, limit_s=limit_s))
+def lab(launcher: Launcher, *, window_s: float = 1.0, limit_s: float = LIMIT_S) -> Harness:
+    return Harness(launcher, TimeLimits(window_s=window_s, limit_s=limit_s))
 
 
 def cell(ordering: str, *, ranks: int = 2, nbytes: int = 1, style: str = "send") -> Cell:
     return Cell(ordering=ordering, ranks=ranks, nbytes=nbytes, style=style, rounds=2)  # type: ignore[arg-type]
 
 
-def verdicts(lab: Lab, plan: Sequence[Cell]) -> dict[Cell, Sample]:
+def verdicts(lab: Harness, plan: Sequence[Cell]) -> dict[Cell, Sample]:
     with lab:
         return dict(lab.measure(plan))
 
 
-def decide(flight: Flight[Cell]) -> Sample:
-    """The first sample of a team."""
+def decide(job: JobInFlight[Cell]) -> Sample:
+    """The first sample of a group."""
     deadline = time.monotonic() + 2 * LIMIT_S
     while time.monotonic() < deadline:
-        for _, sample in flight.look():
+        for _, sample in job.poll():
             return sample
         time.sleep(0.01)
     raise AssertionError("no sample in time")
 
 
-def wait_until_stuck(flight: Flight[Cell]) -> None:
+def wait_until_stuck(job: JobInFlight[Cell]) -> None:
     """Until every rank is in its first operation."""
     deadline = time.monotonic() + LIMIT_S
-    while any(flight.marks.get(rank) != (0, 0) for rank in range(flight.ranks)):
+    while any(job.counters.get(rank) != (0, 0) for rank in range(job.ranks)):
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -111,7 +111,7 @@ def test_gloo_known_hangs_and_known_passes(gloo_samples: dict[object, Sample]) -
     assert verdicts == {
         **dict.fromkeys(GLOO_HANGS, "hang"),
         LONE: "hang",
-        **dict.fromkeys(GLOO_PASSES, "ok"),  # measured although each came after a hang of a team of as many ranks
+        **dict.fromkeys(GLOO_PASSES, "ok"),  # measured although each came after a hang of a group of as many ranks
     }
     assert gloo_samples[GLOO_HANGS[0]].done == (0, 0)
     assert gloo_samples[GLOO_HANGS[1]].done == (0, 0, 0)
@@ -149,30 +149,30 @@ def test_mpich_s_limit_is_found(mpich: MpichLauncher) -> None:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_gloo_rank_that_dies_is_unclear_and_no_hang(gloo: GlooLauncher, how: signal.Signals) -> None:
     with lab(gloo, window_s=30) as open_lab:
-        flight = open_lab.start([cell("send-first", ranks=3)])
-        wait_until_stuck(flight)
-        pids = flight.marks.pids()
+        job = open_lab.start([cell("send-first", ranks=3)])
+        wait_until_stuck(job)
+        pids = job.counters.pids()
         os.kill(pids[1], how)
-        sample = decide(flight)
+        sample = decide(job)
     assert gone(pids)
     assert (sample.verdict, sample.exits[1]) == ("unclear", -how)
 
 
 def shared_files(pids: Sequence[int]) -> set[Path]:
-    """The shared memory that these processes have mapped: other teams of this machine have files of their own."""
+    """The shared memory that these processes have mapped: other groups of this machine have files of their own."""
     lines = [line for pid in pids for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
     return {Path(line.split()[5]) for line in lines if "/dev/shm/mpich" in line}
 
 
 def test_an_mpich_rank_that_dies_is_unclear_and_nothing_is_left(mpich: MpichLauncher) -> None:
     with lab(mpich, window_s=30) as open_lab:
-        flight = open_lab.start([cell("receive-first")])
-        wait_until_stuck(flight)
-        pids = flight.marks.pids()
+        job = open_lab.start([cell("receive-first")])
+        wait_until_stuck(job)
+        pids = job.counters.pids()
         files = shared_files(pids)
         assert files
         os.kill(pids[1], signal.SIGKILL)
-        sample = decide(flight)
+        sample = decide(job)
     assert gone(pids)
     assert sample.verdict == "unclear"
     assert sample.exits[0] not in (None, 0)
@@ -202,14 +202,14 @@ def test_a_rank_that_fails_says_why(gloo: GlooLauncher) -> None:
 
 def test_a_suspended_rank_is_unclear(gloo: GlooLauncher) -> None:
     with lab(gloo, window_s=0.5, limit_s=4) as open_lab:
-        flight = open_lab.start([cell("send-first")])
-        wait_until_stuck(flight)
-        os.kill(flight.marks.pids()[0], signal.SIGSTOP)
-        assert decide(flight).verdict == "unclear"
+        job = open_lab.start([cell("send-first")])
+        wait_until_stuck(job)
+        os.kill(job.counters.pids()[0], signal.SIGSTOP)
+        assert decide(job).verdict == "unclear"
 
 
 def test_too_many_unclear_probes_end_the_run(gloo: GlooLauncher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.lab.teams.MOST_UNCLEAR", 3)
+    monkeypatch.setattr("experiments.lab.harness.MAX_UNCLEAR", 3)
     with lab(gloo, window_s=30) as open_lab, pytest.raises(ProbesFailed, match="3 probes neither finished nor hung"):
         list(open_lab.measure([Odd(peer=7)] * 4))
 
@@ -219,9 +219,9 @@ def test_a_run_that_is_broken_off_leaves_no_process_and_no_file(library: str, re
     with lab(request.getfixturevalue(library), window_s=30) as open_lab:
         with closing(open_lab.measure([cell("parity"), cell("receive-first")])) as probes:
             next(probes)
-            (flight,) = open_lab.flights
-            pids = flight.marks.pids()
-        assert open_lab.flights == []
+            (job,) = open_lab.in_flight
+            pids = job.counters.pids()
+        assert open_lab.in_flight == []
         folder = open_lab.folder
     assert all(pids) and gone(pids)
     assert not folder.exists()

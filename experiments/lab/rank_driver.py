@@ -1,4 +1,4 @@
-"""What the ranks of a team do: perform programs on a real library and mark their progress.
+"""What the ranks of a process group do: perform programs on a real library and count their progress.
 
 The operations performed are those that the model reasons about, by the transport that serves.
 """
@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from experiments.lab.progress import Marks
+from experiments.lab.progress import ProgressCounters
 from model.program.json_form import from_json, to_json
 from model.program.ops import Batch, Irecv, Isend, Operation, Recv, Request, Send, Wait
 
@@ -35,7 +35,7 @@ class Probe(Protocol):
 
 
 def write_job(path: Path, probes: Sequence[Probe], *, limit_s: float) -> None:
-    """The file from which every rank of a team reads what to perform."""
+    """The file from which every rank of a group reads what to perform."""
     job = {
         "limit_s": limit_s,
         "probes": [
@@ -46,9 +46,9 @@ def write_job(path: Path, probes: Sequence[Probe], *, limit_s: float) -> None:
     path.write_text(json.dumps(job))
 
 
-def serve(
+def run_rank(
     job: Path,
-    marks: Marks,
+    counters: ProgressCounters,
     rank: int,
     *,
     fresh: Callable[[], Transport],
@@ -60,31 +60,31 @@ def serve(
     fresh: called by all ranks before each probe, so that no probe meets the messages of another.
     buffer(n, byte): a new buffer of n bytes, all of that value. equal: whether two of them hold the same.
     """
-    marks.set_pid(rank, os.getpid())
+    counters.set_pid(rank, os.getpid())
     plan: Mapping[str, Any] = json.loads(job.read_text())
     for number, probe in enumerate(plan["probes"]):
         # the alarm ends a rank that hangs inside of the library even when its watcher was killed
         signal.setitimer(signal.ITIMER_REAL, 2 * plan["limit_s"])
-        perform(
+        run_operations(
             [from_json(op) for op in probe["program"][rank]],
             fresh(),
             rank=rank,
             buffer=partial(buffer, probe["nbytes"]),
             equal=equal,
-            mark=partial(marks.set, rank, number),
+            count=partial(counters.set, rank, number),
         )
 
 
-def perform(
+def run_operations(
     operations: Sequence[Operation],
     transport: Transport,
     *,
     rank: int,
     buffer: Callable[[int], Any],
     equal: Callable[[Any, Any], bool],
-    mark: Callable[[int], None],
+    count: Callable[[int], None],
 ) -> None:
-    """Do the operations of a rank in order. `mark(n)` says that n of them are done, so operation n comes next.
+    """Do the operations of a rank in order. `count(n)` says that n of them are done, so operation n comes next.
 
     buffer(byte): a new buffer full of it. Raises RuntimeError where a received message is not the one that
     its sender sends.
@@ -96,7 +96,7 @@ def perform(
             raise RuntimeError(f"the message received from rank {peer} is not the one that it sent")
 
     inbox: dict[Request, tuple[int, Any]] = {}
-    mark(0)
+    count(0)
     for done, op in enumerate(operations, start=1):
         parts = op.ops if isinstance(op, Batch) else () if isinstance(op, Wait) else (op,)
         buffers = [outgoing if isinstance(part, Send | Isend) else buffer(0) for part in parts]
@@ -111,7 +111,7 @@ def perform(
             for part, received in zip(parts, buffers, strict=True):
                 if isinstance(part, Recv | Irecv):
                     check(part.peer, received)
-        mark(done)
+        count(done)
 
 
 def _byte_of(rank: int) -> int:

@@ -8,19 +8,19 @@ from hypothesis import strategies as st
 
 from experiments.hang_matrix.matrix import Cell
 from experiments.hang_matrix.mpich import search_limit
-from experiments.lab.teams import ProbesFailed
-from experiments.lab.watch import Sample
+from experiments.lab.hang_detector import Sample
+from experiments.lab.harness import ProbesFailed
 from tests.experiments import samples
 
 
 class Library:
-    """Passes up to a limit. A team ends with its first hang, as in a Lab."""
+    """Passes up to a limit. A group ends with its first hang, as in a Harness."""
 
     def __init__(self, limit: int, *, unclear: int = -1) -> None:
-        self.limit, self.unclear, self.teams = limit, unclear, 0
+        self.limit, self.unclear, self.groups = limit, unclear, 0
 
     def measure(self, plan: Sequence[Cell]) -> Generator[tuple[Cell, Sample]]:
-        self.teams += 1
+        self.groups += 1
         for cell in plan:
             assert (cell.ordering, cell.ranks, cell.style) == ("send-first", 2, "send")
             hangs = cell.nbytes > self.limit
@@ -40,7 +40,7 @@ def test_the_limit_is_found_wherever_it_lies(data: st.DataObject, low: int, widt
     assert found == limit
     assert dict(tried)[limit] == "ok" and dict(tried)[limit + 1] == "hang"
     assert all(verdict == ("ok" if nbytes <= limit else "hang") for nbytes, verdict in tried)
-    assert len(tried) == len(dict(tried)) and library.teams <= 8
+    assert len(tried) == len(dict(tried)) and library.groups <= 8
 
 
 @pytest.mark.parametrize(("limit", "words"), [(3, "every size from 5 to 9 bytes hangs"), (10, "9 bytes passes")])

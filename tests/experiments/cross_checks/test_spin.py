@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from experiments.cross_checks.engine_speed_rows import explorer
+from experiments.cross_checks.engine_speed_workloads import explorer
 from experiments.cross_checks.spin import KNOWN, SMOKE, Config, cases, run
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from experiments.publish.readme import regenerate
-from experiments.records.results import Shelf
-from experiments.serving import settings as serving_attempts
-from experiments.serving.cards import NAME, SMOKE, explained, grids, origin, run, same_tokens, table, taken
+from experiments.records.results import ResultStore
+from experiments.serving import settings
+from experiments.serving.multi_gpu import NAME, SMOKE, explained, grids, origin, run, same_tokens, table, taken
 from experiments.serving.prediction import Prediction
 from tests.experiments import samples
 from tests.experiments.serving.test_gpu import here
@@ -20,7 +20,7 @@ Bodies = dict[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def rows() -> dict[str, dict[str, Any]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving_attempts, "alone", here)
+        patch.setattr(settings, "alone", here)
         return {row["name"]: row for row in run(SMOKE)["rows"]}
 
 
@@ -47,8 +47,8 @@ def test_every_grid_that_cards_allow_is_tried() -> None:
     assert [(grid.pp, grid.tp, grid.full) for grid in grids(4)][-3:] == [(1, 2, 1), (2, 2, 1), (4, 1, 4)]
 
 
-def test_the_table_says_whose_tokens_differ(shelf: Shelf, bodies: Bodies, tmp_path: Path) -> None:
-    lines = {(row[0], row[1], row[2]): row for row in table(shelf).rows}
+def test_the_table_says_whose_tokens_differ(store: ResultStore, bodies: Bodies, tmp_path: Path) -> None:
+    lines = {(row[0], row[1], row[2]): row for row in table(store).rows}
     assert lines[1, 1, 2][3:] == ("4 (2 to 8)", "1.00", "parity", "")
     assert lines[4, 1, 2][3:] == ("16 (8 to 32)", "4.00", "parity", "yes")
     assert lines[2, 2, 2][6] == "yes" and lines[4, 1, 8][6] == "yes" and lines[1, 2, 2][6] == ""
@@ -57,15 +57,15 @@ def test_the_table_says_whose_tokens_differ(shelf: Shelf, bodies: Bodies, tmp_pa
     assert [row[6] for row in table(altered).rows][:3] == ["", "NO", "yes"]
 
 
-def test_what_failed_is_said(shelf: Shelf, bodies: Bodies, tmp_path: Path) -> None:
-    assert origin(shelf).startswith("4 cards of one host, Test & Co. 100%, tiny with random weights in float32")
-    assert origin(shelf).endswith("As foretold.")
+def test_what_failed_is_said(store: ResultStore, bodies: Bodies, tmp_path: Path) -> None:
+    assert origin(store).startswith("4 cards of one host, Test & Co. 100%, tiny with random weights in float32")
+    assert origin(store).endswith("As foretold.")
     bodies[NAME]["rows"][0] = {"name": "pp1-tp1", "failed": "the card is gone"}
     altered = samples.write(tmp_path / "altered", bodies)
     assert origin(altered).endswith("pp1-tp1 was not measured: the card is gone.")
     assert {row[4] for row in table(altered).rows} == {""} and "pp1-tp1" not in taken(altered)
-    text = regenerate("<!-- begin serving-cards -->\n<!-- end serving-cards -->\n", shelf)
-    assert table(shelf).markdown() in text and "As foretold." in text
+    text = regenerate("<!-- begin serving-cards -->\n<!-- end serving-cards -->\n", store)
+    assert table(store).markdown() in text and "As foretold." in text
 
 
 def test_how_far_a_run_is_from_its_prediction() -> None:
@@ -77,14 +77,14 @@ def test_how_far_a_run_is_from_its_prediction() -> None:
 def test_the_full_size_asks_for_a_device_for_each_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def alone(work: str, arguments: Any, *, limit_s: float | None = None) -> dict[str, Any]:
+    def run_in_fresh_process(work: str, arguments: Any, *, limit_s: float | None = None) -> dict[str, Any]:
         asked.append((work, arguments.get("pp"), arguments.get("tp"), arguments.get("transport")))
         raise ValueError("there are too few cards")
 
-    monkeypatch.setattr(serving_attempts, "alone", alone)
+    monkeypatch.setattr(settings, "run_in_fresh_process", run_in_fresh_process)
     with pytest.raises(ValueError, match="every row failed; the first: there are too few cards"):
         run(replace(SMOKE, cards=4))
-    assert asked[0] == ("experiments.serving.rows:engine", 1, 1, "device") and len(asked) == len(grids(4))
+    assert asked[0] == ("experiments.serving.workloads:engine", 1, 1, "device") and len(asked) == len(grids(4))
     with pytest.raises(ValueError, match="cards is 1; give 2 or more"):
         run(replace(SMOKE, cards=1))
     with pytest.raises(ValueError, match="repeats is 0; give 1 or more"):

@@ -1,4 +1,4 @@
-"""The peer that serving is measured against: transformers' Llama of the same shape, with the same weights if asked."""
+"""What serving is measured against: transformers' Llama of the same shape, with the same weights if asked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def build(shape: LlamaConfig, *, dtype: torch.dtype, device: torch.device) -> An
     try:
         import transformers
     except ModuleNotFoundError as missing:
-        raise ValueError(f"{missing}; install the peer: pip install transformers") from None
+        raise ValueError(f"{missing}; install it: pip install transformers") from None
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": shape.rope_theta}
     if shape.rope_scaling is not None:
         scaling = asdict(shape.rope_scaling)

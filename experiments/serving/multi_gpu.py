@@ -1,6 +1,6 @@
 """Serving on several accelerators of one host, each rank on a card of its own: stages, shards, and both.
 
-Beside one card, and beside what the event graph says of the pipeline whose slots are all full.
+Comparison one card, and beside what the event graph says of the pipeline whose slots are all full.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from experiments.records.results import Shelf
+from experiments.records.results import ResultStore
 from experiments.records.tables import Table
 from experiments.serving.prediction import Prediction
 from experiments.serving.settings import LABEL, Do, Setting, latencies, measured, said, whole_rates
@@ -71,7 +71,7 @@ def _row(config: Config, grid: Grid, do: Do) -> dict[str, Any]:
     found = {"tp": grid.tp, **config.engine(do, requests=requests, pp=grid.pp, tp=grid.tp, transport="device")}
     if grid.full == 1:
         return found
-    apart, prediction = config.foretold(do, found, transport="device")
+    apart, prediction = config.with_prediction(do, found, transport="device")
     return {**found, **apart, "explained": explained(median(latencies(found)), prediction)}
 
 
@@ -100,14 +100,14 @@ def same_tokens(rows: Mapping[str, Mapping[str, Any]], name: str) -> bool | None
 _SAID = {True: "yes", False: "NO", None: ""}
 
 
-def taken(shelf: Shelf) -> dict[str, Mapping[str, Any]]:
+def taken(store: ResultStore) -> dict[str, Mapping[str, Any]]:
     """The rows that did not fail, by name."""
-    return {row["name"]: row for row in shelf.take(NAME, LABEL)["rows"] if "failed" not in row}
+    return {row["name"]: row for row in store.load(NAME, LABEL)["rows"] if "failed" not in row}
 
 
-def table(shelf: Shelf) -> Table:
+def table(store: ResultStore) -> Table:
     """Every row: how fast, beside one card, and whether the tokens are the same."""
-    given, rows = shelf.take(NAME, LABEL)["provenance"]["arguments"], taken(shelf)
+    given, rows = store.load(NAME, LABEL)["provenance"]["arguments"], taken(store)
     rates = {name: whole_rates(row, given["output_len"]) for name, row in rows.items()}
     one = Grid().name
     lines = []
@@ -128,9 +128,9 @@ def table(shelf: Shelf) -> Table:
     return Table(header=header, rows=lines)
 
 
-def origin(shelf: Shelf) -> str:
+def origin(store: ResultStore) -> str:
     """Where the figures come from, and the sentences on the filled pipeline."""
-    found = shelf.take(NAME, LABEL)
+    found = store.load(NAME, LABEL)
     given, where = found["provenance"]["arguments"], found["provenance"]["hardware"]
     lines = [
         f"{given['cards']} cards of one host, {where.get('accelerator') or where['cpu']}, {given['model']} with random "

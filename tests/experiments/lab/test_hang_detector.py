@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from experiments.lab.progress import SETTING_UP, Marks
-from experiments.lab.watch import Patience, Sample, Waiting, Watch, judge
+from experiments.lab.hang_detector import HangDetector, Sample, TimeLimits, Waiting, supported_verdict
+from experiments.lab.progress import SETTING_UP, ProgressCounters
 
 STUCK = Sample(
     verdict="unclear",
@@ -44,7 +44,7 @@ STUCK = Sample(
     ],
 )
 def test_only_what_fits_is_a_hang(change: dict[str, object], waiting: tuple[Waiting, ...], verdict: str) -> None:
-    assert judge(replace(STUCK, **change), waiting) == verdict  # type: ignore[arg-type]
+    assert supported_verdict(replace(STUCK, **change), waiting) == verdict  # type: ignore[arg-type]
 
 
 class Clock:
@@ -56,30 +56,32 @@ class Clock:
 
 
 @pytest.fixture
-def marks(tmp_path: Path) -> Iterator[Marks]:
-    marks = Marks(tmp_path / "marks", 2)
-    yield marks
-    marks.close()
+def counters(tmp_path: Path) -> Iterator[ProgressCounters]:
+    counters = ProgressCounters(tmp_path / "counters", 2)
+    yield counters
+    counters.close()
 
 
-def watch(marks: Marks, clock: Clock, exits: Callable[[], list[int | None]] = lambda: [None, None]) -> Watch:
-    return Watch(
+def watch(
+    counters: ProgressCounters, clock: Clock, exits: Callable[[], list[int | None]] = lambda: [None, None]
+) -> HangDetector:
+    return HangDetector(
         probe=0,
-        marks=marks,
+        counters=counters,
         operations=[2, 2],
         exits=exits,
         said=lambda: "last words",
         waiting=("asleep",),
-        patience=Patience(window_s=2, limit_s=10),
+        limits=TimeLimits(window_s=2, limit_s=10),
         clock=clock,
     )
 
 
-def look(watch: Watch, clock: Clock, until: float) -> Sample | None:
+def look(watch: HangDetector, clock: Clock, until: float) -> Sample | None:
     """Looks every tenth of a second of the clock."""
     while clock.now < until:
         clock.now += 0.1
-        if (sample := watch.look()) is not None:
+        if (sample := watch.check()) is not None:
             return sample
     return None
 
@@ -99,14 +101,14 @@ def sleepers() -> Iterator[list[int]]:
         process.communicate()
 
 
-def test_a_hang_takes_a_whole_window_without_movement(marks: Marks, sleepers: list[int]) -> None:
+def test_a_hang_takes_a_whole_window_without_movement(counters: ProgressCounters, sleepers: list[int]) -> None:
     clock = Clock()
-    watching = watch(marks, clock)
+    watching = watch(counters, clock)
     for rank, pid in enumerate(sleepers):
-        marks.set_pid(rank, pid)
-        marks.set(rank, 0, 0)
+        counters.set_pid(rank, pid)
+        counters.set(rank, 0, 0)
     assert look(watching, clock, until=1.9) is None
-    marks.set(1, 0, 1)
+    counters.set(1, 0, 1)
     assert look(watching, clock, until=3.8) is None
     sample = look(watching, clock, until=9)
     assert sample is not None
@@ -114,44 +116,44 @@ def test_a_hang_takes_a_whole_window_without_movement(marks: Marks, sleepers: li
     assert clock.now < 4.5
 
 
-def test_ranks_that_are_not_there_do_not_hang(marks: Marks) -> None:
+def test_ranks_that_are_not_there_do_not_hang(counters: ProgressCounters) -> None:
     clock = Clock()
-    watching = watch(marks, clock)
+    watching = watch(counters, clock)
     for rank in range(2):
-        marks.set(rank, 0, 0)
+        counters.set(rank, 0, 0)
     sample = look(watching, clock, until=99)
     assert sample is not None
     assert (sample.verdict, sample.status, sample.said) == ("unclear", ("not started", "not started"), "last words")
     assert clock.now > 10
 
 
-def test_setting_up_is_never_a_hang(marks: Marks, sleepers: list[int]) -> None:
+def test_setting_up_is_never_a_hang(counters: ProgressCounters, sleepers: list[int]) -> None:
     clock = Clock()
-    watching = watch(marks, clock)
+    watching = watch(counters, clock)
     for rank, pid in enumerate(sleepers):
-        marks.set_pid(rank, pid)
+        counters.set_pid(rank, pid)
     sample = look(watching, clock, until=99)
     assert sample is not None and sample.verdict == "unclear"
 
 
-def test_a_rank_that_ended_is_unclear_at_once(marks: Marks) -> None:
+def test_a_rank_that_ended_is_unclear_at_once(counters: ProgressCounters) -> None:
     clock = Clock()
-    sample = look(watch(marks, clock, exits=lambda: [None, 7]), clock, until=1)
+    sample = look(watch(counters, clock, exits=lambda: [None, 7]), clock, until=1)
     assert sample is not None
     assert (sample.verdict, sample.exits) == ("unclear", (None, 7))
 
 
-def test_a_team_that_finished_and_left_is_ok(marks: Marks) -> None:
+def test_a_team_that_finished_and_left_is_ok(counters: ProgressCounters) -> None:
     clock = Clock()
-    marks.set(0, 0, 2)
-    marks.set(1, 1, SETTING_UP)  # it is at the next probe already
-    sample = look(watch(marks, clock, exits=lambda: [0, 0]), clock, until=1)
+    counters.set(0, 0, 2)
+    counters.set(1, 1, SETTING_UP)  # it is at the next probe already
+    sample = look(watch(counters, clock, exits=lambda: [0, 0]), clock, until=1)
     assert sample is not None
     assert (sample.verdict, sample.done) == ("ok", (2, 2))
 
 
 def test_marks_round_trip(tmp_path: Path) -> None:
-    ours, theirs = Marks(tmp_path / "marks", 3), Marks(tmp_path / "marks", 3)
+    ours, theirs = ProgressCounters(tmp_path / "counters", 3), ProgressCounters(tmp_path / "counters", 3)
     assert ours.get(2) == (0, SETTING_UP)
     assert ours.pids() == [0, 0, 0]
     for place in ((0, SETTING_UP), (0, 0), (5, 17), (2**20, 2**20)):
@@ -166,4 +168,4 @@ def test_marks_round_trip(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("window", "limit"), [(0, 1), (-1, 1), (2, 1), (1, 1), (float("nan"), 1)])
 def test_patience_out_of_range_is_refused(window: float, limit: float) -> None:
     with pytest.raises(ValueError, match="window_s is"):
-        Patience(window_s=window, limit_s=limit)
+        TimeLimits(window_s=window, limit_s=limit)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import psutil
 
-from experiments.lab.progress import SETTING_UP, Marks
+from experiments.lab.progress import SETTING_UP, ProgressCounters
 
 Verdict = Literal["ok", "hang", "unclear"]
 Waiting = Literal["asleep", "polling"]
@@ -46,7 +46,7 @@ class Sample:
         return asdict(self)
 
 
-def judge(sample: Sample, waiting: tuple[Waiting, ...]) -> Verdict:
+def supported_verdict(sample: Sample, waiting: tuple[Waiting, ...]) -> Verdict:
     """The verdict that a sample supports, where ranks wait in the given ways; its own `verdict` is not looked at."""
     if any(status is not None for status in sample.exits):
         return "unclear"
@@ -70,7 +70,7 @@ def _waits(cpu_seconds: float, status: str) -> Waiting | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class TimeLimits:
     """window_s: how long nothing may move before a hang is considered; limit_s: when to give up.
 
     Raises ValueError unless 0 < window_s < limit_s.
@@ -84,8 +84,8 @@ class Patience:
             raise ValueError(f"window_s is {self.window_s}; give more than 0 and less than limit_s, {self.limit_s}")
 
 
-class Watch:
-    """Watches one probe of a team of ranks.
+class HangDetector:
+    """Watches one probe of a process group.
 
     operations: length of each rank's list. exits: the exit status of each rank, None while it runs. said: the
     last line that a rank wrote on standard error.
@@ -95,25 +95,25 @@ class Watch:
         self,
         *,
         probe: int,
-        marks: Marks,
+        counters: ProgressCounters,
         operations: Sequence[int],
         exits: Callable[[], Sequence[int | None]],
         said: Callable[[], str],
         waiting: tuple[Waiting, ...],
-        patience: Patience,
+        limits: TimeLimits,
         clock: Callable[[], float],
     ) -> None:
-        self.probe, self.marks, self.operations = probe, marks, tuple(operations)
+        self.probe, self.counters, self.operations = probe, counters, tuple(operations)
         self._exits, self._said, self._waiting, self._clock = exits, said, waiting, clock
-        self._window_s, self._limit_s = patience.window_s, patience.limit_s
+        self._window_s, self._limit_s = limits.window_s, limits.limit_s
         self._began = self._still_since = clock()
         self._last: tuple[int, ...] = ()
         self._cpu_before: tuple[float, ...] | None = None
 
-    def look(self) -> Sample | None:
-        """The sample once the probe is decided, None before. Look often: movement is noticed here only."""
+    def check(self) -> Sample | None:
+        """The sample once the probe is decided, None before. Call it often: movement is noticed here only."""
         now = self._clock()
-        exits = tuple(self._exits())  # before the marks: of ranks that ended after their last mark, that mark counts
+        exits = tuple(self._exits())  # before the counters: what a rank counted before it ended is then seen
         done = self._done()
         if done == self.operations:
             return self._decide(done, exits=(None,) * len(done))
@@ -129,14 +129,14 @@ class Watch:
             if sample.verdict == "hang":
                 return sample
             if "asleep" in self._waiting:
-                self._still_since, self._cpu_before = now, None  # something worked: look at another window
+                self._still_since, self._cpu_before = now, None  # something worked: take another window
         return None
 
     def _done(self) -> tuple[int, ...]:
-        places = (self.marks.get(rank) for rank in range(self.marks.ranks))
+        counters = (self.counters.get(rank) for rank in range(self.counters.ranks))
         return tuple(
             length if probe > self.probe else done if probe == self.probe else SETTING_UP
-            for (probe, done), length in zip(places, self.operations, strict=True)
+            for (probe, done), length in zip(counters, self.operations, strict=True)
         )
 
     def _decide(self, done: tuple[int, ...], *, exits: tuple[int | None, ...]) -> Sample:
@@ -149,14 +149,14 @@ class Watch:
             done=done,
             operations=self.operations,
             cpu_seconds=cpu,
-            status=tuple(_status(pid) for pid in self.marks.pids()),
+            status=tuple(_status(pid) for pid in self.counters.pids()),
             exits=exits,
         )
-        verdict = judge(sample, self._waiting)
+        verdict = supported_verdict(sample, self._waiting)
         return replace(sample, verdict=verdict, said=self._said() if verdict == "unclear" else "")
 
     def _cpu(self) -> tuple[float, ...]:
-        return tuple(_cpu_seconds(pid) for pid in self.marks.pids())
+        return tuple(_cpu_seconds(pid) for pid in self.counters.pids())
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from experiments.hang_matrix.matrix import Cell
-from experiments.lab.progress import Marks
-from experiments.lab.rank import perform, serve, write_job
+from experiments.lab.progress import ProgressCounters
+from experiments.lab.rank_driver import run_operations, run_rank, write_job
 from model.program.ops import Batch, Irecv, Isend, Operation, Recv, Send, Wait
 from model.rings.ring import STYLES
 
@@ -29,16 +29,16 @@ class Loopback:
 
 
 def run(operations: list[Operation], transport: Loopback, *, nbytes: int = 3) -> list[int]:
-    marks: list[int] = []
-    perform(
+    counters: list[int] = []
+    run_operations(
         operations,
         transport,
         rank=0,
         buffer=lambda byte: bytearray([byte]) * nbytes,
         equal=lambda a, b: a == b,
-        mark=marks.append,
+        count=counters.append,
     )
-    return marks
+    return counters
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -67,13 +67,13 @@ def test_an_irecv_is_not_looked_at_before_its_wait() -> None:
     assert run([Irecv(peer=1, request="r")], Loopback(wrong=9)) == [0, 1]
 
 
-def test_a_rank_serves_every_probe_of_its_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rank_runs_every_probe_of_its_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alarms: list[float] = []
     monkeypatch.setattr("signal.setitimer", lambda which, seconds: alarms.append(seconds))  # it would end the tests
     cells = [Cell(ordering="parity", ranks=2, nbytes=nbytes, style="send", rounds=1) for nbytes in (1, 5)]
     write_job(tmp_path / "job.json", cells, limit_s=60)
     assert len(json.loads((tmp_path / "job.json").read_text())["probes"]) == 2
-    marks = Marks(tmp_path / "marks", 2)
+    counters = ProgressCounters(tmp_path / "counters", 2)
     transports: list[Loopback] = []
     sizes: list[int] = []
 
@@ -85,9 +85,9 @@ def test_a_rank_serves_every_probe_of_its_job(tmp_path: Path, monkeypatch: pytes
         sizes.append(nbytes)
         return bytearray([byte]) * nbytes
 
-    serve(tmp_path / "job.json", marks, 1, fresh=fresh, buffer=buffer, equal=lambda a, b: a == b)
+    run_rank(tmp_path / "job.json", counters, 1, fresh=fresh, buffer=buffer, equal=lambda a, b: a == b)
     assert [transport.performed for transport in transports] == [[Recv(peer=0), Send(peer=0, nbytes=n)] for n in (1, 5)]
-    assert marks.get(1) == (1, 2)
+    assert counters.get(1) == (1, 2)
     assert alarms == [120, 120]
     assert set(sizes) == {1, 5}
-    marks.close()
+    counters.close()
