@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from reference.scheduling.batch import Batch
+    from reference.scheduling.batch import ScheduleBatch
     from reference.scheduling.scheduler import Scheduler
 
 WARM_UP_OUTPUT = 16
@@ -160,7 +160,7 @@ def stage(
     from reference.llama.config import partition_layers
     from reference.llama.graph_runner import select_runner
     from reference.llama.kv_cache import KVCache
-    from reference.scheduling.batch import Batch
+    from reference.scheduling.batch import ScheduleBatch
     from reference.scheduling.request import Request
 
     where = select_device(device)
@@ -171,9 +171,9 @@ def stage(
     first, last = number == 0, number == pp - 1
     random = Random(seed)
 
-    def of(start: int, length: int) -> Batch:
+    def of(start: int, length: int) -> ScheduleBatch:
         some = [tuple(random.choices(range(shape.vocab_size), k=length)) for _ in range(batch)]
-        return Batch(
+        return ScheduleBatch(
             requests=tuple(Request(id=at, prompt=some[at], max_new_tokens=output_len) for at in range(batch)),
             rows=tuple(range(batch)),
             starts=(start,) * batch,
@@ -181,7 +181,7 @@ def stage(
             lengths=(length,) * batch,
         )
 
-    def timed(given: Batch, count: int, warm: int) -> list[float]:
+    def timed(given: ScheduleBatch, count: int, warm: int) -> list[float]:
         hidden = torch.randn(*given.shape, shape.hidden, dtype=kind, device=where.torch)
         seconds = []
         for turn in range(-warm, count):
@@ -207,7 +207,7 @@ def stage(
         }
 
 
-def _launch(given: Batch, hidden: Any, run: Any, cache: Any, *, first: bool, last: bool) -> None:
+def _launch(given: ScheduleBatch, hidden: Any, run: Any, cache: Any, *, first: bool, last: bool) -> None:
     """As `Pipeline` launches a microbatch."""
     from reference.pipeline.input_tensors import placed, token_ids
     from reference.pipeline.output_message import answer
@@ -251,15 +251,16 @@ def _iteration(planner: Scheduler, answers: Any) -> int:
     from reference.pipeline.input_tensors import placed, token_ids
     from reference.pipeline.output_message import read
     from reference.ranks.worker import TOKENS
-    from reference.scheduling.request import Arrivals, encode_tokens
+    from reference.scheduling.messages import encode_input, encode_tokens
+    from reference.scheduling.request import SchedulerInput
 
-    batch = planner.form(0)
+    batch = planner.schedule(0)
     assert batch is not None, "a batch of every request"
     token_ids(batch)
     placed(batch)
-    tokens = planner.finish(0, *read(batch, answers))
+    tokens = planner.process_output(0, *read(batch, answers))
     json.dumps({TOKENS: encode_tokens(tokens)}).encode()
-    Arrivals().encode()
+    encode_input(SchedulerInput())
     return len(batch.rows)
 
 

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from reference.cli.bench_protocol import Arrival
-from reference.scheduling.sampling_params import Params
+from reference.scheduling.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
     from reference.engine.engine import Engine, Output
@@ -46,7 +46,7 @@ class EngineTarget:
         began = time.perf_counter()
         ticket = self._engine.submit(
             prompts,
-            Params(max_new_tokens=output_len, ignore_eos=True),
+            SamplingParams(max_new_tokens=output_len, ignore_eos=True),
             lambda item: news.put((time.perf_counter() - began, item)),
         )
         unfinished = len(prompts)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reference.cli.output import engine_config, say, started
 from reference.config import EngineConfig
 from reference.ranks import processes, torchrun
-from reference.scheduling.sampling_params import Params
+from reference.scheduling.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
     from reference.checkpoint.chat_template import ChatTemplate
@@ -46,7 +46,7 @@ class Chat(EngineConfig):
         if sys.stdin is None and not torchrun.follows():
             raise ValueError("standard input is closed, and chat reads it; give it a terminal, a pipe or a file")
         config = engine_config(self)
-        params = Params(
+        params = SamplingParams(
             max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_k=self.top_k, top_p=self.top_p
         )
         with processes.warming_up():
@@ -77,7 +77,7 @@ class Conversation:
     """
 
     def __init__(
-        self, engine: Engine, template: ChatTemplate, params: Params, system: str = "", *, in_job: bool = False
+        self, engine: Engine, template: ChatTemplate, params: SamplingParams, system: str = "", *, in_job: bool = False
     ) -> None:
         self._engine, self._template, self._params, self._in_job = engine, template, params, in_job
         self._system = [{"role": "system", "content": system}] if system else []

@@ -11,7 +11,7 @@ import tyro
 from reference.cli.output import engine_config, say, started
 from reference.config import EngineConfig
 from reference.ranks import processes
-from reference.scheduling.sampling_params import Params
+from reference.scheduling.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
     from reference.engine.engine import Output
@@ -57,7 +57,7 @@ class Generate(EngineConfig):
 
     def run(self) -> int:
         config = engine_config(self)
-        params = Params(**{name: getattr(self, name) for name in ASKED})
+        params = SamplingParams(**{name: getattr(self, name) for name in ASKED})
         prompts: list[str | Sequence[int]] = [*(text for texts in self.prompt for text in texts), *self.prompt_tokens]
         if not prompts:
             raise ValueError("there is no prompt; give texts after --prompt, or token ids after --prompt-tokens")
@@ -77,8 +77,8 @@ class Generate(EngineConfig):
         return 0
 
 
-ASKED = tuple(field.name for field in fields(Params) if field.name not in ("seed", "prompt_logprobs_from"))
-"""What of `Params` the command line asks for. `EngineConfig.seed` is where its draws begin."""
+ASKED = tuple(field.name for field in fields(SamplingParams) if field.name not in ("seed", "prompt_logprobs_from"))
+"""What of `SamplingParams` the command line asks for. `EngineConfig.seed` is where its draws begin."""
 
 
 class Printer:

@@ -28,6 +28,7 @@ from reference.checkpoint.loader import resolve_source
 from reference.checkpoint.tokenizer import TextTokenizer, load_tokenizer
 from reference.config import EngineConfig
 from reference.device import select_dtype
+from reference.engine.input_processor import broadcast_params, check_request
 from reference.engine.output_processor import Desk, Sink, Stream, Ticket
 from reference.engine.outputs import Output, State, TextOut
 from reference.files import check_file
@@ -38,13 +39,14 @@ from reference.ranks import processes, worker
 from reference.ranks.multi_node import telling
 from reference.ranks.supervisor import start
 from reference.ranks.torchrun import place
-from reference.scheduling.request import Arrivals, Request, check_request, decode_tokens
-from reference.scheduling.sampling_params import Params, QueueFull, each
+from reference.scheduling.messages import decode_tokens, encode_input
+from reference.scheduling.request import Request, SchedulerInput
+from reference.scheduling.sampling_params import QueueFull, SamplingParams
 from reference.transport.selection import choose_route
 from reference.verification import trace_merge as recording
 from reference.verification.preflight import BLOCKING_ISEND, choose, preflight
 
-__all__ = ["Engine", "Output", "Params", "QueueFull", "State", "Ticket"]
+__all__ = ["Engine", "Output", "QueueFull", "SamplingParams", "State", "Ticket"]
 
 
 class Engine:
@@ -115,7 +117,7 @@ class Engine:
             check_file("record_logits", config.record_logits)
         self._ids = itertools.count()
         self._seeds = Random(config.seed)  # for requests that bring none
-        self._outbox: SimpleQueue[Arrivals | Ticket | None] = SimpleQueue()
+        self._outbox: SimpleQueue[SchedulerInput | Ticket | None] = SimpleQueue()
         self._desk = Desk(
             send=self._outbox.put,
             capacity=min(config.cache_rows, config.slots * config.max_batch),
@@ -171,7 +173,7 @@ class Engine:
         max_new_tokens: int = 16,
         *,
         ignore_eos: bool = False,
-        params: Params | Sequence[Params] | None = None,
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
     ) -> Stream:
         """Continues prompts (texts or token ids), all at once; tokens come as they are made.
 
@@ -179,10 +181,12 @@ class Engine:
         what it returns is closed early its requests are aborted.
         """
         if params is None:
-            params = Params(max_new_tokens=max_new_tokens, ignore_eos=ignore_eos)
+            params = SamplingParams(max_new_tokens=max_new_tokens, ignore_eos=ignore_eos)
         return Stream(len(prompts), partial(self.submit, prompts, params), self._outbox.put)
 
-    def submit(self, prompts: Sequence[str | Sequence[int]], params: Params | Sequence[Params], sink: Sink) -> Ticket:
+    def submit(
+        self, prompts: Sequence[str | Sequence[int]], params: SamplingParams | Sequence[SamplingParams], sink: Sink
+    ) -> Ticket:
         """Begins to continue prompts (texts or token ids), and returns at once. Any thread may call it.
 
         params: for all prompts, or one for each. `sink` is told every token on a thread of the engine's, perhaps
@@ -196,7 +200,7 @@ class Engine:
         if isinstance(prompts, str | bytes):
             raise ValueError(f"prompts is {prompts!r:.60}; give a list of prompts, with one in it")
         requests, texts = [], []
-        for prompt, wanted in zip(prompts, each(params, len(prompts)), strict=True):
+        for prompt, wanted in zip(prompts, broadcast_params(params, len(prompts)), strict=True):
             request = self._request(prompt, wanted)
             check_request(request, max_len=self.config.max_len, shape=self.shape)
             requests.append(request)
@@ -221,7 +225,7 @@ class Engine:
             self._listener.start()
         threading.Thread(target=self._speak, name="engine's voice", daemon=True).start()
 
-    def _request(self, prompt: str | Sequence[int], params: Params) -> Request:
+    def _request(self, prompt: str | Sequence[int], params: SamplingParams) -> Request:
         try:
             if isinstance(prompt, bytes):
                 raise TypeError
@@ -236,13 +240,13 @@ class Engine:
             max_new_tokens=params.max_new_tokens,
             stop=(*(() if params.ignore_eos else self.shape.eos), *params.stop_token_ids),
             min_new_tokens=params.min_new_tokens,
-            sampling=params.sampling(self._seeds.getrandbits(62)),
+            sampling=params.spec(self._seeds.getrandbits(62)),
             logprobs=params.logprobs,
             top_logprobs=params.top_logprobs,
             prompt_logprobs_from=params.prompt_logprobs_from,
         )
 
-    def _text_out(self, params: Params) -> TextOut:
+    def _text_out(self, params: SamplingParams) -> TextOut:
         try:
             return TextOut(self.tokenizer.stream(), params.stop)
         except ValueError as missing:
@@ -257,7 +261,7 @@ class Engine:
                 item.cancel()
                 continue
             with suppress(OSError):  # rank 0 is gone: the listener says why
-                self._ranks.send(item.encode())
+                self._ranks.send(encode_input(item))
 
     def _listen(self) -> None:
         """Hands on what the ranks say, until they have ended."""
@@ -295,7 +299,7 @@ class Engine:
                 self._ranks.quit()
             else:
                 self._desk.refuse(RuntimeError("the engine is ending; make a new one"))
-                self._outbox.put(Arrivals(stop=True))
+                self._outbox.put(SchedulerInput(stop=True))
             self._listener.join()
         except BaseException:  # a second Ctrl-C
             self._ranks.quit()

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 
 from reference.engine.outputs import Output, State, TextOut
 from reference.engine.throughput import DecodeRate
-from reference.scheduling.request import Arrivals, Request, Token
+from reference.scheduling.request import NewToken, Request, SchedulerInput
 from reference.scheduling.sampling_params import QueueFull
 
 Sink = Callable[[Output | Exception], None]
@@ -40,7 +40,7 @@ class Ticket:
             self._desk.forget(self._open, aborted=True)
             self._open.clear()
 
-    def _hand_out(self, live: _Live, token: Token, at: float) -> None:
+    def _hand_out(self, live: _Live, token: NewToken, at: float) -> None:
         with self._lock:
             if token.request not in self._open:
                 return  # cancelled a moment ago
@@ -133,7 +133,7 @@ class Desk:
     while `closed` is an error, which is then raised.
     """
 
-    send: Callable[[Arrivals], None]
+    send: Callable[[SchedulerInput], None]
     capacity: int
     max_queue: int
     closed: Exception | None
@@ -160,10 +160,10 @@ class Desk:
                 ticket._open.add(request.id)
                 self._counts.prompt_tokens += prompt_tokens
             self._counts.requests += len(requests)
-            self.send(Arrivals(requests=tuple(requests)))
+            self.send(SchedulerInput(requests=tuple(requests)))
         return ticket
 
-    def hand_out(self, tokens: Iterable[Token], at: float) -> None:
+    def hand_out(self, tokens: Iterable[NewToken], at: float) -> None:
         """Tells the tokens that came at time `at` to those who wait for them."""
         with self._lock:
             found = [(self._live[token.request], token) for token in tokens if token.request in self._live]
@@ -178,7 +178,7 @@ class Desk:
             gone = tuple(number for number in ids if self._live.pop(number, None) is not None)
             self._counts.aborted += len(gone) if aborted else 0
             if gone and running:
-                self.send(Arrivals(aborts=gone))
+                self.send(SchedulerInput(aborts=gone))
 
     def refuse(self, error: Exception | None) -> None:
         """Takes no more requests, and says why; None: takes them again."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reference.scheduling.request import Reason, Scored, Top
+from reference.scheduling.request import FinishReason, TokenLogprob, TopLogprobs
 
 if TYPE_CHECKING:
     from reference.checkpoint.tokenizer import TextStream
@@ -18,7 +18,7 @@ class Output:
 
     text: what it adds to the text, often nothing until a character is whole, or until it is certain that no stop
     string begins there. seconds: from the call to the token's arrival at the engine. reason: None until the
-    prompt's last token. logprob, top: where they were asked for (see `reference.scheduling.request.Token`).
+    prompt's last token. logprob, top: where they were asked for (see `reference.scheduling.request.NewToken`).
     prompt_logprobs: with the first token, likewise. prompt_tokens: length of the prompt. made: how many new
     tokens the prompt has by now, this one included.
     """
@@ -27,10 +27,10 @@ class Output:
     token: int
     text: str
     seconds: float
-    reason: Reason | None = None
+    reason: FinishReason | None = None
     logprob: float | None = None
-    top: Top = ()
-    prompt_logprobs: tuple[Scored, ...] = ()
+    top: TopLogprobs = ()
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()
     prompt_tokens: int = 0
     made: int = 0
 

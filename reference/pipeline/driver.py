@@ -29,8 +29,9 @@ from reference.pipeline.input_tensors import placed, token_ids
 from reference.pipeline.output_copy import Landing, Landings
 from reference.pipeline.output_message import answer, last_position, size
 from reference.pipeline.overlap import LookAhead
-from reference.scheduling.batch import Batch
-from reference.scheduling.request import Arrivals, Token, decode_arrivals
+from reference.scheduling.batch import ScheduleBatch
+from reference.scheduling.messages import decode_input, encode_input
+from reference.scheduling.request import NewToken, SchedulerInput
 from reference.scheduling.scheduler import Scheduler
 from reference.transport.host_staged import HostStaged
 from reference.transport.stage_group import StageGroup
@@ -38,17 +39,17 @@ from reference.transport.torch_distributed import Transport, sent
 from reference.verification.status_board import Board
 from reference.verification.trace_writer import Recorder
 
-Observer = Callable[[Batch, Tensor], None]
+Observer = Callable[[ScheduleBatch, Tensor], None]
 """Is shown every batch and its logits [B, V] on the last rank."""
 
 
 class Clients(Protocol):
     """What rank 0 serves."""
 
-    def poll(self, wait: float) -> Arrivals:
+    def poll(self, wait: float) -> SchedulerInput:
         """What arrived since the last call; waits for something for at most `wait` seconds."""
 
-    def deliver(self, tokens: list[Token]) -> None:
+    def deliver(self, tokens: list[NewToken]) -> None:
         """Takes new tokens."""
 
 
@@ -88,15 +89,15 @@ class Pipeline:
         self._ahead: LookAhead | None = None
         if overlap:
             assert ranks == 1, "other microbatches fill the time of a pipeline"
-            plan = scheduler.plan
+            plan = scheduler.peek_next_decode
             self._ahead = LookAhead(stage, cache, self._landings, plan=plan, observe=observe)
 
         self._iteration = -1
         # for the clients; told once the device has work again, which a host cannot do beside it
-        self._news: list[Token] = []
+        self._news: list[NewToken] = []
         self._go_on = True
-        self._arrivals = Arrivals()
-        self._batches: dict[int, Batch] = {}
+        self._arrivals = SchedulerInput()
+        self._batches: dict[int, ScheduleBatch] = {}
         self._placed: ForwardBatch | None = None  # the batch at hand, as the stage sees it
         self._hidden_BTH: Tensor | None = None  # of it: into the stage, then out
         self._answers_N: dict[int, Tensor] = {}  # by slot, until the last rank sends them
@@ -136,15 +137,15 @@ class Pipeline:
                     self._tell()
                 return self._take(self._clients.poll(HEARTBEAT if idle else 0.0))
             case Phase.RECV_REQUESTS:
-                return self._take(decode_arrivals(self._message(step)))
+                return self._take(decode_input(self._message(step)))
             case Phase.SHARE_REQUESTS:
-                self._shared.share(self._arrivals.encode())
+                self._shared.share(encode_input(self._arrivals))
             case Phase.TAKE_REQUESTS:
-                return self._take(decode_arrivals(self._shared.share(None)))
+                return self._take(decode_input(self._shared.share(None)))
             case Phase.SEND_REQUESTS:
-                self._message(step, self._arrivals.encode())
+                self._message(step, encode_input(self._arrivals))
             case Phase.FORM:
-                batch = self._scheduler.form(slot)
+                batch = self._scheduler.schedule(slot)
                 if batch is None:
                     self._tell()
                     return False
@@ -201,14 +202,14 @@ class Pipeline:
         assert self._group is not None, "nobody to share with"
         return self._group
 
-    def _take(self, arrivals: Arrivals) -> bool:
+    def _take(self, arrivals: SchedulerInput) -> bool:
         """Takes in the arrivals of this iteration; whether to go on."""
         self._arrivals = arrivals
-        self._scheduler.take(arrivals)
+        self._scheduler.apply(arrivals)
         self._go_on = self._go_on and not arrivals.stop
         return self._go_on
 
-    def _launch(self, slot: int, batch: Batch) -> None:
+    def _launch(self, slot: int, batch: ScheduleBatch) -> None:
         """The stage's forward. It and the sends are queued on one stream, so a send needs no event of its own."""
         if self._ahead is not None:
             self._arrived = self._ahead.launch(batch)
@@ -272,7 +273,7 @@ class Pipeline:
         """Gives what came back of a batch to the scheduler, and keeps it to be passed on."""
         assert self._arrived is not None
         arrived, self._arrived = self._arrived, None
-        self._news += self._scheduler.finish(slot, *arrived.read(self._batches.pop(slot)))
+        self._news += self._scheduler.process_output(slot, *arrived.read(self._batches.pop(slot)))
         if self._device.is_host:
             self._tell()
         if not self._last:

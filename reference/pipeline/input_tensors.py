@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from reference.llama.attention_metadata import ForwardBatch
-from reference.scheduling.batch import Batch
+from reference.scheduling.batch import ScheduleBatch
 
 
-def placed(batch: Batch) -> ForwardBatch:
+def placed(batch: ScheduleBatch) -> ForwardBatch:
     """Where the batch's sequences lie and how many tokens they bring."""
     return ForwardBatch(rows=batch.rows, start=batch.starts, length=batch.lengths)
 
 
-def token_ids(batch: Batch) -> Tensor:
+def token_ids(batch: ScheduleBatch) -> Tensor:
     """The token ids [B, T] int64, padded with 0, on the host."""
     # torch.tensor reads lists at a third of the speed
     return torch.from_numpy(np.array(batch.padded(), dtype=np.int64))

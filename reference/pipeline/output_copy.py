@@ -10,19 +10,19 @@ from torch import Tensor
 
 from reference.device import HOST, Device, HostEvent
 from reference.pipeline.output_message import read
-from reference.scheduling.batch import UNSCORED, Batch, Scores
+from reference.scheduling.batch import NO_LOGPROBS, BatchLogprobs, ScheduleBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landing:
     """A batch's message [N], and its copy on the host, which is complete once `copied` has happened."""
 
-    batch: Batch
+    batch: ScheduleBatch
     message_N: Tensor
     on_host_N: Tensor
     copied: Any
 
-    def read(self, batch: Batch) -> tuple[list[int], Scores]:
+    def read(self, batch: ScheduleBatch) -> tuple[list[int], BatchLogprobs]:
         """Tokens and log-probabilities of `batch`, whose requests are of the message's batch; waits for the copy."""
         self.copied.synchronize()
         tokens, scores = read(self.batch, self.on_host_N)
@@ -30,7 +30,7 @@ class Landing:
             return tokens, scores
         places = places_in(self.batch, batch)
         output = {at: scores.output[place] for at, place in enumerate(places) if place in scores.output}
-        return [tokens[place] for place in places], Scores(output=output) if output else UNSCORED
+        return [tokens[place] for place in places], BatchLogprobs(output=output) if output else NO_LOGPROBS
 
 
 class Landings:
@@ -43,7 +43,7 @@ class Landings:
         """A context whose work goes to that stream: what is received, and passed on, inside waits for no forward."""
         return self._device.on_stream(self._copies)
 
-    def start(self, batch: Batch, message_N: Tensor, *, received: bool = False) -> Landing:
+    def start(self, batch: ScheduleBatch, message_N: Tensor, *, received: bool = False) -> Landing:
         """The message on its way to the host. What is queued after this call does not hold it up; of one that was
         `received` aside neither does what was queued before."""
         if message_N.is_cpu:
@@ -56,7 +56,7 @@ class Landings:
         return Landing(batch=batch, message_N=message_N, on_host_N=on_host_N, copied=copied)
 
 
-def places_in(whole: Batch, part: Batch) -> list[int]:
+def places_in(whole: ScheduleBatch, part: ScheduleBatch) -> list[int]:
     """Where in the batch `whole` the requests of `part` are, which all are there."""
     at = {request.id: place for place, request in enumerate(whole.requests)}
     return [at[request.id] for request in part.requests]

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from reference.pipeline.sampling import next_tokens, upload
-from reference.scheduling.batch import UNSCORED, Batch, Scores
-from reference.scheduling.request import Scored, Top
+from reference.scheduling.batch import NO_LOGPROBS, BatchLogprobs, ScheduleBatch
+from reference.scheduling.request import TokenLogprob, TopLogprobs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class _Lines:
 _NONE = _Lines()
 
 
-def _lines(batch: Batch) -> _Lines:
+def _lines(batch: ScheduleBatch) -> _Lines:
     outputs = tuple(
         [
             at
@@ -48,13 +48,13 @@ def _lines(batch: Batch) -> _Lines:
     return _Lines(outputs=outputs, prompts=prompts, top=top)
 
 
-def size(batch: Batch) -> int:
+def size(batch: ScheduleBatch) -> int:
     """N, the length of the batch's message."""
     lines = _lines(batch)
     return len(batch.requests) + (len(lines.outputs) + sum(lines.prompts)) * (1 + 2 * lines.top)
 
 
-def answer(batch: Batch, logits: Tensor) -> Tensor:
+def answer(batch: ScheduleBatch, logits: Tensor) -> Tensor:
     """The message [N], on the device of the logits: [B, V] or, of a scored batch, [B, T, V]. Waits for nothing."""
     logits_BV = last_position(batch, logits)
     tokens_B = next_tokens(logits_BV, batch)
@@ -74,7 +74,7 @@ def answer(batch: Batch, logits: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def last_position(batch: Batch, logits: Tensor) -> Tensor:
+def last_position(batch: ScheduleBatch, logits: Tensor) -> Tensor:
     """Logits [B, V] at each request's last token, of those of a stage for this batch."""
     if logits.dim() == 2:
         return logits
@@ -83,16 +83,16 @@ def last_position(batch: Batch, logits: Tensor) -> Tensor:
     return logits.flatten(0, 1).index_select(0, upload(places, logits.device))
 
 
-def read(batch: Batch, message: Tensor) -> tuple[list[int], Scores]:
+def read(batch: ScheduleBatch, message: Tensor) -> tuple[list[int], BatchLogprobs]:
     """Tokens and log-probabilities of the batch's message, which is on the host."""
     lines, requests = _lines(batch), len(batch.requests)
     if lines is _NONE:
-        return message.tolist(), UNSCORED
+        return message.tolist(), NO_LOGPROBS
     tokens, rest = message[:requests].tolist(), message[requests:].view(-1, 1 + 2 * lines.top)
     ids_MK = rest[:, 1 : 1 + lines.top].tolist()
     logprobs_M, tops_MK = _floats(rest[:, 0]).tolist(), _floats(rest[:, 1 + lines.top :]).tolist()
 
-    def top(line: int, at: int) -> Top:
+    def top(line: int, at: int) -> TopLogprobs:
         count = batch.requests[at].top_logprobs
         return tuple(zip(ids_MK[line][:count], tops_MK[line][:count], strict=True))
 
@@ -101,10 +101,10 @@ def read(batch: Batch, message: Tensor) -> tuple[list[int], Scores]:
     for at, count in enumerate(lines.prompts):
         targets = batch.targets(at)
         prompt.append(
-            [Scored(token=targets[n], logprob=logprobs_M[line + n], top=top(line + n, at)) for n in range(count)]
+            [TokenLogprob(token=targets[n], logprob=logprobs_M[line + n], top=top(line + n, at)) for n in range(count)]
         )
         line += count
-    return tokens, Scores(output=output, prompt=prompt)
+    return tokens, BatchLogprobs(output=output, prompt=prompt)
 
 
 def _score(logits_MV: Tensor, tokens_M: Tensor, top: int) -> Tensor:

@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reference.scheduling.batch import Batch
-from reference.scheduling.request import Sampling
+from reference.scheduling.batch import ScheduleBatch
+from reference.scheduling.request import SamplingSpec
 
 FINENESS = 24
 """Bits of a uniform number: as many as float32 holds exactly."""
 
 
-def next_tokens(logits_BV: Tensor, batch: Batch) -> Tensor:
-    """The next token of each request of the batch, [B] int64, as its `Sampling` says; no stop before its least."""
+def next_tokens(logits_BV: Tensor, batch: ScheduleBatch) -> Tensor:
+    """The next token of each request of the batch, [B] int64, as its `SamplingSpec` says; no stop before its least."""
     logits_BV = held_back(logits_BV, batch)
     tokens_B = logits_BV.argmax(dim=-1)
     drawing = [at for at, request in enumerate(batch.requests) if request.sampling.temperature > 0]
@@ -34,7 +34,7 @@ def next_tokens(logits_BV: Tensor, batch: Batch) -> Tensor:
     return tokens_B.index_copy(0, at_D, draw(logits_BV.index_select(0, at_D), samplings, numbers))
 
 
-def held_back(logits_BV: Tensor, batch: Batch) -> Tensor:
+def held_back(logits_BV: Tensor, batch: ScheduleBatch) -> Tensor:
     """The logits with -inf at the stops of each request that has fewer new tokens than its `min_new_tokens`."""
     requests, vocabulary = batch.requests, logits_BV.shape[-1]
     if not any(request.min_new_tokens for request in requests):
@@ -52,7 +52,7 @@ def held_back(logits_BV: Tensor, batch: Batch) -> Tensor:
     return logits_BV.index_put((at_N2[:, 0], at_N2[:, 1]), logits_BV.new_full((), -math.inf))
 
 
-def draw(logits_DV: Tensor, samplings: Sequence[Sampling], numbers: Sequence[float]) -> Tensor:
+def draw(logits_DV: Tensor, samplings: Sequence[SamplingSpec], numbers: Sequence[float]) -> Tensor:
     """Tokens [D] by inverse transform sampling: the first at which the probabilities, summed in the order of the
     vocabulary, exceed the number. Each row depends on its own logits, sampling and number only."""
     weights_DV = filtered(logits_DV, samplings).softmax(dim=-1)
@@ -63,7 +63,7 @@ def draw(logits_DV: Tensor, samplings: Sequence[Sampling], numbers: Sequence[flo
     return hit_DV.to(torch.int8).argmax(dim=-1)
 
 
-def filtered(logits_DV: Tensor, samplings: Sequence[Sampling]) -> Tensor:
+def filtered(logits_DV: Tensor, samplings: Sequence[SamplingSpec]) -> Tensor:
     """The logits over their temperature, less their greatest; -inf outside of top-k and top-p.
 
     Both keep all tokens that are as likely as the least likely one kept, so that ties are broken alike everywhere.

@@ -31,8 +31,9 @@ from reference.llama.tensor_parallel import ALONE, Shard
 from reference.pipeline.driver import Clients, Pipeline
 from reference.ranks.processes import end_with_parent, keep_memory, speak_on_stderr
 from reference.ranks.torchrun import Place
-from reference.scheduling.batch import Batch
-from reference.scheduling.request import Arrivals, Token, decode_arrivals, encode_tokens
+from reference.scheduling.batch import ScheduleBatch
+from reference.scheduling.messages import decode_input, encode_tokens
+from reference.scheduling.request import NewToken, SchedulerInput
 from reference.scheduling.scheduler import Scheduler
 from reference.transport.host_staged import HostStaged
 from reference.transport.shared_memory import Rings
@@ -71,15 +72,15 @@ class PipeClients:
         self._poll = select.poll()  # the pipe's own way to ask costs ten times as much, in every iteration
         self._poll.register(pipe.fileno(), select.POLLIN)
 
-    def poll(self, wait: float) -> Arrivals:
+    def poll(self, wait: float) -> SchedulerInput:
         """What arrived since the last call. Raises EOFError once the engine is gone."""
-        arrivals = Arrivals()
+        arrivals = SchedulerInput()
         while self._poll.poll(1000 * wait):
-            arrivals += decode_arrivals(self._pipe.recv_bytes())
+            arrivals += decode_input(self._pipe.recv_bytes())
             wait = 0.0
         return arrivals
 
-    def deliver(self, tokens: list[Token]) -> None:
+    def deliver(self, tokens: list[NewToken]) -> None:
         """Sends new tokens to the engine."""
         say(self._pipe, TOKENS, encode_tokens(tokens))
 
@@ -90,7 +91,7 @@ class LogitsRecorder:
     def __init__(self) -> None:
         self._batches: list[dict[str, Any]] = []
 
-    def __call__(self, batch: Batch, logits_BV: Tensor) -> None:
+    def __call__(self, batch: ScheduleBatch, logits_BV: Tensor) -> None:
         self._batches.append({"requests": batch.ids, "starts": batch.starts, "logits": logits_BV.to(HOST, copy=True)})
 
     def save(self, path: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from reference.scheduling.request import Request, Scored, Top
+from reference.scheduling.request import Request, TokenLogprob, TopLogprobs
 
 SCORED_CHUNK = 256
 """Prompt tokens in one batch, padding included, when the prompt's log-probabilities are wanted: the logits of so
@@ -13,12 +13,12 @@ many positions are in memory at once, half a megabyte each for a vocabulary of 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class ScheduleBatch:
     """For each of its B requests the row of the cache, and the tokens to be put there next.
 
     starts: how many tokens the row holds already. tokens: per request, those that follow: a chunk of the prompt in
     a prefill, one in a decode. lengths: how many these are. scored: log-probabilities of prompt tokens are wanted,
-    of every request and position. foretold: the scheduler has planned this decode step one step earlier.
+    of every request and position. planned_ahead: the scheduler has planned this decode step one step earlier.
     """
 
     requests: tuple[Request, ...]
@@ -27,7 +27,7 @@ class Batch:
     tokens: tuple[tuple[int, ...], ...]
     lengths: tuple[int, ...]
     scored: bool = False
-    foretold: bool = False
+    planned_ahead: bool = False
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -57,18 +57,18 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scores:
+class BatchLogprobs:
     """Log-probabilities that came with a batch's tokens, by number of the request in the batch.
 
-    output: of the new token, and the likeliest ones, for those who want it. prompt: of `Batch.targets`, for all
+    output: of the new token, and the likeliest ones, for those who want it. prompt: of `ScheduleBatch.targets`, for all
     in a scored batch.
     """
 
-    output: Mapping[int, tuple[float, Top]] = field(default_factory=dict)
-    prompt: Sequence[Sequence[Scored]] = ()
+    output: Mapping[int, tuple[float, TopLogprobs]] = field(default_factory=dict)
+    prompt: Sequence[Sequence[TokenLogprob]] = ()
 
 
-UNSCORED = Scores()
+NO_LOGPROBS = BatchLogprobs()
 
 
 def next_chunk(request: Request, cached: int) -> tuple[int, bool]:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reference.scheduling.request import Sampling
+from reference.scheduling.request import SamplingSpec
 
-COLDEST = 1e-5
+MIN_TEMPERATURE = 1e-5
 """Lower temperatures count as 0: the likeliest token is then all but certain anyhow."""
 
-MOST_LOGPROBS = 100
+MAX_TOP_LOGPROBS = 100
 """More likeliest tokens than anybody reads; it bounds the messages that go around the ring."""
 
-MOST_STOPS = 64
+MAX_STOPS = 64
 """Stop strings of one request, and stop tokens: each is looked for after every token."""
 
-SEEDS = 2**63
+SEED_BOUND = 2**63
 """Seeds are whole numbers of 64 bits with a sign."""
 
 
-MOST = 2**31 - 1
-LARGE = 1e30
+MAX_WHOLE = 2**31 - 1
+MAX_REAL = 1e30
 """Bounds of whole and real numbers that have no narrower one."""
 
 
@@ -31,7 +30,7 @@ class QueueFull(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Params:
+class SamplingParams:
     """How to continue a prompt. Raises ValueError on values out of range.
 
     max_new_tokens: at most so many tokens. min_new_tokens: at least so many; a token that would end the text before
@@ -65,9 +64,9 @@ class Params:
             most = self.max_new_tokens
             raise ValueError(f"min_new_tokens is {self.min_new_tokens}; give max_new_tokens ({most}) at most")
         _whole("top_k", self.top_k)
-        _whole("top_logprobs", self.top_logprobs, most=MOST_LOGPROBS)
+        _whole("top_logprobs", self.top_logprobs, most=MAX_TOP_LOGPROBS)
         if self.seed is not None:
-            _whole("seed", self.seed, least=-SEEDS, most=SEEDS - 1)
+            _whole("seed", self.seed, least=-SEED_BOUND, most=SEED_BOUND - 1)
         if self.prompt_logprobs_from is not None:
             _whole("prompt_logprobs_from", self.prompt_logprobs_from)
         if not _real(self.temperature) or self.temperature < 0:
@@ -80,8 +79,8 @@ class Params:
         object.__setattr__(self, "stop_token_ids", tuple(self.stop_token_ids))
         for name in ("stop", "stop_token_ids"):
             count = len(getattr(self, name))
-            if count > MOST_STOPS:
-                raise ValueError(f"{name} has {count} items; give {MOST_STOPS} at most")
+            if count > MAX_STOPS:
+                raise ValueError(f"{name} has {count} items; give {MAX_STOPS} at most")
         for text in self.stop:
             if not isinstance(text, str) or not text:
                 raise ValueError(f"stop is {text!r}; give texts of one character or more")
@@ -90,11 +89,11 @@ class Params:
         for token in self.stop_token_ids:
             _whole("stop_token_ids", token)
 
-    def sampling(self, seed: int) -> Sampling:
+    def spec(self, seed: int) -> SamplingSpec:
         """How the pipeline shall choose tokens; `seed` is for a client that gave none."""
-        if self.temperature < COLDEST:
-            return Sampling()
-        return Sampling(
+        if self.temperature < MIN_TEMPERATURE:
+            return SamplingSpec()
+        return SamplingSpec(
             temperature=float(self.temperature),
             top_k=self.top_k,
             top_p=float(self.top_p),
@@ -102,21 +101,12 @@ class Params:
         )
 
 
-def each(params: Params | Sequence[Params], prompts: int) -> list[Params]:
-    """The parameters of every prompt; ValueError where they are not as many as the prompts."""
-    if isinstance(params, Params):
-        return [params] * prompts
-    if len(params) != prompts:
-        raise ValueError(f"{len(params)} params for {prompts} prompts; give one for all, or one for each")
-    return list(params)
-
-
-def _whole(name: str, value: Any, *, least: int = 0, most: int = MOST) -> None:
+def _whole(name: str, value: Any, *, least: int = 0, most: int = MAX_WHOLE) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{name} is {value!r}; give a whole number")
     if not least <= value <= most:
-        raise ValueError(f"{name} is {value}; give {least} {'or more' if most == MOST > value else f'to {most}'}")
+        raise ValueError(f"{name} is {value}; give {least} {'or more' if most == MAX_WHOLE > value else f'to {most}'}")
 
 
 def _real(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGE < value < LARGE
+    return isinstance(value, int | float) and not isinstance(value, bool) and -MAX_REAL < value < MAX_REAL

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from reference.scheduling.sampling_params import MOST_LOGPROBS, MOST_STOPS, SEEDS, Params
+from reference.scheduling.sampling_params import MAX_STOPS, MAX_TOP_LOGPROBS, SEED_BOUND, SamplingParams
 
 
 def _only(taken: float | bool | list[Any] | None) -> BeforeValidator:
@@ -48,8 +48,8 @@ Nothing = Annotated[list[Any], _only([]), Field(max_length=0)] | None
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Probability = Annotated[float, Field(gt=0, le=1)]
 Temperature = Annotated[float, Field(ge=0, le=1e6)]
-Seed = Annotated[int, Field(ge=-SEEDS, lt=SEEDS)]
-Top = Annotated[int, Field(ge=0, le=MOST_LOGPROBS)]
+Seed = Annotated[int, Field(ge=-SEED_BOUND, lt=SEED_BOUND)]
+Top = Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)]
 
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 Tokens = Annotated[list[TokenId], Field(fail_fast=True)]
@@ -65,7 +65,7 @@ Few = Field(fail_fast=True, max_length=MOST_ITEMS)
 Batch = Annotated[list[Tokens], Few]
 Texts = Annotated[list[str], Few]
 StopText = Annotated[str, Field(min_length=1)]
-Stop = StopText | Annotated[list[StopText], Field(max_length=MOST_STOPS)] | None
+Stop = StopText | Annotated[list[StopText], Field(max_length=MAX_STOPS)] | None
 
 
 Least = Annotated[int, Field(ge=0, lt=2**31, description="Without stop strings")]
@@ -90,7 +90,7 @@ def stops(stop: Stop) -> tuple[str, ...]:
     return (stop,) if isinstance(stop, str) else tuple(stop or ())
 
 
-def at_least(name: str, least: int | None, params: Params) -> Params:
+def at_least(name: str, least: int | None, params: SamplingParams) -> SamplingParams:
     """The parameters with so many new tokens at least. Raises ValueError, by the field's name, where they cannot."""
     if least and (params.stop or least > params.max_new_tokens):
         raise ValueError(

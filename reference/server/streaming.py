@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
 from reference.engine.outputs import Output
-from reference.scheduling.sampling_params import Params, QueueFull
+from reference.scheduling.sampling_params import QueueFull, SamplingParams
 
 if TYPE_CHECKING:
     from reference.engine.engine import Engine, Ticket
@@ -36,7 +36,10 @@ class Clients:
         return len(self._open)
 
     async def ask(
-        self, request: Request, prompts: Sequence[str | Sequence[int]], params: Params | Sequence[Params]
+        self,
+        request: Request,
+        prompts: Sequence[str | Sequence[int]],
+        params: SamplingParams | Sequence[SamplingParams],
     ) -> Answer:
         """Begins an answer. Raises as `Engine.submit` does, and QueueFull where too many are open already."""
         if len(self._open) >= self._limit:
@@ -73,7 +76,9 @@ class Answer:
         self._registry = registry
         registry.add(self)
 
-    def begin(self, engine: Engine, prompts: Sequence[str | Sequence[int]], params: Params | Sequence[Params]) -> None:
+    def begin(
+        self, engine: Engine, prompts: Sequence[str | Sequence[int]], params: SamplingParams | Sequence[SamplingParams]
+    ) -> None:
         """Submits the prompts; on any thread."""
         self._ticket = engine.submit(prompts, params, self._tell)
 

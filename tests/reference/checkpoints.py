@@ -14,7 +14,7 @@ from reference.llama.config import partition_layers
 from reference.llama.kv_cache import KVCache
 from reference.llama.stage import Stage
 from reference.pipeline.output_message import answer, read, size
-from reference.scheduling.request import Request, Token
+from reference.scheduling.request import NewToken, Request
 from reference.scheduling.scheduler import Scheduler
 
 CPU = torch.device("cpu")
@@ -173,20 +173,20 @@ def padded(prompts: list[list[int]], pad: int = 0) -> Tensor:
     return torch.tensor([prompt + [pad] * (longest - len(prompt)) for prompt in prompts])
 
 
-def serve(chain: Chain, requests: list[Request], **sizes: Any) -> dict[int, list[Token]]:
+def serve(chain: Chain, requests: list[Request], **sizes: Any) -> dict[int, list[NewToken]]:
     """What one scheduler and one process make of requests that are all there at once: tokens by request."""
     scheduler = Scheduler(**{"slots": 1, "max_batch": 4, "rows": 4, **sizes})
     scheduler.add(requests)
-    tokens: dict[int, list[Token]] = {request.id: [] for request in requests}
+    tokens: dict[int, list[NewToken]] = {request.id: [] for request in requests}
     slot, slots = 0, sizes.get("slots", 1)
     while not scheduler.idle:
-        batch = scheduler.form(slot)
+        batch = scheduler.schedule(slot)
         if batch is not None:
             placed = ForwardBatch(rows=batch.rows, start=batch.starts, length=batch.lengths)
             logits = chain(torch.tensor(batch.padded()), placed, every_position=batch.scored)
             message = answer(batch, logits)
             assert message.shape == (size(batch),)
-            for token in scheduler.finish(slot, *read(batch, message)):
+            for token in scheduler.process_output(slot, *read(batch, message)):
                 tokens[token.request].append(token)
         slot = (slot + 1) % slots
     return tokens

@@ -11,8 +11,9 @@ from typing import Any
 
 from model.pipelines.serving import Phase, Step, serving_loop
 from model.rings.orderings import ordering
-from reference.scheduling.batch import Batch, Scores
-from reference.scheduling.request import Arrivals, Request, Scored, Token, decode_arrivals
+from reference.scheduling.batch import BatchLogprobs, ScheduleBatch
+from reference.scheduling.messages import decode_input, encode_input
+from reference.scheduling.request import NewToken, Request, SchedulerInput, TokenLogprob
 from reference.scheduling.scheduler import Scheduler
 
 
@@ -42,13 +43,14 @@ def alone(request: Request) -> list[int]:
     return tokens
 
 
-def prompt_scores(request: Request) -> tuple[Scored, ...]:
+def prompt_scores(request: Request) -> tuple[TokenLogprob, ...]:
     """What the stand-in gives as log-probabilities of a prompt: minus the position."""
     first = request.prompt_logprobs_from
     if first is None:
         return ()
     return tuple(
-        Scored(token=request.prompt[at], logprob=-float(at) if at else None) for at in range(first, len(request.prompt))
+        TokenLogprob(token=request.prompt[at], logprob=-float(at) if at else None)
+        for at in range(first, len(request.prompt))
     )
 
 
@@ -61,7 +63,7 @@ class Rank:
         ranks: int,
         depth: int,
         scheduler: Scheduler,
-        poll: Callable[[], Arrivals],
+        poll: Callable[[], SchedulerInput],
         overlap: bool = False,
     ) -> None:
         self.rank, self.last, self.scheduler, self.poll = rank, rank == ranks - 1, scheduler, poll
@@ -70,16 +72,16 @@ class Rank:
         self.loop = serving_loop(rank=rank, ranks=ranks, depth=depth, ordering=ordering("send-first", ranks))
         self.inbox: dict[int, deque[Any]] = {tag: deque() for tag in range(3)}
         self.following: Rank | None = None
-        self.formed: list[Batch | None] = []
-        self.tokens: list[Token] = []
+        self.formed: list[ScheduleBatch | None] = []
+        self.tokens: list[NewToken] = []
         self.ended = False
         self._rows: dict[int, list[int]] = {}
-        self._batches: dict[int, Batch] = {}
+        self._batches: dict[int, ScheduleBatch] = {}
         self._answers: dict[int, Any] = {}
         self._held: Any = None
         self._arrived: Any = None
         self._hidden: Any = None
-        self._arrivals, self._go_on = Arrivals(), True
+        self._arrivals, self._go_on = SchedulerInput(), True
         self._pending: Step | None = None
 
     def step(self) -> bool:
@@ -103,14 +105,14 @@ class Rank:
         received = self.inbox[step.op.tag].popleft() if step.op is not None and step.op.kind == "recv" else None
         match step.phase:
             case Phase.POLL | Phase.RECV_REQUESTS:
-                self._arrivals = self.poll() if received is None else decode_arrivals(received)
-                self.scheduler.take(self._arrivals)
+                self._arrivals = self.poll() if received is None else decode_input(received)
+                self.scheduler.apply(self._arrivals)
                 self._go_on = self._go_on and not self._arrivals.stop
                 return self._go_on
             case Phase.SEND_REQUESTS:
-                self._send(step, self._arrivals.encode())
+                self._send(step, encode_input(self._arrivals))
             case Phase.FORM:
-                batch = self.scheduler.form(slot)
+                batch = self.scheduler.schedule(slot)
                 self.formed.append(batch)
                 if batch is not None:
                     self._batches[slot] = batch
@@ -119,11 +121,11 @@ class Rank:
                 self._hidden = received
             case Phase.LAUNCH:
                 batch = self._batches[slot]
-                if batch.foretold:
-                    self._answers[slot] = [self._ahead[number] for number in batch.ids], Scores()
+                if batch.planned_ahead:
+                    self._answers[slot] = [self._ahead[number] for number in batch.ids], BatchLogprobs()
                 else:
                     self._launch(slot, batch)
-                self.computed_too_much += len(self._ahead) - len(batch.ids) * batch.foretold
+                self.computed_too_much += len(self._ahead) - len(batch.ids) * batch.planned_ahead
                 self._ahead = {}
                 if self.overlap:
                     self._look_ahead(slot)
@@ -138,7 +140,7 @@ class Rank:
                 self._arrived = self._answers.pop(slot)
             case Phase.FINISH:
                 del self._batches[slot]
-                self.tokens += self.scheduler.finish(slot, *self._arrived)
+                self.tokens += self.scheduler.process_output(slot, *self._arrived)
                 self._held = None if self.last else self._arrived
         return None
 
@@ -146,7 +148,7 @@ class Rank:
         assert self.following is not None and step.op is not None
         self.following.inbox[step.op.tag].append(payload)
 
-    def _launch(self, slot: int, batch: Batch) -> None:
+    def _launch(self, slot: int, batch: ScheduleBatch) -> None:
         tokens = batch.tokens if self.rank == 0 else self._hidden
         contents = []
         for row, start, new in zip(batch.rows, batch.starts, tokens, strict=True):
@@ -157,14 +159,17 @@ class Rank:
         self._hidden = tokens
         if self.last:
             scores = [
-                [Scored(token=token, logprob=-float(start + 1 + n)) for n, token in enumerate(batch.targets(at))]
+                [TokenLogprob(token=token, logprob=-float(start + 1 + n)) for n, token in enumerate(batch.targets(at))]
                 for at, start in enumerate(batch.starts)
             ]
-            self._answers[slot] = [next_token(row) for row in contents], Scores(prompt=scores if batch.scored else ())
+            self._answers[slot] = (
+                [next_token(row) for row in contents],
+                BatchLogprobs(prompt=scores if batch.scored else ()),
+            )
 
     def _look_ahead(self, slot: int) -> None:
         """Launches the step after the one in flight, with the tokens that only the device has."""
-        planned = self.scheduler.plan(slot)
+        planned = self.scheduler.peek_next_decode(slot)
         if planned is None:
             return
         in_flight, (tokens, _) = self._batches[slot], self._answers[slot]
@@ -177,7 +182,7 @@ class Rank:
 
 
 def ring(
-    ranks: int, depth: int, poll: Callable[[], Arrivals], make: Callable[[], Scheduler], overlap: bool = False
+    ranks: int, depth: int, poll: Callable[[], SchedulerInput], make: Callable[[], Scheduler], overlap: bool = False
 ) -> list[Rank]:
     """Ranks in a ring. `poll` is asked once in every iteration of rank 0."""
     made = [Rank(rank, ranks, depth, make(), poll, overlap) for rank in range(ranks)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from reference.checkpoint.tokenizer import TextTokenizer
 from reference.engine.outputs import Output
-from reference.scheduling.request import Reason
+from reference.scheduling.request import FinishReason
 
 LEAST = -9999.0
 """Stands for minus infinity, which JSON does not have."""
@@ -31,7 +31,7 @@ class Choice:
         return "".join(output.text for output in self.outputs)
 
     @property
-    def reason(self) -> Reason | None:
+    def reason(self) -> FinishReason | None:
         """Why it ended, if it has."""
         return self.outputs[-1].reason if self.outputs else None
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from reference.scheduling.sampling_params import Params
+from reference.scheduling.sampling_params import SamplingParams
 from reference.server.openai.format import Choice, usage
 from reference.server.schema import (
     MOST_ITEMS,
@@ -81,9 +81,9 @@ class Common(Body):
             return {"usage": usage([choice]) if choice.outputs else None}
         return {"usage": None} if self.with_usage else {}
 
-    def params(self, **more: Any) -> Params:
+    def params(self, **more: Any) -> SamplingParams:
         """The same for the engine."""
-        params = Params(
+        params = SamplingParams(
             temperature=1.0 if self.temperature is None else self.temperature,
             top_p=1.0 if self.top_p is None else self.top_p,
             top_k=max(0, self.top_k or 0),

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from reference.engine.outputs import Output
-from reference.scheduling.sampling_params import MOST_STOPS, Params
+from reference.scheduling.sampling_params import MAX_STOPS, SamplingParams
 from reference.server.errors import DOCUMENTED
 from reference.server.openai.format import LEAST
 from reference.server.schema import (
@@ -51,7 +51,7 @@ GLANCE = 0.05
 """Seconds between two looks whether it is."""
 
 
-class SamplingParams(Body):
+class SamplingParamsBody(Body):
     """How to continue one prompt. Defaults are SGLang's."""
 
     max_new_tokens: Count = 128
@@ -60,7 +60,7 @@ class SamplingParams(Body):
     top_k: Annotated[int, Field(ge=-1, lt=2**31, description="-1 or 0: all tokens")] = -1
     sampling_seed: Seed | None = None
     stop: Stop = None
-    stop_token_ids: Annotated[list[TokenId], Field(max_length=MOST_STOPS)] | None = None
+    stop_token_ids: Annotated[list[TokenId], Field(max_length=MAX_STOPS)] | None = None
     ignore_eos: bool = False
     stream_interval: Annotated[Count | None, Field(description="Tokens from one event of a stream to the next")] = None
     n: One = 1
@@ -76,9 +76,9 @@ class SamplingParams(Body):
     skip_special_tokens: On = True
     spaces_between_special_tokens: On = True
 
-    def params(self, **logprobs: Any) -> Params:
+    def params(self, **logprobs: Any) -> SamplingParams:
         """The same for the engine."""
-        params = Params(
+        params = SamplingParams(
             max_new_tokens=self.max_new_tokens,
             temperature=self.temperature,
             top_k=max(0, self.top_k),
@@ -97,7 +97,7 @@ class GenerateBody(Body):
 
     text: str | Texts | None = None
     input_ids: Tokens | Batch | None = None
-    sampling_params: SamplingParams | Annotated[list[SamplingParams], Few] = SamplingParams()
+    sampling_params: SamplingParamsBody | Annotated[list[SamplingParamsBody], Few] = SamplingParamsBody()
     return_logprob: bool = False
     logprob_start_len: Annotated[int, Field(ge=-1, lt=2**31, description="-1: of new tokens only")] = -1
     top_logprobs_num: Annotated[Top, Field(description="With return_logprob")] = 0
@@ -120,7 +120,7 @@ class GenerateBody(Body):
             raise ValueError("the batch is empty; give at least one prompt")
         return (given if batch else [given]), batch
 
-    def each(self, prompts: int) -> list[SamplingParams]:
+    def each(self, prompts: int) -> list[SamplingParamsBody]:
         """The parameters of every prompt."""
         given = self.sampling_params
         several = given if isinstance(given, list) else [given] * prompts
@@ -141,7 +141,7 @@ class GenerateBody(Body):
 class Progress:
     """One prompt's answer so far, in SGLang's words: all text and tokens up to now come with every event."""
 
-    def __init__(self, engine: Engine, name: str, params: Params, *, pieces: bool, began: float) -> None:
+    def __init__(self, engine: Engine, name: str, params: SamplingParams, *, pieces: bool, began: float) -> None:
         self._engine, self._name, self._params, self._pieces, self._began = engine, name, params, pieces, began
         self._text: list[str] = []
         self._tokens: list[int] = []
@@ -286,7 +286,7 @@ def router(engine: Engine, clients: Clients, about: dict[str, Any]) -> APIRouter
     @routes.get("/health_generate", responses={503: DOCUMENTED[503], 429: DOCUMENTED[429]})
     async def health_generate(request: Request) -> dict[str, Any]:
         """Healthy enough to make one token."""
-        await (await clients.ask(request, [[0]], Params(max_new_tokens=1, ignore_eos=True))).all()
+        await (await clients.ask(request, [[0]], SamplingParams(max_new_tokens=1, ignore_eos=True))).all()
         return {"status": "ok"}
 
     return routes

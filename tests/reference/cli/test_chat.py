@@ -16,7 +16,7 @@ import pytest
 
 from reference.checkpoint.chat_template import ChatTemplate
 from reference.cli.chat import Conversation
-from reference.scheduling.sampling_params import Params
+from reference.scheduling.sampling_params import SamplingParams
 from tests.reference.checkpoints import TURNS, save_letters
 from tests.reference.conftest import Web
 
@@ -26,12 +26,12 @@ ROOT = Path(__file__).parents[3]
 
 
 def conversation(web: Web, system: str = "", **params: Any) -> Conversation:
-    asked = Params(**{"max_new_tokens": 8, "ignore_eos": True, **params})
+    asked = SamplingParams(**{"max_new_tokens": 8, "ignore_eos": True, **params})
     return Conversation(web.engine, ChatTemplate(text=TURNS), asked, system)
 
 
 def expected(web: Web, text: str, new: int = 8) -> str:
-    params = Params(max_new_tokens=new, ignore_eos=True)
+    params = SamplingParams(max_new_tokens=new, ignore_eos=True)
     return "".join(output.text for output in web.engine.generate([text], params=params))
 
 
@@ -64,7 +64,9 @@ def test_what_does_not_fit_is_forgotten_or_refused(web: Web, capsys: pytest.Capt
 
 
 def test_an_interrupt_ends_the_answer_and_keeps_what_was_said(web: Web, capsys: pytest.CaptureFixture[str]) -> None:
-    outputs = iter(web.engine.generate(["<user>Hi!<assistant>"], params=Params(max_new_tokens=8, ignore_eos=True)))
+    outputs = iter(
+        web.engine.generate(["<user>Hi!<assistant>"], params=SamplingParams(max_new_tokens=8, ignore_eos=True))
+    )
     closed = []
 
     class Interrupted:
@@ -78,7 +80,7 @@ def test_an_interrupt_ends_the_answer_and_keeps_what_was_said(web: Web, capsys: 
     engine = SimpleNamespace(
         config=web.engine.config, tokenizer=web.engine.tokenizer, generate=lambda *_, **__: Interrupted()
     )
-    talk = Conversation(engine, ChatTemplate(text=TURNS), Params(max_new_tokens=8))  # type: ignore[arg-type]
+    talk = Conversation(engine, ChatTemplate(text=TURNS), SamplingParams(max_new_tokens=8))  # type: ignore[arg-type]
     talk.answer("Hi!")
     assert closed == [True]
     said = capsys.readouterr().out.removesuffix("\n")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reference.engine.engine import Engine, Params, QueueFull
+from reference.engine.engine import Engine, QueueFull, SamplingParams
 from tests.reference.checkpoints import save_letters
 from tests.reference.engines import PROMPTS, Heard, config, gone, tokens
 
@@ -99,13 +99,13 @@ def test_a_bad_request_is_refused_and_the_engine_goes_on(
 @pytest.mark.parametrize(
     ("prompt", "params", "message"),
     [
-        ([1.5], Params(), "neither a text nor token ids"),
-        (7, Params(), "neither a text nor token ids"),
-        (b"abc", Params(), "neither a text nor token ids"),
-        ([1], Params(stop=("x",)), "stop strings need a tokenizer"),
-        ([1], Params(logprobs=True, top_logprobs=98), "top_logprobs is 98; the vocabulary has 97 tokens"),
-        ([1, 2], Params(prompt_logprobs_from=2), "from position 2 of the prompt on, which has 2 tokens"),
-        ([1], [Params()] * 2, "2 params for 1 prompts"),
+        ([1.5], SamplingParams(), "neither a text nor token ids"),
+        (7, SamplingParams(), "neither a text nor token ids"),
+        (b"abc", SamplingParams(), "neither a text nor token ids"),
+        ([1], SamplingParams(stop=("x",)), "stop strings need a tokenizer"),
+        ([1], SamplingParams(logprobs=True, top_logprobs=98), "top_logprobs is 98; the vocabulary has 97 tokens"),
+        ([1, 2], SamplingParams(prompt_logprobs_from=2), "from position 2 of the prompt on, which has 2 tokens"),
+        ([1], [SamplingParams()] * 2, "2 params for 1 prompts"),
     ],
 )
 def test_submit_refuses_before_anything_enters(engine: Engine, prompt: Any, params: Any, message: str) -> None:
@@ -125,9 +125,9 @@ def test_every_prompt_has_parameters_of_its_own(engine: Engine) -> None:
     whole = tokens(engine, PROMPTS, 9)
     heard = Heard(3)
     asked = [
-        Params(max_new_tokens=4, ignore_eos=True, logprobs=True),
-        Params(max_new_tokens=9, stop_token_ids=(whole[1][2],), ignore_eos=True),
-        Params(max_new_tokens=2, ignore_eos=True, prompt_logprobs_from=0),
+        SamplingParams(max_new_tokens=4, ignore_eos=True, logprobs=True),
+        SamplingParams(max_new_tokens=9, stop_token_ids=(whole[1][2],), ignore_eos=True),
+        SamplingParams(max_new_tokens=2, ignore_eos=True, prompt_logprobs_from=0),
     ]
     engine.submit(PROMPTS, asked, heard)
     until = whole[1].index(whole[1][2]) + 1
@@ -140,7 +140,7 @@ def test_every_prompt_has_parameters_of_its_own(engine: Engine) -> None:
 
 def test_the_same_seed_draws_the_same_tokens_whatever_else_is_served(engine: Engine) -> None:
     def drawn(seed: int | None, beside: int = 0) -> list[int]:
-        asked = [Params(max_new_tokens=12, temperature=2.0, seed=seed, ignore_eos=True)]
+        asked = [SamplingParams(max_new_tokens=12, temperature=2.0, seed=seed, ignore_eos=True)]
         heard = Heard(1 + beside)
         engine.submit([*PROMPTS[:1], *[[7, 8]] * beside], asked * (1 + beside), heard)
         return heard.wait()[0]
@@ -156,9 +156,9 @@ def test_a_storm_of_aborts_leaves_the_others_alone(engine: Engine) -> None:
     stay, leave = [], []
     for _ in range(30):
         heard = Heard(len(PROMPTS))
-        engine.submit(PROMPTS, Params(max_new_tokens=12, ignore_eos=True), heard)
+        engine.submit(PROMPTS, SamplingParams(max_new_tokens=12, ignore_eos=True), heard)
         stay.append(heard)
-        ticket = engine.submit([[random.randrange(97)] * 40] * 2, Params(max_new_tokens=20), lambda _: None)
+        ticket = engine.submit([[random.randrange(97)] * 40] * 2, SamplingParams(max_new_tokens=20), lambda _: None)
         leave.append(ticket)
         if random.random() < 0.5:
             leave.pop(random.randrange(len(leave))).cancel()
@@ -176,7 +176,7 @@ def test_more_prompts_than_a_pipe_holds_while_tokens_come_back(engine: Engine) -
     stream = engine.generate(PROMPTS, 50, ignore_eos=True)
     next(stream)
     heard = Heard(600)
-    engine.submit([[number % 97] * 60 for number in range(600)], Params(max_new_tokens=1), heard)
+    engine.submit([[number % 97] * 60 for number in range(600)], SamplingParams(max_new_tokens=1), heard)
     assert len(list(stream)) == 149
     assert [len(one) for one in heard.wait()] == [1] * 600
 
@@ -196,12 +196,12 @@ def test_stop_strings_cut_the_text_and_end_the_request(tmp_path: Path) -> None:
     with Engine(config(tmp_path, pp=2, chunk=4)) as engine:
         (whole,) = ["".join(out.text for out in engine.generate(["hello world"], 40, ignore_eos=True))]
         stop = whole[20:23]
-        asked = Params(max_new_tokens=40, ignore_eos=True, stop=("no such text", stop))
+        asked = SamplingParams(max_new_tokens=40, ignore_eos=True, stop=("no such text", stop))
         outputs = list(engine.generate(["hello world"], params=asked))
         assert "".join(out.text for out in outputs) == whole[: whole.index(stop)]
         assert (outputs[-1].reason, outputs[-1].made) == ("stop", whole.index(stop) + 3)
         assert engine.flush() and engine.state().aborted == 0
-        drawn = Params(max_new_tokens=6, ignore_eos=True, temperature=1.0, seed=4)
+        drawn = SamplingParams(max_new_tokens=6, ignore_eos=True, temperature=1.0, seed=4)
         assert [out.token for out in engine.generate(["x"], params=drawn)] == [
             out.token for out in engine.generate(["x"], params=drawn)
         ]

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from model.pipelines.serving import Phase
 from reference.device import HOST, HOST_BACKEND, Device
-from reference.engine.engine import Engine, Params
+from reference.engine.engine import Engine, SamplingParams
 from reference.transport import shared_memory
 from reference.verification.preflight import DeadlockAhead
 from reference.verification.watchdog import PipelineStuck, RankDied
@@ -129,13 +129,13 @@ def test_a_death_is_told_once_to_each_caller_and_seen_in_the_state(checkpoint: P
     callers = [Heard(3), Heard(1)]
     with Engine(config(checkpoint)) as engine:
         for heard in callers:
-            engine.submit(PROMPTS[: len(heard.outputs)], Params(max_new_tokens=LONG, ignore_eos=True), heard)
+            engine.submit(PROMPTS[: len(heard.outputs)], SamplingParams(max_new_tokens=LONG, ignore_eos=True), heard)
         os.kill(engine.pids[1], signal.SIGKILL)
         for heard in callers:
             heard.wait()
         assert not engine.state().alive and "rank 1" in engine.state().failure
         with pytest.raises(RankDied, match="rank 1 was ended by signal 9"):
-            engine.submit(PROMPTS, Params(), lambda _: None)
+            engine.submit(PROMPTS, SamplingParams(), lambda _: None)
     assert [[type(error) for error in heard.errors] for heard in callers] == [[RankDied]] * 2
     assert gone(engine.pids)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reference.engine.output_processor import Desk, Ticket
 from reference.engine.outputs import Output, TextOut
-from reference.scheduling.request import Arrivals, Request, Token
+from reference.scheduling.request import NewToken, Request, SchedulerInput
 from reference.scheduling.sampling_params import QueueFull
 
 
@@ -88,20 +88,20 @@ class Caller:
 
 
 @pytest.fixture
-def sent() -> list[Arrivals]:
+def sent() -> list[SchedulerInput]:
     return []
 
 
 @pytest.fixture
-def desk(sent: list[Arrivals]) -> Desk:
+def desk(sent: list[SchedulerInput]) -> Desk:
     return Desk(send=sent.append, capacity=2, max_queue=1, closed=None)
 
 
-def tokens(*pairs: tuple[int, str], reason: Any = None) -> list[Token]:
-    return [Token(request=number, token=ord(letter), reason=reason) for number, letter in pairs]
+def tokens(*pairs: tuple[int, str], reason: Any = None) -> list[NewToken]:
+    return [NewToken(request=number, token=ord(letter), reason=reason) for number, letter in pairs]
 
 
-def test_each_caller_hears_of_its_own_prompts(desk: Desk, sent: list[Arrivals]) -> None:
+def test_each_caller_hears_of_its_own_prompts(desk: Desk, sent: list[SchedulerInput]) -> None:
     one, two = Caller(desk, 4), Caller(desk, 6, 5)
     assert [request.id for item in sent for request in item.requests] == [4, 6, 5]
     desk.hand_out(tokens((5, "a"), (4, "b")), at=0.0)
@@ -117,16 +117,16 @@ def test_each_caller_hears_of_its_own_prompts(desk: Desk, sent: list[Arrivals]) 
     assert (state.generated_tokens, state.aborted, state.alive) == (3, 0, True)
 
 
-def test_a_stop_string_ends_the_request_in_the_pipeline(desk: Desk, sent: list[Arrivals]) -> None:
+def test_a_stop_string_ends_the_request_in_the_pipeline(desk: Desk, sent: list[SchedulerInput]) -> None:
     caller = Caller(desk, 1, stops=("bc",))
     for letter in "abcd":  # the last one was under way already
         desk.hand_out(tokens((1, letter)), at=0.0)
     assert [(item.text, item.reason) for item in caller.heard] == [("a", None), ("", None), ("", "stop")]
-    assert sent[1:] == [Arrivals(aborts=(1,))]
+    assert sent[1:] == [SchedulerInput(aborts=(1,))]
     assert desk.state().aborted == 0
 
 
-def test_a_stop_token_adds_no_text(desk: Desk, sent: list[Arrivals]) -> None:
+def test_a_stop_token_adds_no_text(desk: Desk, sent: list[SchedulerInput]) -> None:
     caller = Caller(desk, 1, stops=("ax",))
     desk.hand_out(tokens((1, "a")), at=0.0)
     desk.hand_out(tokens((1, "x"), reason="stop"), at=0.0)
@@ -134,7 +134,7 @@ def test_a_stop_token_adds_no_text(desk: Desk, sent: list[Arrivals]) -> None:
     assert len(sent) == 1, "the pipeline knows"
 
 
-def test_after_a_cancel_nothing_is_heard(desk: Desk, sent: list[Arrivals]) -> None:
+def test_after_a_cancel_nothing_is_heard(desk: Desk, sent: list[SchedulerInput]) -> None:
     caller, other = Caller(desk, 1, 2), Caller(desk, 3)
     desk.hand_out(tokens((1, "a"), reason="length"), at=0.0)
     caller.ticket.cancel()
@@ -142,12 +142,12 @@ def test_after_a_cancel_nothing_is_heard(desk: Desk, sent: list[Arrivals]) -> No
     desk.hand_out(tokens((2, "b"), (3, "c")), at=0.0)
     desk.close(RuntimeError("over"))
     assert len(caller.heard) == 1
-    assert sent[2:] == [Arrivals(aborts=(2,))]
+    assert sent[2:] == [SchedulerInput(aborts=(2,))]
     assert [str(item) for item in other.heard[1:]] == ["over"]
     assert desk.state().aborted == 1
 
 
-def test_a_sink_may_cancel_and_may_fail(desk: Desk, sent: list[Arrivals]) -> None:
+def test_a_sink_may_cancel_and_may_fail(desk: Desk, sent: list[SchedulerInput]) -> None:
     heard = []
 
     def cancels(news: Any) -> None:
@@ -163,10 +163,10 @@ def test_a_sink_may_cancel_and_may_fail(desk: Desk, sent: list[Arrivals]) -> Non
     for _ in range(2):
         desk.hand_out(tokens((1, "a"), (2, "a")), at=0.0)
     assert len(heard) == 2
-    assert sent[2:] == [Arrivals(aborts=(1,)), Arrivals(aborts=(2,))]
+    assert sent[2:] == [SchedulerInput(aborts=(1,)), SchedulerInput(aborts=(2,))]
 
 
-def test_a_full_queue_refuses_all_or_none(desk: Desk, sent: list[Arrivals]) -> None:
+def test_a_full_queue_refuses_all_or_none(desk: Desk, sent: list[SchedulerInput]) -> None:
     Caller(desk, 1, 2)
     with pytest.raises(QueueFull, match="2 requests would wait, more than max_queue"):
         Caller(desk, 3, 4)

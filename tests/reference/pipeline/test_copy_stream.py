@@ -12,7 +12,7 @@ from model.pipelines.serving import DATA, OUTPUT, PROXY, Phase, Step
 from model.program.ops import Isend, Operation, Recv, Wait
 from reference.device import HOST, Device
 from reference.pipeline.driver import Pipeline
-from reference.scheduling.batch import Batch
+from reference.scheduling.batch import ScheduleBatch
 from tests.reference.small_ring import ask, scheduler
 
 
@@ -51,7 +51,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch, *, rank: int, lands: torch.device 
         library.aside = False
 
     monkeypatch.setattr(made._landings, "aside", aside)
-    made._batches[0] = Batch(requests=(ask(0),), rows=(0,), starts=(0,), tokens=((1, 2, 3),), lengths=(3,))
+    made._batches[0] = ScheduleBatch(requests=(ask(0),), rows=(0,), starts=(0,), tokens=((1, 2, 3),), lengths=(3,))
     made._answers_N[0] = made._held_N = torch.zeros(1, dtype=torch.int64)
     return made, library
 

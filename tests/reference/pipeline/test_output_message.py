@@ -9,7 +9,7 @@ import torch
 
 from reference.checkpoint.hf_checkpoint import FolderSource
 from reference.scheduling.batch import SCORED_CHUNK
-from reference.scheduling.request import Request, Sampling, Token
+from reference.scheduling.request import NewToken, Request, SamplingSpec
 from tests.reference.checkpoints import (
     BIASED,
     LINEAR_ROPE,
@@ -36,7 +36,7 @@ def ask(number: int, **fields: Any) -> Request:
     return Request(**{"id": number, "prompt": tuple(PROMPTS[number]), "max_new_tokens": NEW, **fields})
 
 
-def numbers(tokens: list[Token]) -> list[int]:
+def numbers(tokens: list[NewToken]) -> list[int]:
     return [token.token for token in tokens]
 
 
@@ -142,7 +142,7 @@ def test_logits_of_every_position_are_never_more_than_a_slice(pair: tuple[Any, P
 @pytest.mark.parametrize("top_p", [1.0, 0.9])
 def test_the_same_seed_draws_the_same_tokens_however_batched(chain: Chain, top_p: float) -> None:
     requests = [
-        ask(number, max_new_tokens=20, sampling=Sampling(temperature=1.0, top_p=top_p, seed=number // 2))
+        ask(number, max_new_tokens=20, sampling=SamplingSpec(temperature=1.0, top_p=top_p, seed=number // 2))
         for number in range(len(PROMPTS))
     ]
     one_by_one = serve(chain, requests, max_batch=1, rows=1)
@@ -155,7 +155,7 @@ def test_the_same_seed_draws_the_same_tokens_however_batched(chain: Chain, top_p
 
 
 def test_those_who_draw_leave_those_who_do_not_alone(chain: Chain, texts: list[list[int]]) -> None:
-    requests = [ask(0), ask(1, sampling=Sampling(temperature=5.0)), ask(2)]
+    requests = [ask(0), ask(1, sampling=SamplingSpec(temperature=5.0)), ask(2)]
     served = serve(chain, requests)
     assert (numbers(served[0]), numbers(served[2])) == (texts[0], texts[2])
     assert numbers(served[1]) != texts[1]

@@ -11,8 +11,8 @@ import torch
 
 from reference.config import EngineConfig
 from reference.engine.engine import Engine
-from reference.scheduling.request import Arrivals, Request
-from reference.scheduling.sampling_params import Params
+from reference.scheduling.request import Request, SchedulerInput
+from reference.scheduling.sampling_params import SamplingParams
 from reference.scheduling.scheduler import Scheduler
 from tests.reference.checkpoints import save_llama
 from tests.reference.small_ring import alone, ask, ring, run, scheduler
@@ -24,75 +24,75 @@ def decoding(*requests: Request, **sizes: int) -> Scheduler:
     """A scheduler whose requests have their first tokens, with a decode step in flight."""
     ours = scheduler(slots=1, **sizes)
     ours.add(requests)
-    assert len(ours.form(0).requests) == len(requests)
-    ours.finish(0, [5] * len(requests))
-    assert ours.form(0).ids == tuple(request.id for request in requests)
+    assert len(ours.schedule(0).requests) == len(requests)
+    ours.process_output(0, [5] * len(requests))
+    assert ours.schedule(0).ids == tuple(request.id for request in requests)
     return ours
 
 
 def test_the_next_decode_step_is_planned_and_formed() -> None:
     ours = decoding(ask(0, new=9), ask(1, length=5, new=9))
-    planned = ours.plan(0)
+    planned = ours.peek_next_decode(0)
     assert (planned.ids, planned.rows, planned.starts, planned.lengths) == ((0, 1), (0, 1), (4, 6), (1, 1))
-    ours.finish(0, [7, 8])
-    assert ours.form(0) == replace(planned, tokens=((7,), (8,)))
-    assert planned.foretold
+    ours.process_output(0, [7, 8])
+    assert ours.schedule(0) == replace(planned, tokens=((7,), (8,)))
+    assert planned.planned_ahead
 
 
-def test_what_was_not_planned_is_not_foretold() -> None:
+def test_what_was_not_planned_is_not_marked() -> None:
     ours = decoding(ask(0, new=9))
-    ours.finish(0, [7])
-    assert not ours.form(0).foretold
+    ours.process_output(0, [7])
+    assert not ours.schedule(0).planned_ahead
 
 
 def test_a_request_at_its_last_token_is_not_planned() -> None:
     ours = decoding(ask(0, new=9), ask(1, new=2))
-    assert ours.plan(0).ids == (0,)
+    assert ours.peek_next_decode(0).ids == (0,)
     last = decoding(ask(1, new=2))
-    assert last.plan(0) is None
+    assert last.peek_next_decode(0) is None
 
 
 def test_one_that_ends_is_missing_in_the_planned_batch() -> None:
     ours = decoding(ask(0, new=9, stop=(7,)), ask(1, new=9), ask(2, new=9))
-    assert ours.plan(0).ids == (0, 1, 2)
+    assert ours.peek_next_decode(0).ids == (0, 1, 2)
     ours.abort([2])
-    ours.finish(0, [7, 8, 9])
-    batch = ours.form(0)
-    assert (batch.ids, batch.tokens, batch.foretold) == ((1,), ((8,),), True)
+    ours.process_output(0, [7, 8, 9])
+    batch = ours.schedule(0)
+    assert (batch.ids, batch.tokens, batch.planned_ahead) == ((1,), ((8,),), True)
 
 
 def test_where_all_end_the_next_batch_is_another() -> None:
     ours = decoding(ask(0, new=9, stop=(7,)), max_batch=1)
     ours.add([ask(1)])
-    assert ours.plan(0).ids == (0,), "no room for the other one"
-    ours.finish(0, [7])
-    batch = ours.form(0)
-    assert (batch.ids, batch.foretold) == ((1,), False)
+    assert ours.peek_next_decode(0).ids == (0,), "no room for the other one"
+    ours.process_output(0, [7])
+    batch = ours.schedule(0)
+    assert (batch.ids, batch.planned_ahead) == ((1,), False)
 
 
 def test_who_can_join_is_waited_for() -> None:
     ours = decoding(ask(0, new=9))
     ours.add([ask(1)])
-    assert ours.plan(0) is None
-    ours.finish(0, [5])
-    assert ours.form(0).ids == (1,)
+    assert ours.peek_next_decode(0) is None
+    ours.process_output(0, [5])
+    assert ours.schedule(0).ids == (1,)
 
 
 def test_who_comes_too_late_joins_after_the_planned_step() -> None:
     ours = decoding(ask(0, new=9))
-    ours.plan(0)
-    ours.finish(0, [5])
+    ours.peek_next_decode(0)
+    ours.process_output(0, [5])
     ours.add([ask(1)])
-    assert (ours.form(0).ids, ours.plan(0)) == ((0,), None)
-    ours.finish(0, [5])
-    assert ours.form(0).ids == (1,)
+    assert (ours.schedule(0).ids, ours.peek_next_decode(0)) == ((0,), None)
+    ours.process_output(0, [5])
+    assert ours.schedule(0).ids == (1,)
 
 
 def test_nothing_is_planned_behind_a_prefill() -> None:
     ours = scheduler(slots=1, chunk=4)
     ours.add([ask(0, length=6, new=9)])
-    ours.form(0)
-    assert ours.plan(0) is None
+    ours.schedule(0)
+    assert ours.peek_next_decode(0) is None
 
 
 def test_a_request_whose_row_was_written_too_far_spoils_nobody() -> None:
@@ -100,25 +100,27 @@ def test_a_request_whose_row_was_written_too_far_spoils_nobody() -> None:
     requests = [
         ask(number, length=1 + number % 4, new=9, stop=(number % 11, (number + 3) % 11)) for number in range(40)
     ]
-    told = chain([Arrivals(requests=tuple(requests[:10]))], (Arrivals(requests=(one,)) for one in requests[10:]))
+    told = chain(
+        [SchedulerInput(requests=tuple(requests[:10]))], (SchedulerInput(requests=(one,)) for one in requests[10:])
+    )
     (rank,) = ring(
         1,
         0,
-        lambda: next(told, Arrivals(stop=rank.scheduler.idle)),
+        lambda: next(told, SchedulerInput(stop=rank.scheduler.idle)),
         lambda: scheduler(slots=1, rows=3, max_batch=3),
         overlap=True,
     )
     run([rank])
     for request in requests:
         assert [token.token for token in rank.tokens if token.request == request.id] == alone(request)
-    assert sum(batch is not None and batch.foretold for batch in rank.formed) > 20
+    assert sum(batch is not None and batch.planned_ahead for batch in rank.formed) > 20
     assert rank.computed_too_much > 5
 
 
 PARAMS = {
-    "greedy": Params(max_new_tokens=8, ignore_eos=True),
-    "drawn": Params(max_new_tokens=8, temperature=2.0, top_p=0.9, seed=5, ignore_eos=True),
-    "scored": Params(max_new_tokens=8, logprobs=True, top_logprobs=3, prompt_logprobs_from=0, ignore_eos=True),
+    "greedy": SamplingParams(max_new_tokens=8, ignore_eos=True),
+    "drawn": SamplingParams(max_new_tokens=8, temperature=2.0, top_p=0.9, seed=5, ignore_eos=True),
+    "scored": SamplingParams(max_new_tokens=8, logprobs=True, top_logprobs=3, prompt_logprobs_from=0, ignore_eos=True),
 }
 
 
@@ -163,7 +165,7 @@ def test_an_engine_that_looks_ahead_gives_the_same(both: list[Engine], kind: str
 @pytest.mark.xdist_group("pipeline")
 def test_a_stop_token_ends_a_request_that_was_looked_ahead_of(both: list[Engine]) -> None:
     whole = [item.token for item in both[0].generate([PROMPTS[1]], params=PARAMS["greedy"])]
-    stop = Params(max_new_tokens=8, ignore_eos=True, stop_token_ids=(whole[4],))
+    stop = SamplingParams(max_new_tokens=8, ignore_eos=True, stop_token_ids=(whole[4],))
     for prompts in ([PROMPTS[1]], PROMPTS[1:]):
         made = [[item.token for item in one.generate(prompts, params=stop) if item.index == 0] for one in both]
         assert made == [whole[: whole.index(whole[4]) + 1]] * 2
@@ -181,7 +183,7 @@ def test_captured_steps_are_looked_ahead_of_with_the_same_logits(
         kept = tmp_path / overlap
         with Engine(engine(tmp_path / "model", overlap, decode="captured", record_logits=kept)) as running:
             made: list[list[int]] = [[], []]
-            params = [Params(max_new_tokens=count, ignore_eos=True) for count in (3, 5)]
+            params = [SamplingParams(max_new_tokens=count, ignore_eos=True) for count in (3, 5)]
             for item in running.generate([[1, 2, 3], [4, 5]], params=params):
                 made[item.index].append(item.token)
         tokens.append(made)
@@ -199,7 +201,7 @@ def test_who_waits_is_let_in_a_step_later(checkpoint: Path, tmp_path: Path) -> N
         kept = tmp_path / overlap
         with Engine(engine(checkpoint, overlap, rows=2, max_batch=2, record_logits=kept)) as running:
             made: list[list[int]] = [[], [], []]
-            params = [Params(max_new_tokens=count, ignore_eos=True) for count in (3, 8, 2)]
+            params = [SamplingParams(max_new_tokens=count, ignore_eos=True) for count in (3, 8, 2)]
             for item in running.generate(PROMPTS[1:4], params=params):
                 made[item.index].append(item.token)
         tokens.append(made)

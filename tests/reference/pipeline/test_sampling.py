@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from reference.pipeline.sampling import FINENESS, draw, filtered, held_back, uniform
-from reference.scheduling.batch import Batch
-from reference.scheduling.request import Request, Sampling
+from reference.scheduling.batch import ScheduleBatch
+from reference.scheduling.request import Request, SamplingSpec
 
 
 def logits(rows: int, vocabulary: int, seed: int = 0, ties: bool = False) -> Tensor:
@@ -31,7 +31,7 @@ def test_the_filters_are_those_of_transformers(temperature: float, top_k: int, t
     if top_p < 1:
         warpers.append(TopPLogitsWarper(top_p))
     given_BV = logits(20, 257)
-    ours = filtered(given_BV, [Sampling(temperature=temperature, top_k=top_k, top_p=top_p)] * 20)
+    ours = filtered(given_BV, [SamplingSpec(temperature=temperature, top_k=top_k, top_p=top_p)] * 20)
     theirs = warpers(torch.zeros(20, 1, dtype=torch.int64), given_BV)
     assert torch.equal(ours.isfinite(), theirs.isfinite())
     torch.testing.assert_close(ours.softmax(-1), theirs.softmax(-1))
@@ -39,7 +39,7 @@ def test_the_filters_are_those_of_transformers(temperature: float, top_k: int, t
 
 def test_equally_likely_tokens_are_kept_or_dropped_together() -> None:
     tied = torch.tensor([[1.0, 2.0, 2.0, 2.0, 0.0, 2.0]])
-    for sampling in (Sampling(temperature=1, top_k=2), Sampling(temperature=1, top_p=0.3)):
+    for sampling in (SamplingSpec(temperature=1, top_k=2), SamplingSpec(temperature=1, top_p=0.3)):
         kept = filtered(tied, [sampling]).isfinite()
         assert kept.tolist() == [[False, True, True, True, False, True]]
 
@@ -47,13 +47,13 @@ def test_equally_likely_tokens_are_kept_or_dropped_together() -> None:
 @pytest.mark.parametrize(
     "sampling",
     [
-        Sampling(temperature=1.0),
-        Sampling(temperature=0.7, top_k=4),
-        Sampling(temperature=1.5, top_p=0.8),
-        Sampling(temperature=1.0, top_k=6, top_p=0.7),
+        SamplingSpec(temperature=1.0),
+        SamplingSpec(temperature=0.7, top_k=4),
+        SamplingSpec(temperature=1.5, top_p=0.8),
+        SamplingSpec(temperature=1.0, top_k=6, top_p=0.7),
     ],
 )
-def test_tokens_are_as_frequent_as_they_are_likely(sampling: Sampling) -> None:
+def test_tokens_are_as_frequent_as_they_are_likely(sampling: SamplingSpec) -> None:
     """A chi-square test over 20,000 draws with fixed seeds."""
     from scipy.stats import chisquare
 
@@ -70,7 +70,7 @@ def test_tokens_are_as_frequent_as_they_are_likely(sampling: Sampling) -> None:
 def test_a_token_depends_on_its_own_row_only(data: st.DataObject) -> None:
     rows = data.draw(st.integers(1, 6))
     samplings = [
-        Sampling(
+        SamplingSpec(
             temperature=data.draw(st.floats(0.01, 5)),
             top_k=data.draw(st.integers(0, 40)),
             top_p=data.draw(st.floats(0.01, 1)),
@@ -89,13 +89,13 @@ def test_no_token_outside_of_the_filter_is_ever_drawn(number: float) -> None:
     for seed in range(50):
         given_V = logits(1, 1000, seed=seed)
         best = set(given_V.topk(3).indices[0].tolist())
-        assert int(draw(given_V, [Sampling(temperature=2.0, top_k=3)], [number])) in best
+        assert int(draw(given_V, [SamplingSpec(temperature=2.0, top_k=3)], [number])) in best
 
 
 @pytest.mark.parametrize("temperature", [1e-5, 1e-3, 1e5, 1e29])
 def test_extreme_temperatures_give_a_token(temperature: float) -> None:
     given_V = logits(1, 50) * 100
-    token = int(draw(given_V, [Sampling(temperature=temperature)], [0.5]))
+    token = int(draw(given_V, [SamplingSpec(temperature=temperature)], [0.5]))
     if temperature < 1:
         assert token == int(given_V.argmax())
     else:
@@ -117,7 +117,7 @@ def test_stops_are_held_back_for_those_alone_who_ask() -> None:
     """Of three decode steps: before the least number of tokens, at it, and of a request that asks for none."""
     asking = Request(id=0, prompt=(1, 2), max_new_tokens=9, min_new_tokens=3, stop=(4, 1000))
     requests = (asking, asking, Request(id=2, prompt=(1,), max_new_tokens=9, stop=(4,)))
-    batch = Batch(requests=requests, rows=(0, 1, 2), starts=(3, 4, 1), tokens=((5,),) * 3, lengths=(1,) * 3)
+    batch = ScheduleBatch(requests=requests, rows=(0, 1, 2), starts=(3, 4, 1), tokens=((5,),) * 3, lengths=(1,) * 3)
     given = logits(3, 12)
     before = given.clone()
     held = held_back(given, batch)

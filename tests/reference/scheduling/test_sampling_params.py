@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from reference.cli.generate import ASKED, Generate
-from reference.scheduling.request import Sampling
-from reference.scheduling.sampling_params import Params, each
+from reference.scheduling.request import SamplingSpec
+from reference.scheduling.sampling_params import SamplingParams
 
 
 @pytest.mark.parametrize(
@@ -44,34 +44,26 @@ from reference.scheduling.sampling_params import Params, each
 )
 def test_what_makes_no_sense_is_refused_in_one_line(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as refused:
-        Params(**wrong)
+        SamplingParams(**wrong)
     assert str(refused.value).startswith(message)
     assert "\n" not in str(refused.value)
 
 
 def test_a_stop_may_be_one_text_or_several() -> None:
-    assert Params(stop="end").stop == ("end",)  # type: ignore[arg-type]
-    assert Params(stop=["a", "b"]).stop == ("a", "b")  # type: ignore[arg-type]
+    assert SamplingParams(stop="end").stop == ("end",)  # type: ignore[arg-type]
+    assert SamplingParams(stop=["a", "b"]).stop == ("a", "b")  # type: ignore[arg-type]
 
 
 def test_sampling_follows_the_parameters() -> None:
-    assert Params(seed=3).sampling(9) == Sampling()
-    assert Params(temperature=1e-9, top_k=4).sampling(9) == Sampling()
-    drawn = Params(temperature=1, top_k=4, top_p=0.5)
-    assert drawn.sampling(9) == Sampling(temperature=1.0, top_k=4, top_p=0.5, seed=9)
-    assert Params(temperature=1, seed=0).sampling(9).seed == 0
-
-
-def test_params_are_for_all_prompts_or_for_each() -> None:
-    one, other = Params(), Params(top_k=1)
-    assert each(one, 2) == [one, one]
-    assert each([one, other], 2) == [one, other]
-    with pytest.raises(ValueError, match="1 params for 2 prompts"):
-        each([one], 2)
+    assert SamplingParams(seed=3).spec(9) == SamplingSpec()
+    assert SamplingParams(temperature=1e-9, top_k=4).spec(9) == SamplingSpec()
+    drawn = SamplingParams(temperature=1, top_k=4, top_p=0.5)
+    assert drawn.spec(9) == SamplingSpec(temperature=1.0, top_k=4, top_p=0.5, seed=9)
+    assert SamplingParams(temperature=1, seed=0).spec(9).seed == 0
 
 
 def test_the_command_line_asks_for_them_all_with_the_same_defaults() -> None:
     asked = {field.name: field.default for field in fields(Generate)}
-    params = {field.name: field.default for field in fields(Params)}
+    params = {field.name: field.default for field in fields(SamplingParams)}
     assert {name: asked[name] for name in ASKED} == {name: params[name] for name in ASKED}
     assert set(params) - set(ASKED) == {"seed", "prompt_logprobs_from"}

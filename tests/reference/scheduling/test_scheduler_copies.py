@@ -7,11 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference.scheduling.request import (
-    Arrivals,
-    Request,
-    Token,
-)
+from reference.scheduling.request import NewToken, Request, SchedulerInput
 from reference.scheduling.scheduler import Scheduler
 from tests.reference.small_ring import alone, ask, prompt_scores, ring, run, scheduler
 
@@ -48,12 +44,12 @@ def test_every_request_gets_exactly_its_own_tokens(
     numbers, requests, aborted = count(), dict[int, Request](), set[int]()
     polls = count()
 
-    def poll() -> Arrivals:
+    def poll() -> SchedulerInput:
         """Rank 0's clients: busy for a while, then they wait for the rest, then they leave."""
         finished = {token.request for token in ranks_[0].tokens if token.reason is not None}
         if next(polls) >= 20:
             assert next(polls) < 4000, "it does not come to an end"
-            return Arrivals(stop=stop_early or ranks_[0].scheduler.idle)
+            return SchedulerInput(stop=stop_early or ranks_[0].scheduler.idle)
         new = []
         for fields in data.draw(st.lists(REQUESTS, max_size=2)):
             request = Request(id=next(numbers), **fields)
@@ -63,7 +59,7 @@ def test_every_request_gets_exactly_its_own_tokens(
             new.append(request)
         gone = data.draw(st.sets(st.sampled_from(sorted(requests)), max_size=2)) if requests else set()
         aborted.update(gone - finished)
-        return Arrivals(requests=tuple(new), aborts=tuple(sorted(gone)))
+        return SchedulerInput(requests=tuple(new), aborts=tuple(sorted(gone)))
 
     ranks_ = ring(ranks, depth, poll, lambda: Scheduler(slots=ranks + depth, **sizes), overlap)
     run(ranks_)
@@ -94,15 +90,17 @@ def test_every_request_gets_exactly_its_own_tokens(
             assert tokens[-1].reason == ("stop" if whole[-1] in request.stop else "length")
 
 
-def _request(token: Token) -> int:
+def _request(token: NewToken) -> int:
     return token.request
 
 
 def test_many_requests_on_few_rows_all_come_through() -> None:
     """Forty at once on three rows of two slots: nobody is forgotten, and first come are first served."""
     requests = tuple(ask(number, length=1 + number % 5, new=1 + number % 4) for number in range(40))
-    told = iter([Arrivals(requests=requests)])
-    ranks_ = ring(2, 0, lambda: next(told, Arrivals(stop=ranks_[0].scheduler.idle)), lambda: scheduler(rows=3, chunk=4))
+    told = iter([SchedulerInput(requests=requests)])
+    ranks_ = ring(
+        2, 0, lambda: next(told, SchedulerInput(stop=ranks_[0].scheduler.idle)), lambda: scheduler(rows=3, chunk=4)
+    )
     run(ranks_)
     firsts = list(dict.fromkeys(token.request for token in ranks_[0].tokens))
     assert sorted(firsts) == list(range(40))

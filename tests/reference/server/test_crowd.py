@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reference.config import EngineConfig
-from reference.engine.engine import Engine, Params
+from reference.engine.engine import Engine, SamplingParams
 from tests.reference.checkpoints import save_llama
 
 pytestmark = pytest.mark.xdist_group("engine")
@@ -31,7 +31,7 @@ class Caller(threading.Thread):
             [random.randrange(97) for _ in range(random.randrange(1, 24))] for _ in range(random.choice((1, 2)))
         ]
         self.params = [
-            Params(
+            SamplingParams(
                 max_new_tokens=random.randrange(1, MOST),
                 temperature=random.choice((0.0, 0.8, 2.0)),
                 seed=random.randrange(1000),
