@@ -22,7 +22,7 @@ class Names:
     def run(self) -> int:
         named = {
             "programs": {name: (function.__doc__ or "").split("\n")[0] for name, function in programs.NAMED.items()},
-            "orderings": {name: policy.about for name, policy in orderings.NAMED.items()},
+            "orderings": {name: policy.description for name, policy in orderings.NAMED.items()},
             "semantics": {name: rules.source for name, rules in NAMED.items()},
         }
         show(self.json, named, lambda: names_lines(named))

@@ -10,32 +10,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Half = Literal["S", "R"]
+SendOrRecv = Literal["S", "R"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ordering:
-    """A named policy. `letter(rank, ranks)` is the half that the rank does first.
+    """A named policy. `first(rank, ranks)` is the half that the rank does first.
 
-    grouped: whether both halves are posted as one group, and waited for together; `letter` is then the half that
+    grouped: whether both halves are posted as one group, and waited for together; `first` is then the half that
     stands first in the group's list, which matters where a library replays it.
     """
 
     name: str
-    about: str
-    letter: Callable[[int, int], Half]
+    description: str
+    first: Callable[[int, int], SendOrRecv]
     grouped: bool = False
 
-    def halves(self, rank: int, ranks: int) -> tuple[Half, Half]:
+    def halves(self, rank: int, ranks: int) -> tuple[SendOrRecv, SendOrRecv]:
         """Both halves of a ring step of this rank, in the order in which it does them."""
-        return ("S", "R") if self.letter(rank, ranks) == "S" else ("R", "S")
+        return ("S", "R") if self.first(rank, ranks) == "S" else ("R", "S")
 
     def vector(self, ranks: int) -> str:
         """The letters of all ranks, such as `SRSR`."""
-        return "".join(self.letter(rank, ranks) for rank in range(ranks))
+        return "".join(self.first(rank, ranks) for rank in range(ranks))
 
 
-def _parity(rank: int, ranks: int) -> Half:
+def _parity(rank: int, ranks: int) -> SendOrRecv:
     return "S" if rank % 2 == 0 else "R"
 
 
@@ -44,36 +44,36 @@ NAMED: Mapping[str, Ordering] = {
     for ordering in (
         Ordering(
             name="send-first",
-            about="every rank sends first; deadlocks where a send waits for its receive (statement 3)",
-            letter=lambda rank, ranks: "S",
+            description="every rank sends first; deadlocks where a send waits for its receive (statement 3)",
+            first=lambda rank, ranks: "S",
         ),
         Ordering(
             name="receive-first",
-            about="every rank receives first; deadlocks under every semantics (statement 7)",
-            letter=lambda rank, ranks: "R",
+            description="every rank receives first; deadlocks under every semantics (statement 7)",
+            first=lambda rank, ranks: "R",
         ),
         Ordering(
             name="parity",
-            about="even ranks send first, odd ranks receive first; never deadlocks (statement 3)",
-            letter=_parity,
+            description="even ranks send first, odd ranks receive first; never deadlocks (statement 3)",
+            first=_parity,
         ),
         Ordering(
             name="last-sends-first",
-            about="only the last rank sends first, the order of a blocking pipeline loop (statement 8)",
-            letter=lambda rank, ranks: "S" if rank == ranks - 1 else "R",
+            description="only the last rank sends first, the order of a blocking pipeline loop (statement 8)",
+            first=lambda rank, ranks: "S" if rank == ranks - 1 else "R",
         ),
         Ordering(
             name="one-receives-first",
-            about="only rank 1 receives first: the least change to send-first that cures it",
-            letter=lambda rank, ranks: "R" if rank == 1 else "S",
+            description="only rank 1 receives first: the least change to send-first that cures it",
+            first=lambda rank, ranks: "R" if rank == 1 else "S",
         ),
     )
 }
 
 BATCHED = Ordering(
     name="batched",
-    about="both halves of every rank as one group, the send first in its list; for libraries that queue or defer",
-    letter=lambda rank, ranks: "S",
+    description="both halves of every rank as one group, the send first in its list; for libraries that queue or defer",
+    first=lambda rank, ranks: "S",
     grouped=True,
 )
 
@@ -93,7 +93,9 @@ def ordering(name: str, ranks: int) -> Ordering:
     if name and set(name) <= {"S", "R"}:
         if len(name) != ranks:
             raise ValueError(f"ordering {name!r} has {len(name)} letters for {ranks} ranks; give {ranks} letters")
-        return Ordering(name=name, about="an explicit vector", letter=lambda rank, _: "S" if name[rank] == "S" else "R")
+        return Ordering(
+            name=name, description="an explicit vector", first=lambda rank, _: "S" if name[rank] == "S" else "R"
+        )
     raise ValueError(f"unknown ordering {name!r}; choose one of {', '.join(NAMED)}, or a vector of S and R such as SRS")
 
 

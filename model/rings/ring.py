@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from model.program.ops import Batch, Irecv, Isend, Operation, Program, Recv, Send, Wait, program
 from model.program.text_form import read
-from model.rings.orderings import Half, Ordering
+from model.rings.orderings import Ordering, SendOrRecv
 
 Style = Literal["send", "isend-wait", "isend", "batch"]
 """How one ring step is written: blocking calls; each isend waited for at once; the isend waited for at the
@@ -51,11 +51,11 @@ def ring(*, ranks: int, rounds: int, ordering: Ordering, style: Style = "send", 
 
 
 def ring_step(
-    *, halves: tuple[Half, Half], following: int, previous: int, style: Style, nbytes: int
+    *, halves: tuple[SendOrRecv, SendOrRecv], following: int, previous: int, style: Style, nbytes: int
 ) -> Iterator[Operation]:
     """One rank's operations of one ring step, in the order of `halves`."""
     if style == "batch":
-        group: dict[Half, Isend | Irecv] = {
+        group: dict[SendOrRecv, Isend | Irecv] = {
             "S": Isend(peer=following, request="s", nbytes=nbytes),
             "R": Irecv(peer=previous, request="r"),
         }

@@ -159,7 +159,7 @@ class _Straight:
 def loop(*, ranks: int, rounds: int, ordering: Ordering, semantics: Semantics) -> str:
     """Blocking ring steps in the encoding `loop`."""
     size = capacity(semantics, rounds=rounds)
-    first = [str(rank) for rank in range(ranks) if ordering.letter(rank, ranks) == "S"]
+    first = [str(rank) for rank in range(ranks) if ordering.first(rank, ranks) == "S"]
     choice = " || ".join(f"r == {rank}" for rank in first) or "false"
     return f"""\
 /* {_plain(semantics.name)}, {_plain(ordering.name)}; no merging, no reduction: spin -a -o1 -o2 -o3, cc -DNOREDUCE */

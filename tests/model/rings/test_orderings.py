@@ -13,7 +13,7 @@ def test_every_name_round_trips(name: str, ranks: int) -> None:
     found = ordering(name, ranks)
     assert found is NAMED[name]
     assert found.name == name
-    assert found.about
+    assert found.description
 
 
 @pytest.mark.parametrize(
