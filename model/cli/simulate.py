@@ -47,9 +47,10 @@ class Simulate(Timed):
 
     def _timeline(self, found: Simulation, timing: Timing) -> None:
         from model.traces import timeline
+        from model.traces.simulated import simulated_spans
         from model.verdict import draw  # matplotlib is slow to import
 
-        given = timeline.spans(lower(self.made(), semantics(self.semantics)), found, timing)
+        given = simulated_spans(lower(self.made(), semantics(self.semantics)), found, timing)
         if self.trace is not None:
             self.trace.write_text(json.dumps(timeline.chrome_trace(given, timing)))
         if self.draw is not None:

@@ -16,10 +16,10 @@ from model.cli.conform import located
 from model.cli.output import show
 from model.events.timing import Timing
 from model.traces.jsonl import read
-from model.traces.recorded import INSIDE, Shares, shares, spans, window
+from model.traces.recorded import INSIDE, TimeBreakdown, recorded_spans, time_breakdowns, window
 
 if TYPE_CHECKING:
-    from model.traces.timeline import Kind
+    from model.traces.spans import SpanKind
 
 NANOSECOND = Timing(tick=1e-9)
 
@@ -54,38 +54,38 @@ class Timeline:
             from model.verdict.draw import check_path  # matplotlib is slow to import
 
             check_path(self.draw)
-        found = spans(read(located(self.trace)))
-        last = max((span.end or span.begin for span in found), default=0)
+        spans = recorded_spans(read(located(self.trace)))
+        last = max((span.end or span.begin for span in spans), default=0)
         if self.since > 0 or self.until < math.inf:
-            found = window(found, round(self.since * 1e9), min(last, round(min(self.until, 1e9) * 1e9)))
+            spans = window(spans, round(self.since * 1e9), min(last, round(min(self.until, 1e9) * 1e9)))
         if self.draw is not None:
             from model.traces import timeline
             from model.verdict import draw  # matplotlib is slow to import
 
-            if len(found) > DRAWN:
-                raise ValueError(f"a picture of {len(found)} spans cannot be read; choose fewer by since and until")
-            draw.save(timeline.gantt(found, unit="seconds", tick=1e-9), self.draw)
+            if len(spans) > DRAWN:
+                raise ValueError(f"a picture of {len(spans)} spans cannot be read; choose fewer by since and until")
+            draw.save(timeline.gantt(spans, unit="seconds", tick=1e-9), self.draw)
         if self.chrome is not None:
             from model.traces import timeline
 
-            made = timeline.chrome_trace(found, NANOSECOND, lanes=("host", "device"))
-            self.chrome.write_text(json.dumps(made), encoding="utf-8")
-        table = shares(found)
+            events = timeline.chrome_trace(spans, NANOSECOND, lanes=("host", "device"))
+            self.chrome.write_text(json.dumps(events), encoding="utf-8")
+        table = time_breakdowns(spans)
         show(self.json, {"ranks": [_json(item) for item in table]}, lambda: _lines(table))
         return 0
 
 
-def _json(item: Shares) -> dict[str, object]:
+def _json(item: TimeBreakdown) -> dict[str, object]:
     parts = {kind: item.of[kind] / 1e9 for kind in ("compute", "bubble", *INSIDE)}
-    return {"rank": item.rank, "total": item.total / 1e9, "with_batch": item.held / 1e9, "seconds": parts}
+    return {"rank": item.rank, "total": item.total / 1e9, "with_batch": item.busy / 1e9, "seconds": parts}
 
 
-def _lines(table: Sequence[Shares]) -> Iterator[str]:
-    kinds: list[Kind] = ["compute", "bubble", *(kind for kind in INSIDE if any(item.of[kind] for item in table))]
+def _lines(table: Sequence[TimeBreakdown]) -> Iterator[str]:
+    kinds: list[SpanKind] = ["compute", "bubble", *(kind for kind in INSIDE if any(item.of[kind] for item in table))]
     yield str(
         tabulate(
             [
-                [item.rank, f"{item.total / 1e9:.3f} s", f"{item.held / 1e9:.3f} s"]
+                [item.rank, f"{item.total / 1e9:.3f} s", f"{item.busy / 1e9:.3f} s"]
                 + [f"{item.part(kind):.1%}" for kind in kinds]
                 for item in table
             ],

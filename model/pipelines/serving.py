@@ -45,7 +45,7 @@ class Phase(StrEnum):
     KEEP_OUTPUT = "keep output"  # P = 1: the output needs no message
     FINISH = "finish batch"
     SEND_PROXY = "send proxy"
-    SETTLE = "wait for send"
+    WAIT = "wait for send"
     # Of a grid only (`tensor_parallel`): collectives of the ranks that share a stage.
     SHARE_REQUESTS = "share requests"
     TAKE_REQUESTS = "take shared requests"  # in place of the poll, and answered as it is
@@ -58,14 +58,14 @@ class Step:
     """One thing that a rank does. `op` is its operation, if it is one that other ranks can notice or wait for.
 
     slot: of the batch concerned; of an exchange, the one that is sent. into: of an exchange, the one that is received.
-    shared: a collective that the step is, or ends in, as operations that wait for the same ranks (`tensor_parallel`).
+    collective: one that the step is, or ends in, as operations that wait for the same ranks (`tensor_parallel`).
     """
 
     phase: Phase
     slot: int
     into: int | None = None
     op: Operation | None = None
-    shared: tuple[Operation, ...] = ()
+    collective: tuple[Operation, ...] = ()
 
 
 Loop = Generator[Step, bool | None, None]
@@ -83,24 +83,24 @@ def serving_loop(*, rank: int, ranks: int, depth: int, ordering: Ordering) -> Lo
         raise ValueError(f"depth is {depth}; give 0 or more")
     following, previous, last = (rank + 1) % ranks, (rank - 1) % ranks, rank == ranks - 1
     present = [False] * (ranks + depth)
-    unsettled: set[int] = set()
-    held: int | None = None  # slot whose output arrived in the last iteration; all but the last rank pass it on
+    pending: set[int] = set()
+    carried: int | None = None  # slot whose output arrived in the last iteration; all but the last rank pass it on
     slot = 0
 
     def send(phase: Phase, tag: int, of: int) -> Loop:
-        unsettled.add(tag)
+        pending.add(tag)
         yield Step(phase=phase, slot=of, op=Isend(peer=following, tag=tag, request=tag, comm=COMM[tag]))
 
     def recv(phase: Phase, tag: int, of: int) -> Answer:
         return (yield Step(phase=phase, slot=of, op=Recv(peer=previous, tag=tag, comm=COMM[tag])))
 
-    def settle(tag: int) -> Loop:
-        if tag in unsettled:
-            unsettled.discard(tag)
-            yield Step(phase=Phase.SETTLE, slot=slot, op=Wait(requests=(tag,)))
+    def wait(tag: int) -> Loop:
+        if tag in pending:
+            pending.discard(tag)
+            yield Step(phase=Phase.WAIT, slot=slot, op=Wait(requests=(tag,)))
 
-    def outgoing_of(ready: int) -> int | None:
-        return (ready if present[ready] else None) if last else held
+    def outgoing_of(leaving: int) -> int | None:
+        return (leaving if present[leaving] else None) if last else carried
 
     def exchange(incoming: int | None, outgoing: int | None) -> Generator[Step, bool | None, int | None]:
         """Both halves as one group. A half that stands alone is a group too: its other end may be in one of two."""
@@ -114,56 +114,56 @@ def serving_loop(*, rank: int, ranks: int, depth: int, ordering: Ordering) -> Lo
             yield Step(phase=Phase.EXCHANGE_OUTPUT, slot=slot if outgoing is None else outgoing, into=incoming, op=op)
         return incoming
 
-    def output_phase(due: int, ready: int) -> Generator[Step, bool | None, int | None]:
-        """One cyclic shift: the last rank sends the output of `ready`, the others what they hold; all receive `due`."""
+    def output_phase(returning: int, leaving: int) -> Generator[Step, bool | None, int | None]:
+        """One cyclic shift: the last rank sends the output of `leaving`, the others what they carry; all take one."""
         if ranks == 1:
-            if present[ready]:
-                yield Step(phase=Phase.KEEP_OUTPUT, slot=ready)
+            if present[leaving]:
+                yield Step(phase=Phase.KEEP_OUTPUT, slot=leaving)
             return None
-        yield from settle(OUTPUT)
+        yield from wait(OUTPUT)
         if ordering.grouped:
-            return (yield from exchange(due if present[due] else None, outgoing_of(ready)))
+            return (yield from exchange(returning if present[returning] else None, outgoing_of(leaving)))
         arrived = None
         for half in ordering.halves(rank, ranks):
             if half == "S":
-                outgoing = outgoing_of(ready)
+                outgoing = outgoing_of(leaving)
                 if outgoing is not None:
                     yield from send(Phase.SEND_OUTPUT, OUTPUT, outgoing)
-            elif present[due]:
-                arrived = due
-                yield from recv(Phase.RECV_OUTPUT, OUTPUT, due)
+            elif present[returning]:
+                arrived = returning
+                yield from recv(Phase.RECV_OUTPUT, OUTPUT, returning)
         return arrived
 
     while True:
-        due, ready = (slot + 1) % len(present), (slot + ranks) % len(present)
+        returning, leaving = (slot + 1) % len(present), (slot + ranks) % len(present)
         if rank == 0:
             go_on = yield Step(phase=Phase.POLL, slot=slot)
         else:
             go_on = yield from recv(Phase.RECV_REQUESTS, REQUESTS, slot)
         if not last:
-            yield from settle(REQUESTS)
+            yield from wait(REQUESTS)
             yield from send(Phase.SEND_REQUESTS, REQUESTS, slot)
         present[slot] = bool((yield Step(phase=Phase.FORM, slot=slot)))
-        if not (go_on or held is not None or any(present)):
+        if not (go_on or carried is not None or any(present)):
             break
         if present[slot] and rank > 0:
             yield from recv(Phase.RECV_PROXY, PROXY, slot)
         if depth > 0:
-            arrived = yield from output_phase(due, ready)
-        yield from settle(PROXY)
+            arrived = yield from output_phase(returning, leaving)
+        yield from wait(PROXY)
         if present[slot]:
             yield Step(phase=Phase.LAUNCH, slot=slot, op=Compute(label=f"forward {slot}"))
         if depth == 0:
-            arrived = yield from output_phase(due, ready)
-        if present[due]:
-            yield Step(phase=Phase.FINISH, slot=due)
-            present[due] = False
+            arrived = yield from output_phase(returning, leaving)
+        if present[returning]:
+            yield Step(phase=Phase.FINISH, slot=returning)
+            present[returning] = False
         if present[slot] and not last:
             yield from send(Phase.SEND_PROXY, PROXY, slot)
-        held = arrived
-        slot = due
+        carried = arrived
+        slot = returning
     for tag in (REQUESTS, PROXY, OUTPUT):
-        yield from settle(tag)
+        yield from wait(tag)
 
 
 def unroll(
@@ -204,7 +204,7 @@ def unroll_rank(loop: Loop, present: Sequence[bool], nbytes: int = 1, seconds: f
             forms += 1
         if step.op is not None:
             operations.append(_sized(step.op, nbytes, seconds))
-        operations.extend(step.shared)
+        operations.extend(step.collective)
 
 
 def _sized(op: Operation, nbytes: int, seconds: float) -> Operation:

@@ -20,13 +20,13 @@ from model.pipelines.serving import CONTROL, DATA, Loop, Phase, Step, serving_lo
 from model.program.ops import Batch, Isend, Operation, Program, Recv, Send, program
 from model.rings.orderings import Ordering
 
-SHARED_CONTROL = "stage control"
+STAGE_CONTROL = "stage control"
 """Communicator of a stage's hosts: what arrived."""
 
-SHARED_DATA = "stage data"
+STAGE_DATA = "stage data"
 """Communicator of a stage's devices: collectives of the forward."""
 
-BESIDE = {SHARED_CONTROL: CONTROL, SHARED_DATA: DATA}
+STAGE_LIBRARY = {STAGE_CONTROL: CONTROL, STAGE_DATA: DATA}
 """A stage's communicators, and those by whose library they are judged. It matters little: what a collective is lowered
 to ends under any."""
 
@@ -34,7 +34,7 @@ to ends under any."""
 def grid_loop(*, rank: int, stages: int, tp: int, depth: int, ordering: Ordering) -> Loop:
     """The loop of global rank `rank`; with one column it is `serving_loop`. Peers are global ranks.
 
-    A step that is or ends in a collective carries its operations as `shared`. Raises ValueError (at the first
+    A step that is or ends in a collective carries its operations as `collective`. Raises ValueError (at the first
     step) unless tp >= 1 and rank, stages and depth suit each other.
     """
     if tp < 1:
@@ -51,28 +51,28 @@ def grid_loop(*, rank: int, stages: int, tp: int, depth: int, ordering: Ordering
             answer = yield step
             continue
         step = _in_column(step, column, tp)
-        together = exchange(stage, column, tp, SHARED_DATA)
+        gathered = gather_and_broadcast(stage, column, tp, STAGE_DATA)
         match step.phase:
             case Phase.POLL:
-                shared = broadcast(stage, column, tp, SHARED_CONTROL)
+                collective = broadcast(stage, column, tp, STAGE_CONTROL)
                 if column == 0:
                     answer = yield step
-                    yield replace(step, phase=Phase.SHARE_REQUESTS, shared=shared)
+                    yield replace(step, phase=Phase.SHARE_REQUESTS, collective=collective)
                 else:
-                    answer = yield replace(step, phase=Phase.TAKE_REQUESTS, shared=shared)
+                    answer = yield replace(step, phase=Phase.TAKE_REQUESTS, collective=collective)
             case Phase.RECV_PROXY:
                 answer = yield step
-                yield Step(phase=Phase.GATHER_PROXY, slot=step.slot, shared=together)
+                yield Step(phase=Phase.GATHER_PROXY, slot=step.slot, collective=gathered)
             case Phase.LAUNCH:
-                answer = yield replace(step, shared=together)
+                answer = yield replace(step, collective=gathered)
                 if stage == stages - 1:
-                    shared = broadcast(stage, column, tp, SHARED_DATA)
-                    yield Step(phase=Phase.AGREE_OUTPUT, slot=step.slot, shared=shared)
+                    collective = broadcast(stage, column, tp, STAGE_DATA)
+                    yield Step(phase=Phase.AGREE_OUTPUT, slot=step.slot, collective=collective)
             case _:
                 answer = yield step
 
 
-def exchange(stage: int, column: int, tp: int, comm: str) -> tuple[Operation, ...]:
+def gather_and_broadcast(stage: int, column: int, tp: int, comm: str) -> tuple[Operation, ...]:
     """A collective that every rank of a stage both gives to and takes from, as one of its ranks does it."""
     first, others = stage * tp, range(stage * tp + 1, (stage + 1) * tp)
     if column > 0:

@@ -10,24 +10,18 @@ every arc are longest paths, and a run exists iff none of them is later than the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from model.pipelines.serving import Loop, Phase, Step
-from model.pipelines.tensor_parallel import grid_loop
-from model.program.json_form import text, to_json
-from model.program.ops import Operation, parts, program
-from model.rings.orderings import output_policy
+from model.program.ops import program
 from model.semantics.libraries import semantics
-from model.traces.feasible_run import Found, Violation, span, together, violation
-from model.traces.jsonl import Record, Trace
+from model.semantics.parameters import World
+from model.traces.feasible_run import timing_violations
+from model.traces.protocol import loop_violations, order_violations
+from model.traces.trace import Trace
+from model.traces.violation import Violation, Violations
 from model.verdict.decide import Result, check
-
-POLLS = (Phase.POLL, Phase.RECV_REQUESTS, Phase.TAKE_REQUESTS)
-"""Each begins an iteration, and is answered with whether to go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,102 +62,30 @@ def conform(trace: Trace) -> Conformance:
     semantics, operations that are no program, a wildcard receive.
     """
     world = {comm: semantics(name) for comm, name in trace.semantics.items()}
-    records = trace.by_rank()
-    found = _first(chain(_order(records), _steps(trace, records))) or _first(together(trace, records, world))
-    deadlock = None
-    if found is None and not trace.complete:
-        made = ([op for item in mine for op in ((item.op,) if item.op else ()) + item.shared] for mine in records)
-        result = check(program(made), world)
-        closed = result.circuit and result.circuit[0].rank in result.circuit[-1].waits_for
-        deadlock = result if result.hangs and closed else None
+    events = trace.by_rank()
+    by_themselves = chain(order_violations(events), loop_violations(trace, events))
+    violation = _first(by_themselves) or _first(timing_violations(trace, events, world))
     return Conformance(
         ranks=trace.ranks,
-        steps=len(trace.records),
-        iterations=max((record.iteration + 1 for record in trace.records), default=0),
+        steps=len(trace.events),
+        iterations=max((event.iteration + 1 for event in trace.events), default=0),
         complete=trace.complete,
-        violation=found,
-        deadlock=deadlock,
+        violation=violation,
+        deadlock=_deadlock(trace, world) if violation is None and not trace.complete else None,
         unobserved=tuple(sorted(trace.queued)),
     )
 
 
-def _first(found: Found) -> Violation | None:
-    return min(found, key=lambda item: item[0], default=(0, None))[1]
+def _deadlock(trace: Trace, world: World) -> Result | None:
+    """The verdict on what a trace holds where its ranks wait for each other in a circuit."""
+    lists = (
+        [op for event in mine for op in ((event.op,) if event.op else ()) + event.collective]
+        for mine in trace.by_rank()
+    )
+    result = check(program(lists), world)
+    closed = result.circuit and result.circuit[0].rank in result.circuit[-1].waits_for
+    return result if result.hangs and closed else None
 
 
-def _order(records: Sequence[Sequence[Record]]) -> Found:
-    """A rank does one thing after the other; only its last may be under way."""
-    for mine in records:
-        over: int | None = 0
-        for at, record in enumerate(mine):
-            if over is None:
-                yield record.begin, violation(record, at, "the step before it was not over")
-                break
-            if record.begin < over:
-                yield record.begin, violation(record, at, f"it began {span(over - record.begin)} before the last ended")
-                break
-            if record.end is not None and record.end < record.begin:
-                yield record.begin, violation(record, at, "it ended before it began")
-                break
-            over = record.end
-
-
-def _steps(trace: Trace, records: Sequence[Sequence[Record]]) -> Found:
-    """What the serving loop, told the recorded answers, would not have done; and batches that ranks formed apart."""
-    if trace.loop is None:
-        return
-    stages, tp = trace.ranks // trace.loop.tp, trace.loop.tp
-    if stages * tp != trace.ranks:
-        raise ValueError(f"{trace.ranks} ranks are no whole number of stages of {tp}; correct tp or ranks")
-    policy = output_policy(trace.loop.ordering, stages)
-    decided: dict[tuple[str, int], bool] = {}
-    for rank, mine in enumerate(records):
-        loop = grid_loop(rank=rank, stages=stages, tp=tp, depth=trace.loop.depth, ordering=policy)
-        answer: bool | None = None
-        iteration = -1
-        for at, record in enumerate(mine):
-            step = _told(loop, answer)
-            if step is None:
-                yield record.begin, violation(record, at, "the loop had come to its end")
-                break
-            polls = step.phase in POLLS
-            iteration += polls
-            if not _same(step, iteration, record):
-                ops = [text(op) for op in ((step.op,) if step.op else ()) + step.shared]
-                does = ", ".join([str(step.phase), *ops])
-                why = f"the loop does here, in iteration {iteration}: {does}, slot {step.slot}"
-                yield record.begin, violation(record, at, why)
-                break
-            answer = record.answer
-            asks = "go on" if polls else "form a batch" if step.phase is Phase.FORM else ""
-            if asks and answer is None and record.end is not None:
-                yield record.begin, violation(record, at, f"the record does not say whether to {asks}")
-                break
-            if asks and answer is not None and decided.setdefault((asks, iteration), answer) is not answer:
-                why = f"it is to {asks}" if answer else f"it is not to {asks}"
-                yield record.begin, violation(record, at, f"{why}, unlike a rank before it")
-                break
-        else:
-            if trace.complete and _told(loop, answer) is not None:
-                where = mine[-1] if mine else Record(rank=rank, begin=0, end=0)
-                why = "the record ends here, and the loop does not"
-                yield where.begin, violation(where, max(0, len(mine) - 1), why)
-
-
-def _told(loop: Loop, answer: bool | None) -> Step | None:
-    try:
-        return loop.send(answer)
-    except StopIteration:
-        return None
-
-
-def _same(step: Step, iteration: int, record: Record) -> bool:
-    loops, ours = (step.phase, step.slot, iteration), (record.phase, record.slot, record.iteration)
-    return loops == ours and _bare(step.op) == _bare(record.op) and step.shared == record.shared
-
-
-@lru_cache(maxsize=4096)
-def _bare(op: Operation | None) -> list[dict[str, Any]]:
-    """An operation without its bytes and seconds, which are the run's own."""
-    found = [] if op is None else [{"op": op.kind}, *map(to_json, parts(op))]
-    return [{key: value for key, value in item.items() if key not in ("nbytes", "seconds")} for item in found]
+def _first(violations: Violations) -> Violation | None:
+    return min(violations, key=lambda item: item[0], default=(0, None))[1]

@@ -8,7 +8,7 @@ paths, and a run exists iff none of them is later than the latest time of its ev
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +31,8 @@ from model.program.ops import (
 )
 from model.semantics.lowering import lower
 from model.semantics.parameters import World
-from model.traces.jsonl import LATEST, Record, Trace
+from model.traces.trace import LATEST, Trace, TraceEvent
+from model.traces.violation import Violation, Violations, duration, violation_at
 
 if TYPE_CHECKING:
     from model.events.build import Wiring
@@ -40,61 +41,29 @@ if TYPE_CHECKING:
 NONE = -1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Violation:
-    """The first thing that no run of the model explains: step `step` of a rank, what it was, and why not."""
-
-    rank: int
-    step: int
-    iteration: int
-    phase: str
-    op: str
-    why: str
-
-    def __str__(self) -> str:
-        what = ", ".join(filter(None, (self.phase, self.op)))
-        return f"rank {self.rank}, step {self.step}, iteration {self.iteration}: {what}: {self.why}"
-
-
-Found = Iterator[tuple[int, Violation]]
-"""Violations, each with the time at which it is there to be seen."""
-
-
-def violation(record: Record, step: int, why: str) -> Violation:
-    op = "" if record.op is None else text(record.op)
-    return Violation(
-        rank=record.rank, step=step, iteration=record.iteration, phase=record.phase or "operation", op=op, why=why
-    )
-
-
-def span(nanoseconds: int) -> str:
-    """A duration for people."""
-    return f"{nanoseconds / 1e3:.3f} us"
-
-
-_COMES = Compute(label="comes to its next operation")
+_ARRIVAL = Compute(label="comes to its next operation")
 """Stands before every operation, so that coming to it, when a blocking call posts, is an event of its own."""
 
 
-def together(trace: Trace, records: Sequence[Sequence[Record]], world: World) -> Found:
+def timing_violations(trace: Trace, events: Sequence[Sequence[TraceEvent]], world: World) -> Violations:
     """Completions that no run of the model has, or not as early as recorded; and messages left over at the end.
 
-    records: by rank. Raises ValueError where the operations are no program, or hold wildcards.
+    events: by rank. Raises ValueError where the operations are no program, or hold wildcards.
     """
     from model.events.build import wire
     from model.events.earliest_run import Run  # numba is slow to import
     from model.events.event_graph import NEVER
     from model.semantics.columns import flat
 
-    made, owners = _program(trace, records)
-    wiring = wire(flat(lower(made, world)))
-    times = _Times(wiring, records, owners)
+    posting, steps = _posting_program(trace, events)
+    wiring = wire(flat(lower(posting, world)))
+    times = _Times(wiring, events, steps)
     least = times.least(trace.clocks[0], trace.clocks)
-    found = Run(wiring=wiring, times=least, passed=least[wiring.place + 1] != NEVER)
+    run = Run(wiring=wiring, times=least, passed=least[wiring.place + 1] != NEVER)
     for event in np.flatnonzero((least == NEVER) & (times.latest != LATEST)).tolist():
-        yield int(times.latest[event]), times.violation(event, times.why_never(found, event))
-    if trace.complete and not found.hangs:
-        for message in found.left_over.tolist():
+        yield int(times.latest[event]), times.violation(event, times.why_never(run, event))
+    if trace.complete and not run.hangs:
+        for message in run.left_over.tolist():
             event = int(wiring.place[wiring.flat.at[message]]) + 1
             yield int(times.latest[event]), times.violation(event, "its message meets no other, and the run is over")
     for clock in dict.fromkeys(trace.clocks):
@@ -107,21 +76,21 @@ def together(trace: Trace, records: Sequence[Sequence[Record]], world: World) ->
 class _Times:
     """When each event of the graph may have been, by what was recorded; 0 to LATEST where nothing was."""
 
-    def __init__(self, wiring: Wiring, records: Sequence[Sequence[Record]], owners: Sequence[Sequence[int]]) -> None:
-        self._records, self._wiring, self._graph = records, wiring, wiring.graph
+    def __init__(self, wiring: Wiring, events: Sequence[Sequence[TraceEvent]], steps: Sequence[Sequence[int]]) -> None:
+        self._events, self._wiring, self._graph = events, wiring, wiring.graph
         self._source: dict[int, tuple[int, int]] = {}  # event: rank and step
         self.earliest = np.zeros(self._graph.events, dtype=np.int64)
         self.latest = np.full(self._graph.events, LATEST, dtype=np.int64)
         self.rank = np.full(self._graph.events, NONE, dtype=np.int64)
         threads, flat = wiring.flat.thread_of(), wiring.flat
-        for instruction in np.flatnonzero(threads < len(records)).tolist():  # the hosts, not their queues
+        for instruction in np.flatnonzero(threads < len(events)).tolist():  # the hosts, not their queues
             rank, event = int(threads[instruction]), int(wiring.place[instruction]) + 1
-            step = owners[rank][int(flat.index[instruction])]
-            record = records[rank][step]
+            step = steps[rank][int(flat.index[instruction])]
+            recorded = events[rank][step]
             self._source[event] = rank, step
-            self.rank[event], self.earliest[event] = rank, record.begin
-            if record.end is not None:
-                self.latest[event] = record.end
+            self.rank[event], self.earliest[event] = rank, recorded.begin
+            if recorded.end is not None:
+                self.latest[event] = recorded.end
 
     def of_clock(self, clock: str, clocks: Sequence[str]) -> NDArray[np.bool_]:
         """The recorded events of the ranks that have this clock."""
@@ -150,16 +119,16 @@ class _Times:
     def violation(self, event: int, why: str) -> Violation:
         """Of the step that a recorded event belongs to."""
         rank, step = self._source[event]
-        return violation(self._records[rank][step], step, why)
+        return violation_at(self._events[rank][step], step, why)
 
-    def why_never(self, found: Run, event: int) -> str:
+    def why_never(self, run: Run, event: int) -> str:
         """What an event waits for that never happens."""
         if event in self._graph.missing:
             return "it was over, and no other rank did its part"
-        arcs = self._graph.chain(found.times, event)
+        arcs = self._graph.chain(run.times, event)
         if arcs:
-            return f"it was over, and needs {self._named(int(self._graph.tails[arcs[-1]]))}, which no rank answers"
-        circuit = " -> ".join(f"rank {item.rank}" for item in found.circuit())
+            return f"it was over, and needs {self._label(int(self._graph.tails[arcs[-1]]))}, which no rank answers"
+        circuit = " -> ".join(f"rank {item.rank}" for item in run.circuit())
         return f"it was over, and cannot be: {circuit} wait for each other in a circuit"
 
     def why_late(self, least: NDArray[np.int64], mine: NDArray[np.bool_], event: int) -> str:
@@ -168,42 +137,42 @@ class _Times:
         while not (mine[at] and self.earliest[at] == least[event]):
             before = graph.tails[graph.heads == at]
             at = int(before[least[before] == least[event]][0])
-        early = span(int(least[event] - self.latest[event]))
-        return f"it was over {early} before the begin of {self._named(at)}, which comes first in every run"
+        early = duration(int(least[event] - self.latest[event]))
+        return f"it was over {early} before the begin of {self._label(at)}, which comes first in every run"
 
-    def _named(self, event: int) -> str:
+    def _label(self, event: int) -> str:
         if event not in self._source:
             return "a transfer"
         rank, step = self._source[event]
-        record = self._records[rank][step]
-        return f"step {step} of rank {rank}" + ("" if record.op is None else f" ({text(record.op)})")
+        op = self._events[rank][step].op
+        return f"step {step} of rank {rank}" + ("" if op is None else f" ({text(op)})")
 
 
-def _program(trace: Trace, records: Sequence[Sequence[Record]]) -> tuple[Program, list[list[int]]]:
+def _posting_program(trace: Trace, events: Sequence[Sequence[TraceEvent]]) -> tuple[Program, list[list[int]]]:
     """The operations of all ranks, each after coming to it; and by rank and operation the step that it belongs to."""
-    lists, owners = list[list[Operation]](), list[list[int]]()
-    for mine in records:
-        ops, owner, queued = list[Operation](), list[int](), set[Request]()
-        for step, record in enumerate(mine):
-            if record.op is None and not record.shared:
+    lists, steps = list[list[Operation]](), list[list[int]]()
+    for mine in events:
+        ops, step_of, queued = list[Operation](), list[int](), set[Request]()
+        for step, event in enumerate(mine):
+            if event.op is None and not event.collective:
                 continue
-            new: list[Operation] = [_COMES]
-            if record.op is not None:
-                new += _posted(record.op, trace.queued, queued, f"step {step}")
-            for number, op in enumerate(_loosely(record.shared)):
-                new += _posted(op, trace.queued, queued, f"step {step}, shared {number}")
+            new: list[Operation] = [_ARRIVAL]
+            if event.op is not None:
+                new += _posted(event.op, trace.queued, queued, f"step {step}")
+            for number, op in enumerate(_least_promised(event.collective)):
+                new += _posted(op, trace.queued, queued, f"step {step}, collective {number}")
             ops += new
-            owner += [step] * len(new)
+            step_of += [step] * len(new)
         lists.append(ops)
-        owners.append(owner)
-    return program(lists), owners
+        steps.append(step_of)
+    return program(lists), steps
 
 
-def _loosely(shared: Sequence[Operation]) -> Sequence[Operation]:
+def _least_promised(collective: Sequence[Operation]) -> Sequence[Operation]:
     """A collective by what every library promises: whoever only gives may return before the others take."""
-    if all(isinstance(op, Send) for op in shared):
-        return [replace(op, mode="buffered") for op in shared if isinstance(op, Send)]
-    return shared
+    if all(isinstance(op, Send) for op in collective):
+        return [replace(op, mode="buffered") for op in collective if isinstance(op, Send)]
+    return collective
 
 
 def _posted(op: Operation, comms: frozenset[str], queued: set[Request], step: str) -> Iterator[Operation]:
@@ -215,11 +184,10 @@ def _posted(op: Operation, comms: frozenset[str], queued: set[Request], step: st
         yield Wait(requests=tuple(request for request in op.requests if request not in queued))
         queued.difference_update(op.requests)
         return
-    found = parts(op)
-    if not any(isinstance(part, Send | Recv | Isend | Irecv) and part.comm in comms for part in found):
+    if not any(isinstance(part, Send | Recv | Isend | Irecv) and part.comm in comms for part in parts(op)):
         yield op
         return
-    for number, part in enumerate(found):
+    for number, part in enumerate(parts(op)):
         fresh = f"{step}, {number}"
         if isinstance(part, Send):
             yield Isend(peer=part.peer, tag=part.tag, comm=part.comm, request=fresh, nbytes=part.nbytes, mode=part.mode)

@@ -1,25 +1,18 @@
-"""Who does what when: the spans of a simulated run, as a Chrome trace and as a Gantt chart."""
+"""Who does what when: the spans of a run, simulated or recorded, as a Chrome trace and as a Gantt chart."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from model.events.event_graph import NEVER
-from model.events.simulator import Simulation
 from model.events.timing import Timing
-from model.program.json_form import text
-from model.semantics.instructions import Lowered
+from model.traces.spans import Span, SpanKind
 
-Kind = Literal["compute", "transfer", "wait", "send", "receive", "loop", "bubble", "idle"]
-
-COLOURS: dict[Kind, str] = {
+COLOURS: dict[SpanKind, str] = {
     "bubble": "#d9d9d9",
     "compute": "#0072b2",
     "transfer": "#009e73",
@@ -32,61 +25,6 @@ COLOURS: dict[Kind, str] = {
 
 CROWD = 500
 """Spans from which on a picture has no room for the lines between them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """A rank in one operation, from `begin` to `end` in ticks; `end` is None of one that it never leaves.
-
-    kind: `transfer` for as long as the message is on the wire or handled, `wait` before that. lane: 0 is the host,
-    others are the queues of its library. `model.traces.recorded` makes those of the other kinds.
-    """
-
-    rank: int
-    lane: int
-    kind: Kind
-    op: str
-    begin: int
-    end: int | None
-
-
-def spans(lowered: Lowered, found: Simulation, timing: Timing) -> list[Span]:
-    """The spans of every rank, by rank, lane and time; those of no length are left out."""
-    flat = found.flat
-    wires = np.zeros(len(flat.index), dtype=np.int64)  # how long the messages of an instruction are under way at most
-    sizes = np.array([_bytes(lowered, message) for message in range(len(lowered.messages))], dtype=np.int64)
-    length = timing.wire(sizes) + timing.overhead
-    np.maximum.at(wires, flat.at[flat.blocking], length[flat.blocking])
-    wires[flat.at[~flat.blocking]] = timing.overhead
-    np.maximum.at(wires, flat.awaits[:, 0], length[flat.awaits[:, 1]])
-    lanes: dict[int, int] = {}
-    out: list[Span] = []
-    for thread, one in enumerate(lowered.threads):
-        lane = lanes[one.rank] = lanes.get(one.rank, -1) + 1
-        for place, item in enumerate(one.code):
-            number = int(flat.starts[thread]) + place
-            begin, end = int(found.arrived[number]), int(found.passed[number])
-            if begin != NEVER:
-                out += _split(one.rank, lane, item.kind, text(item.op), begin, end, int(wires[number]))
-    return sorted(out, key=lambda span: (span.rank, span.lane, span.begin))
-
-
-def _bytes(lowered: Lowered, message: int) -> int:
-    return lowered.messages[message].nbytes
-
-
-def _split(rank: int, lane: int, what: str, op: str, begin: int, end: int, wire: int) -> Iterator[Span]:
-    if end == NEVER:
-        yield Span(rank=rank, lane=lane, kind="wait", op=op, begin=begin, end=None)
-        return
-    if what == "local":
-        parts: Sequence[tuple[Kind, int, int]] = (("compute", begin, end),)
-    else:
-        starts = max(begin, end - wire)
-        parts = (("wait", begin, starts), ("transfer", starts, end))
-    for kind, first, last in parts:
-        if last > first:
-            yield Span(rank=rank, lane=lane, kind=kind, op=op, begin=first, end=last)
 
 
 def chrome_trace(found: Sequence[Span], timing: Timing, lanes: Sequence[str] = ("host",)) -> dict[str, Any]:
@@ -131,7 +69,7 @@ def gantt(found: Sequence[Span], *, title: str = "", unit: str = "transfers", ti
     edge = max(1, last + round((last - first) * 0.05))
     figure = Figure(figsize=(8, 0.8 + 0.32 * max(1, len(rows))), layout="constrained")
     axes = figure.add_subplot()
-    together: dict[tuple[Kind, bool, int], list[tuple[float, float]]] = defaultdict(list)
+    together: dict[tuple[SpanKind, bool, int], list[tuple[float, float]]] = defaultdict(list)
     for span in found:
         end = edge if span.end is None else span.end
         bar = (span.begin * tick, (end - span.begin) * tick)

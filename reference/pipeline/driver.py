@@ -184,7 +184,7 @@ class Pipeline:
                     self._arrived = self._landings.start(self._batches[slot], self._answers_N.pop(slot))
             case Phase.FINISH:
                 self._finish(slot)
-            case Phase.SETTLE:
+            case Phase.WAIT:
                 assert isinstance(step.op, Wait)
                 with self._passing() if OUTPUT in step.op.requests else nullcontext():
                     self._message(step)

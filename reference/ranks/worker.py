@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from model.pipelines.serving import CONTROL, DATA
-from model.pipelines.tensor_parallel import SHARED_CONTROL, SHARED_DATA
+from model.pipelines.tensor_parallel import STAGE_CONTROL, STAGE_DATA
 from model.rings.orderings import output_policy
 from reference.checkpoint.loader import Source, load_stage
 from reference.config import EngineConfig
@@ -167,9 +167,9 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
     groups = join(store=store, rank=rank, ranks=config.ranks, backends=backends, timeout=timeout)
     shared = None
     if shard.size > 1:
-        backends = {SHARED_CONTROL: HOST_BACKEND, SHARED_DATA: config.backend}
+        backends = {STAGE_CONTROL: HOST_BACKEND, STAGE_DATA: config.backend}
         beside = join_stage(rank=rank, stages=config.pp, tp=config.tp, backends=backends, timeout=timeout)
-        via_host = backends[SHARED_DATA] == HOST_BACKEND and not device.is_host
+        via_host = backends[STAGE_DATA] == HOST_BACKEND and not device.is_host
         shared = StageGroup(
             rank=rank,
             shard=shard,

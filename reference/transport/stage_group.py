@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from model.pipelines.tensor_parallel import SHARED_CONTROL, SHARED_DATA
+from model.pipelines.tensor_parallel import STAGE_CONTROL, STAGE_DATA
 from reference.llama.tensor_parallel import Shard
 from reference.verification.status_board import Board
 
@@ -42,7 +42,7 @@ class StageGroup:
     ) -> None:
         self.capturable = capturable
         self._rank, self._shard, self._board, self._via_host = rank, shard, board, via_host
-        self._control, self._data = groups[SHARED_CONTROL], groups[SHARED_DATA]
+        self._control, self._data = groups[STAGE_CONTROL], groups[STAGE_DATA]
         self._first = rank - shard.rank
         self._ranks = range(self._first, self._first + shard.size)
 

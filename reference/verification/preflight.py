@@ -11,7 +11,7 @@ from functools import cache
 
 from model import Result, check
 from model.pipelines.serving import CONTROL, DATA
-from model.pipelines.tensor_parallel import BESIDE, unroll_grid
+from model.pipelines.tensor_parallel import STAGE_LIBRARY, unroll_grid
 from model.rings.orderings import BATCHED, Ordering, output_policy
 from model.semantics.libraries import semantics
 from model.semantics.parameters import Semantics
@@ -56,7 +56,7 @@ def predict(*, ranks: int, depth: int, policy: Ordering, control: str, data: str
     present = [True] * (3 * (ranks + depth))
     program = unroll_grid(stages=ranks, tp=tp, depth=depth, ordering=policy, present=present)
     world: dict[str, Semantics] = {CONTROL: semantics(control), DATA: semantics(data)}
-    return check(program, world | {shared: world[comm] for shared, comm in BESIDE.items()})
+    return check(program, world | {stage: world[comm] for stage, comm in STAGE_LIBRARY.items()})
 
 
 def preflight(*, ranks: int, depth: int, policy: Ordering, control: str, data: str, tp: int = 1) -> Result:

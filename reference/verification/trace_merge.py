@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from model.pipelines.serving import CONTROL, DATA
-from model.pipelines.tensor_parallel import BESIDE, SHARED_DATA
+from model.pipelines.tensor_parallel import STAGE_DATA, STAGE_LIBRARY
 from model.program.json_form import from_json
 from model.program.ops import Batch, Isend, Operation
 from model.traces import jsonl as trace
-from model.traces.jsonl import LoopOf, Record, Trace
+from model.traces.trace import LoopSettings, Trace, TraceEvent
 from reference.config import EngineConfig
 from reference.device import HOST_BACKEND, WARM_SEMANTICS
 from reference.transport.selection import Route
 from reference.verification.trace_writer import BEGIN, DEVICE, END, KINDS, NOTHING, ROW, ROWS
 
 HEADER = "header.jsonl"
-"""The trace without its records."""
+"""The trace without its events."""
 
 
 def header(config: EngineConfig, route: Route, *, ordering: str, data: str) -> Trace:
@@ -37,11 +37,11 @@ def header(config: EngineConfig, route: Route, *, ordering: str, data: str) -> T
     }
     return Trace(
         ranks=config.ranks,
-        loop=LoopOf(depth=config.depth, ordering=ordering, tp=config.tp),
-        semantics=declared | {beside: collective[comm] for beside, comm in BESIDE.items()},
-        queued=frozenset() if route.backend == HOST_BACKEND else frozenset({DATA, SHARED_DATA}),
+        loop=LoopSettings(depth=config.depth, ordering=ordering, tp=config.tp),
+        semantics=declared | {beside: collective[comm] for beside, comm in STAGE_LIBRARY.items()},
+        queued=frozenset() if route.backend == HOST_BACKEND else frozenset({DATA, STAGE_DATA}),
         clocks=("",) * config.ranks,
-        records=(),
+        events=(),
         complete=False,
     )
 
@@ -52,7 +52,7 @@ def begin(folder: Path, header: Trace) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for old in (*folder.glob(ROWS.format("*")), *folder.glob(KINDS.format("*")), folder / trace.FILE):
             old.unlink(missing_ok=True)
-        trace.write(replace(header, records=()), folder / HEADER)
+        trace.write(replace(header, events=()), folder / HEADER)
     except OSError as error:
         raise ValueError(f"record: cannot write to {folder} ({error.strerror}); give a folder of your own") from None
 
@@ -63,7 +63,7 @@ def combine(folder: Path, note: str = "") -> Path:
     Raises OSError, and ValueError where the folder holds no recording.
     """
     header = trace.read(folder / HEADER)
-    records: list[Record] = []
+    events: list[TraceEvent] = []
     clocks, whole, until = list(header.clocks), True, list[int]()
     for rank in range(header.ranks):
         said = _said(folder / KINDS.format(rank))
@@ -72,9 +72,9 @@ def combine(folder: Path, note: str = "") -> Path:
         kinds = list(said)
         until += [int(line["at"]) for line in kinds if "stopped" in line]
         whole = whole and any("rows" in line for line in kinds)
-        records += _rows(folder / ROWS.format(rank), rank, [line for line in kinds if "phase" in line])
-    records.sort(key=lambda record: record.begin)  # stable: a rank's own order stays
-    found = replace(header, records=tuple(records), clocks=tuple(clocks), complete=whole, note=note)
+        events += _rows(folder / ROWS.format(rank), rank, [line for line in kinds if "phase" in line])
+    events.sort(key=lambda event: event.begin)  # stable: a rank's own order stays
+    found = replace(header, events=tuple(events), clocks=tuple(clocks), complete=whole, note=note)
     if until:
         found = replace(found.until(min(until)), note=f"{note}; the record was full".lstrip("; "))
     trace.write(found, folder / trace.FILE)
@@ -91,14 +91,14 @@ def _said(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def _rows(path: Path, rank: int, kinds: list[Mapping[str, Any]]) -> list[Record]:
+def _rows(path: Path, rank: int, kinds: list[Mapping[str, Any]]) -> list[TraceEvent]:
     try:
         data = path.read_bytes()
     except FileNotFoundError:  # its process never came so far
         return []
     ops = [None if kind["op"] is None else from_json(kind["op"]) for kind in kinds]
-    shared = [tuple(map(from_json, kind["shared"])) for kind in kinds]
-    records: list[Record] = []
+    collectives = [tuple(map(from_json, kind["collective"])) for kind in kinds]
+    events: list[TraceEvent] = []
     for at in range(0, len(data) - ROW + 1, ROW):
         began, iteration, number, _ = BEGIN.unpack_from(data, at)
         if not 0 < number <= len(kinds):
@@ -106,8 +106,8 @@ def _rows(path: Path, rank: int, kinds: list[Mapping[str, Any]]) -> list[Record]
         ended, nbytes, answer, _ = END.unpack_from(data, at + BEGIN.size)
         device = DEVICE.unpack_from(data, at + BEGIN.size + END.size)
         kind = kinds[number - 1]
-        records.append(
-            Record(
+        events.append(
+            TraceEvent(
                 rank=rank,
                 begin=began,
                 end=ended or None,
@@ -115,12 +115,12 @@ def _rows(path: Path, rank: int, kinds: list[Mapping[str, Any]]) -> list[Record]
                 phase=kind["phase"],
                 slot=kind["slot"],
                 op=_sized(ops[number - 1], nbytes),
-                shared=shared[number - 1],
+                collective=collectives[number - 1],
                 answer=None if answer == NOTHING or not ended else bool(answer),
                 device=device if device[1] else None,
             )
         )
-    return records
+    return events
 
 
 def _sized(op: Operation | None, nbytes: int) -> Operation | None:

@@ -84,8 +84,9 @@ class Recorder:
         kind = self._kinds.get(step)
         if kind is None:
             kind = self._kinds[step] = len(self._kinds) + 1
-            op, shared = None if step.op is None else to_json(step.op), [to_json(op) for op in step.shared]
-            self._say({"phase": step.phase, "slot": step.slot, "op": op, "shared": shared})
+            op = None if step.op is None else to_json(step.op)
+            collective = [to_json(op) for op in step.collective]
+            self._say({"phase": step.phase, "slot": step.slot, "op": op, "collective": collective})
         self._at = at
         BEGIN.pack_into(self._rows, at, self._clock(), iteration, kind, 0)
         if self._event is not None and isinstance(step.op, Compute):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from model.pipelines.serving import CONTROL, DATA, Phase, Step, serving_loop
 from model.program.ops import Isend, Operation, Recv, Wait
 from model.rings.orderings import ordering
-from model.traces.jsonl import LoopOf, Record, Trace
+from model.traces.trace import LoopSettings, Trace, TraceEvent
 
 Channel = tuple[str, int, int, int]
 
@@ -25,7 +25,7 @@ class _Rank:
     begin: int = 0
     polls: int = 0
     forms: int = 0
-    records: list[Record] = field(default_factory=list)
+    events: list[TraceEvent] = field(default_factory=list)
     open: dict[object, tuple[Channel, int]] = field(default_factory=dict)
 
 
@@ -95,27 +95,27 @@ def recording(
             answer = me.forms < len(present) and present[me.forms]
             me.forms += 1
         begun.discard(rank)
-        me.records.append(_record(rank, me, end=now, answer=answer))
+        me.events.append(_event(rank, me, end=now, answer=answer))
         start(rank, answer)
     finished = all(me.step is None for me in team)
     for rank in begun:
-        team[rank].records.append(_record(rank, team[rank], end=None, answer=None))
+        team[rank].events.append(_event(rank, team[rank], end=None, answer=None))
     return Trace(
         ranks=ranks,
-        loop=LoopOf(depth=depth, ordering=policy),
+        loop=LoopSettings(depth=depth, ordering=policy),
         semantics={CONTROL: "gloo", DATA: "rendezvous" if blocking else "gloo"},
         clocks=("one",) * ranks,
-        records=tuple(sorted((item for me in team for item in me.records), key=lambda item: item.begin)),
+        events=tuple(sorted((item for me in team for item in me.events), key=lambda item: item.begin)),
         complete=finished,
     )
 
 
-def _record(rank: int, me: _Rank, *, end: int | None, answer: bool | None) -> Record:
+def _event(rank: int, me: _Rank, *, end: int | None, answer: bool | None) -> TraceEvent:
     assert me.step is not None
     op = replace(me.step.op, nbytes=8) if isinstance(me.step.op, Isend) else me.step.op
-    started = sum(item.phase in (Phase.POLL, Phase.RECV_REQUESTS) for item in me.records)
+    started = sum(item.phase in (Phase.POLL, Phase.RECV_REQUESTS) for item in me.events)
     first = me.step.phase in (Phase.POLL, Phase.RECV_REQUESTS)
-    return Record(
+    return TraceEvent(
         rank=rank,
         begin=me.begin,
         end=end,
@@ -128,33 +128,33 @@ def _record(rank: int, me: _Rank, *, end: int | None, answer: bool | None) -> Re
 
 
 def at(trace: Trace, rank: int, phase: str, number: int = 0) -> int:
-    """Where in `records` the n-th step of a rank with this phase stands."""
-    return [place for place, item in enumerate(trace.records) if (item.rank, item.phase) == (rank, phase)][number]
+    """Where in `events` the n-th step of a rank with this phase stands."""
+    return [place for place, item in enumerate(trace.events) if (item.rank, item.phase) == (rank, phase)][number]
 
 
 def without(trace: Trace, place: int) -> Trace:
     """The trace with one record left out."""
-    return replace(trace, records=trace.records[:place] + trace.records[place + 1 :])
+    return replace(trace, events=trace.events[:place] + trace.events[place + 1 :])
 
 
 def changed(trace: Trace, place: int, **changes: object) -> Trace:
     """The trace with one record changed."""
-    records = list(trace.records)
-    records[place] = replace(records[place], **changes)
-    return replace(trace, records=tuple(records))
+    events = list(trace.events)
+    events[place] = replace(events[place], **changes)
+    return replace(trace, events=tuple(events))
 
 
 def plain(*ranks: list[tuple[Operation, int, int | None]], complete: bool = True, **options: object) -> Trace:
     """A trace of any program; of each operation begin and end."""
-    records = [
-        Record(rank=rank, begin=begin, end=end, op=op) for rank, ops in enumerate(ranks) for op, begin, end in ops
+    events = [
+        TraceEvent(rank=rank, begin=begin, end=end, op=op) for rank, ops in enumerate(ranks) for op, begin, end in ops
     ]
     given: dict[str, object] = {"semantics": {"*": "gloo"}, **options}
     return Trace(
         ranks=len(ranks),
         loop=None,
         clocks=("one",) * len(ranks),
-        records=tuple(records),
+        events=tuple(events),
         complete=complete,
         **given,
     )

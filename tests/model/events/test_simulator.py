@@ -21,6 +21,7 @@ from model.semantics.lowering import lower
 from model.semantics.parameters import Semantics
 from model.semantics.table import flat_of_table, ring_table
 from model.traces import timeline
+from model.traces.simulated import simulated_spans
 from tests.model.conftest import Inside
 from tests.model.small_programs import any_semantics, programs
 
@@ -81,7 +82,7 @@ def test_loggp_of_one_message() -> None:
 @given(programs(most=4), any_semantics, timings)
 def test_spans_of_a_lane_do_not_overlap(made: Program, rules: Semantics, timing: Timing) -> None:
     found = simulate(columns(made, rules), timing)
-    spans = timeline.spans(lower(made, rules), found, timing)
+    spans = simulated_spans(lower(made, rules), found, timing)
     for one, following in pairwise(spans):
         if (one.rank, one.lane) == (following.rank, following.lane):
             assert one.end is not None and one.begin < one.end <= following.begin

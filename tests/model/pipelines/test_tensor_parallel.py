@@ -4,7 +4,7 @@ import pytest
 
 from model import check
 from model.pipelines.serving import CONTROL, DATA, unroll, unroll_rank
-from model.pipelines.tensor_parallel import BESIDE, grid_loop, unroll_grid
+from model.pipelines.tensor_parallel import STAGE_LIBRARY, grid_loop, unroll_grid
 from model.program.ops import Compute, Isend, Recv, Send, program
 from model.rings.orderings import NAMED
 from model.semantics.libraries import semantics
@@ -28,7 +28,7 @@ def full(stages: int, depth: int) -> list[bool]:
 
 def verdict(program, data: str) -> str:
     world = {CONTROL: semantics("gloo"), DATA: semantics(data)}
-    return check(program, world | {shared: world[comm] for shared, comm in BESIDE.items()}).verdict
+    return check(program, world | {stage: world[comm] for stage, comm in STAGE_LIBRARY.items()}).verdict
 
 
 @pytest.mark.parametrize(("stages", "depth"), [(1, 0), (2, 1), (4, 0)])
@@ -46,17 +46,17 @@ def test_each_column_holds_the_plain_loop_and_collectives(tp: int) -> None:
     rounds = sum(isinstance(op, Isend) and op.comm == CONTROL for op in plain[0])
     for rank, operations in enumerate(grid):
         stage, column = divmod(rank, tp)
-        own = [op for op in operations if getattr(op, "comm", "") not in BESIDE]
+        own = [op for op in operations if getattr(op, "comm", "") not in STAGE_LIBRARY]
         assert [getattr(op, "peer", None) for op in own] == [
             peer * tp + column if (peer := getattr(op, "peer", None)) is not None else None for op in plain[stage]
         ]
-        shared = [op for op in operations if getattr(op, "comm", "") in BESIDE]
-        assert all(isinstance(op, Send | Recv) and op.peer // tp == stage for op in shared)
+        collective = [op for op in operations if getattr(op, "comm", "") in STAGE_LIBRARY]
+        assert all(isinstance(op, Send | Recv) and op.peer // tp == stage for op in collective)
         launches = sum(isinstance(op, Compute) for op in operations)
-        polls = sum(op.comm == "stage control" for op in shared)
+        polls = sum(op.comm == "stage control" for op in collective)
         if column > 0:  # two operations an exchange, one a broadcast
             assert polls == (0 if stage else rounds)
-            assert len(shared) - polls == launches * (2 + 2 * (stage > 0) + (stage == 2))
+            assert len(collective) - polls == launches * (2 + 2 * (stage > 0) + (stage == 2))
 
 
 @pytest.mark.parametrize("data", LIBRARIES)

@@ -12,7 +12,8 @@ from model.pipelines.serving import CONTROL, DATA, Phase
 from model.program.ops import Recv, Send, Wait
 from model.rings.orderings import NAMED
 from model.traces.conformance import conform
-from model.traces.jsonl import Record, Trace, write
+from model.traces.jsonl import write
+from model.traces.trace import Trace, TraceEvent
 from tests.model.conftest import Inside
 from tests.model.recordings import at, changed, plain, recording, without
 
@@ -38,20 +39,20 @@ def test_what_the_loop_did_is_allowed(trace: Trace) -> None:
 
 @given(runs, st.data())
 def test_the_beginning_of_a_run_is_allowed(trace: Trace, data: st.DataObject) -> None:
-    assume(trace.records)
-    record = data.draw(st.sampled_from(trace.records))
-    assert conform(trace.until(record.begin)).allowed
+    assume(trace.events)
+    event = data.draw(st.sampled_from(trace.events))
+    assert conform(trace.until(event.begin)).allowed
 
 
 @given(runs, st.data())
 def test_a_step_left_out_or_done_twice_is_not_allowed(trace: Trace, data: st.DataObject) -> None:
-    place = data.draw(st.integers(0, len(trace.records) - 1))
-    record = trace.records[place]
-    last = [item for item in trace.records if item.rank == record.rank][-1]
-    if record is not last or trace.complete:
+    place = data.draw(st.integers(0, len(trace.events) - 1))
+    event = trace.events[place]
+    last = [item for item in trace.events if item.rank == event.rank][-1]
+    if event is not last or trace.complete:
         assert not conform(without(trace, place)).allowed
-    assume(record.end is not None)
-    twice = replace(trace, records=(*trace.records[: place + 1], record, *trace.records[place + 1 :]))
+    assume(event.end is not None)
+    twice = replace(trace, events=(*trace.events[: place + 1], event, *trace.events[place + 1 :]))
     assert not conform(twice).allowed
 
 
@@ -59,16 +60,16 @@ def test_a_step_left_out_or_done_twice_is_not_allowed(trace: Trace, data: st.Dat
 def test_two_steps_swapped_are_not_allowed(trace: Trace, data: st.DataObject) -> None:
     """Also when their times are swapped with them."""
     rank = data.draw(st.integers(0, trace.ranks - 1))
-    places = [place for place, item in enumerate(trace.records) if item.rank == rank and item.end is not None]
+    places = [place for place, item in enumerate(trace.events) if item.rank == rank and item.end is not None]
     assume(len(places) > 1)
     number = data.draw(st.integers(0, len(places) - 2))
     first, second = places[number], places[number + 1]
-    one, other = trace.records[first], trace.records[second]
+    one, other = trace.events[first], trace.events[second]
     swapped = changed(changed(trace, first, **_times(other, one)), second, **_times(one, other))
     assert not conform(swapped).allowed
 
 
-def _times(what: Record, when: Record) -> dict[str, object]:
+def _times(what: TraceEvent, when: TraceEvent) -> dict[str, object]:
     found = {name: getattr(what, name) for name in ("iteration", "phase", "slot", "op", "answer")}
     return {**found, "begin": when.begin, "end": when.end}
 
@@ -79,23 +80,23 @@ SOUND = recording(ranks=3)
 def test_a_sound_run_is_told_so() -> None:
     found = conform(SOUND)
     assert (found.allowed, found.complete, found.ranks, found.iterations) == (True, True, 3, 8)
-    assert found.steps == len(SOUND.records) > 80
+    assert found.steps == len(SOUND.events) > 80
 
 
 def test_a_missing_message_is_named() -> None:
     place = at(SOUND, 1, Phase.SEND_PROXY, 1)
     found = conform(without(SOUND, place)).violation
     assert found is not None
-    assert (found.rank, found.iteration) == (1, SOUND.records[place].iteration + 1)
+    assert (found.rank, found.iteration) == (1, SOUND.events[place].iteration + 1)
     assert "the loop does here, in iteration 1: send proxy, isend(2, request=1, tag=1, comm=data), slot 1" in found.why
 
 
 def test_a_receive_that_was_over_before_its_send_is_named() -> None:
     """Its rank goes on at the old time, so each rank by itself is in order."""
-    sends = (SOUND.records[at(SOUND, 0, Phase.SEND_REQUESTS, number)] for number in range(4))
+    sends = (SOUND.events[at(SOUND, 0, Phase.SEND_REQUESTS, number)] for number in range(4))
     receives = (at(SOUND, 1, Phase.RECV_REQUESTS, number) for number in range(4))
     pairs = zip(sends, receives, strict=True)
-    send, place = next(pair for pair in pairs if SOUND.records[pair[1]].begin < pair[0].begin - 1)
+    send, place = next(pair for pair in pairs if SOUND.events[pair[1]].begin < pair[0].begin - 1)
     early = changed(SOUND, place, end=send.begin - 1)
     found = conform(early).violation
     assert found is not None
@@ -108,28 +109,28 @@ def test_a_receive_that_was_over_before_its_send_is_named() -> None:
 
 def test_a_wait_that_was_over_before_the_receive_was_posted_is_named() -> None:
     """gloo stores nothing: a send is not complete before its receive is posted."""
-    place = at(SOUND, 0, Phase.SETTLE)
-    receive = SOUND.records[at(SOUND, 1, Phase.RECV_REQUESTS)]
+    place = at(SOUND, 0, Phase.WAIT)
+    receive = SOUND.events[at(SOUND, 1, Phase.RECV_REQUESTS)]
     late = replace(
         SOUND,
-        records=tuple(
+        events=tuple(
             replace(item, begin=item.begin + 10**6, end=None if item.end is None else item.end + 10**6)
             if item.rank > 0
             else item
-            for item in SOUND.records
+            for item in SOUND.events
         ),
     )
     found = conform(late).violation
     assert found is not None
     assert (found.rank, found.phase, found.step) == (0, "wait for send", _number(SOUND, place))
-    assert f"step {_number(SOUND, SOUND.records.index(receive))} of rank 1 (recv(0, comm=control))" in found.why
+    assert f"step {_number(SOUND, SOUND.events.index(receive))} of rank 1 (recv(0, comm=control))" in found.why
     stored = {comm: "eager" for comm in (CONTROL, DATA)}
     other = conform(replace(late, semantics=stored)).violation
     assert other is not None and other.phase != "wait for send"
 
 
 def _number(trace: Trace, place: int) -> int:
-    return [index for index, item in enumerate(trace.records) if item.rank == trace.records[place].rank].index(place)
+    return [index for index, item in enumerate(trace.events) if item.rank == trace.events[place].rank].index(place)
 
 
 def test_an_isend_that_did_not_wait_contradicts_a_library_that_does() -> None:
@@ -168,12 +169,12 @@ def test_ranks_that_form_batches_apart_are_named() -> None:
 
 def test_an_answer_that_is_missing_is_named() -> None:
     found = conform(changed(SOUND, at(SOUND, 0, Phase.FORM), answer=None)).violation
-    assert found is not None and found.why == "the record does not say whether to form a batch"
+    assert found is not None and found.why == "the trace does not say whether to form a batch"
 
 
 def test_an_operation_too_many_at_the_end_is_named() -> None:
-    extra = replace(SOUND.records[-1], begin=10**7, end=10**7 + 1)
-    found = conform(replace(SOUND, records=(*SOUND.records, extra))).violation
+    extra = replace(SOUND.events[-1], begin=10**7, end=10**7 + 1)
+    found = conform(replace(SOUND, events=(*SOUND.events, extra))).violation
     assert found is not None and found.why == "the loop had come to its end"
 
 
@@ -182,8 +183,8 @@ def test_a_step_after_one_that_never_ended_is_named() -> None:
     assert found is not None and found.why == "the step before it was not over"
 
 
-def test_a_record_that_ends_early_is_no_complete_one() -> None:
-    last = max(place for place, item in enumerate(SOUND.records) if item.rank == 2)
+def test_a_trace_that_ends_early_is_no_complete_one() -> None:
+    last = max(place for place, item in enumerate(SOUND.events) if item.rank == 2)
     found = conform(without(SOUND, last)).violation
     assert found is not None and found.rank == 2
 
@@ -206,10 +207,10 @@ def test_a_hang_that_the_library_would_not_have_is_no_deadlock() -> None:
 def test_times_of_different_clocks_are_not_compared() -> None:
     ahead = tuple(
         item if item.rank != 1 else replace(item, begin=item.begin + 10**9, end=item.end + 10**9)
-        for item in SOUND.records
+        for item in SOUND.events
     )
-    assert not conform(replace(SOUND, records=ahead)).allowed
-    assert conform(replace(SOUND, records=ahead, clocks=("one", "two", "one"))).allowed
+    assert not conform(replace(SOUND, events=ahead)).allowed
+    assert conform(replace(SOUND, events=ahead, clocks=("one", "two", "one"))).allowed
 
 
 def test_times_of_one_clock_are_compared_through_ranks_of_another() -> None:
@@ -217,10 +218,10 @@ def test_times_of_one_clock_are_compared_through_ranks_of_another() -> None:
     run = replace(SOUND, clocks=("one", "two", "one"))
     ahead = tuple(
         item if item.rank != 0 else replace(item, begin=item.begin + 10**9, end=item.end + 10**9)
-        for item in SOUND.records
+        for item in SOUND.events
     )
     assert conform(run).allowed
-    assert not conform(replace(run, records=ahead)).allowed
+    assert not conform(replace(run, events=ahead)).allowed
 
 
 @pytest.mark.parametrize(
@@ -247,7 +248,7 @@ def test_the_command(inside: Inside, tmp_path: Path) -> None:
     write(SOUND, tmp_path / "trace.jsonl")
     status, out, err = inside("conform", str(tmp_path))
     assert (status, err) == (0, "")
-    assert out == f"allowed: {len(SOUND.records)} steps of 3 ranks in 8 iterations, from the start to the end\n"
+    assert out == f"allowed: {len(SOUND.events)} steps of 3 ranks in 8 iterations, from the start to the end\n"
     write(recording(ranks=3, policy="send-first", blocking=True), tmp_path / "hang.jsonl")
     status, out, _ = inside("conform", str(tmp_path / "hang.jsonl"))
     assert status == 0 and "allowed, as the beginning of a run" in out and "it ends in a deadlock" in out

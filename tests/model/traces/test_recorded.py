@@ -12,9 +12,10 @@ from hypothesis import given
 from model.events.timing import Timing
 from model.pipelines.serving import Phase
 from model.program.ops import Compute, Recv, Send
-from model.traces.jsonl import LoopOf, Record, Trace, write
-from model.traces.recorded import INSIDE, Shares, shares, spans, window
+from model.traces.jsonl import write
+from model.traces.recorded import INSIDE, TimeBreakdown, recorded_spans, time_breakdowns, window
 from model.traces.timeline import chrome_trace
+from model.traces.trace import LoopSettings, Trace, TraceEvent
 from tests.model.conftest import Inside
 from tests.model.recordings import recording
 from tests.model.traces.test_conformance import runs
@@ -45,7 +46,7 @@ def check_chrome(made: dict[str, Any]) -> None:
 
 @given(runs)
 def test_spans_nest_and_shares_add_up(trace: Trace) -> None:
-    found = spans(trace)
+    found = recorded_spans(trace)
     made = chrome_trace(found, Timing(tick=1e-9), lanes=("host", "device"))
     check_chrome(made)
     json.dumps(made, allow_nan=False)
@@ -53,16 +54,16 @@ def test_spans_nest_and_shares_add_up(trace: Trace) -> None:
     for one, following in pairwise(steps):
         if one.rank == following.rank:
             assert one.end is not None and one.end <= following.begin
-    for item in shares(found):
-        assert item.held + item.of["idle"] <= item.total
+    for item in time_breakdowns(found):
+        assert item.busy + item.of["idle"] <= item.total
         assert sum(item.of[kind] for kind in INSIDE) <= item.of["bubble"]
-    computes = sum(record.phase == Phase.LAUNCH for record in trace.records)
+    computes = sum(event.phase == Phase.LAUNCH for event in trace.events)
     assert sum(span.kind == "compute" for span in found) == computes
 
 
 @given(runs)
 def test_a_window_cuts(trace: Trace) -> None:
-    found = window(spans(trace), 200, 900)
+    found = window(recorded_spans(trace), 200, 900)
     assert all(200 <= span.begin < 900 and span.end is not None and span.end <= 900 for span in found)
     check_chrome(chrome_trace(found, Timing(tick=1e-9)))
 
@@ -70,16 +71,16 @@ def test_a_window_cuts(trace: Trace) -> None:
 def test_a_single_rank_by_hand() -> None:
     """A batch from 10 to 60, computing from 20 to 50."""
 
-    def step(phase: Phase, begin: int, end: int, answer: bool | None = None, op: Compute | None = None) -> Record:
-        return Record(rank=0, begin=begin, end=end, phase=str(phase), answer=answer, op=op)
+    def step(phase: Phase, begin: int, end: int, answer: bool | None = None, op: Compute | None = None) -> TraceEvent:
+        return TraceEvent(rank=0, begin=begin, end=end, phase=str(phase), answer=answer, op=op)
 
     trace = Trace(
         ranks=1,
-        loop=LoopOf(depth=0, ordering="parity"),
+        loop=LoopSettings(depth=0, ordering="parity"),
         semantics={"*": "gloo"},
         clocks=("",),
         complete=True,
-        records=(
+        events=(
             step(Phase.POLL, 0, 10, True),
             step(Phase.FORM, 10, 15, True),
             step(Phase.LAUNCH, 20, 50, op=Compute(label="forward 0")),
@@ -88,7 +89,7 @@ def test_a_single_rank_by_hand() -> None:
             step(Phase.POLL, 70, 80, False),
         ),
     )
-    found = spans(trace)
+    found = recorded_spans(trace)
     assert [(span.kind, span.begin, span.end) for span in found] == [
         ("idle", 0, 10),
         ("bubble", 10, 20),
@@ -99,21 +100,21 @@ def test_a_single_rank_by_hand() -> None:
         ("loop", 55, 60),
         ("idle", 70, 80),
     ]
-    (item,) = shares(found)
-    assert (item.total, item.held, item.part("compute"), item.part("bubble")) == (80, 50, 0.6, 0.4)
+    (item,) = time_breakdowns(found)
+    assert (item.total, item.busy, item.part("compute"), item.part("bubble")) == (80, 50, 0.6, 0.4)
     assert item.part("loop") == pytest.approx(12 / 50)
 
 
 def test_a_device_has_a_lane_of_its_own() -> None:
     """The host launches from 20 to 22, and the device computes from 25 to 50."""
     steps = [
-        Record(rank=0, begin=10, end=15, phase=str(Phase.FORM), answer=True),
-        Record(rank=0, begin=20, end=22, phase=str(Phase.LAUNCH), op=Compute(), device=(25, 50)),
-        Record(rank=0, begin=40, end=60, phase=str(Phase.FINISH)),
+        TraceEvent(rank=0, begin=10, end=15, phase=str(Phase.FORM), answer=True),
+        TraceEvent(rank=0, begin=20, end=22, phase=str(Phase.LAUNCH), op=Compute(), device=(25, 50)),
+        TraceEvent(rank=0, begin=40, end=60, phase=str(Phase.FINISH)),
     ]
-    loop = LoopOf(depth=0, ordering="parity")
-    trace = Trace(ranks=1, loop=loop, semantics={"*": "nccl"}, clocks=("",), complete=True, records=tuple(steps))
-    found = spans(trace)
+    loop = LoopSettings(depth=0, ordering="parity")
+    trace = Trace(ranks=1, loop=loop, semantics={"*": "nccl"}, clocks=("",), complete=True, events=tuple(steps))
+    found = recorded_spans(trace)
     assert [(span.lane, span.kind, span.begin, span.end) for span in found] == [
         (0, "loop", 0, 5),
         (0, "loop", 10, 12),
@@ -131,12 +132,12 @@ def test_a_receive_waits_until_its_message_is_sent() -> None:
         semantics={"*": "gloo"},
         clocks=("", ""),
         complete=True,
-        records=(
-            Record(rank=0, begin=0, end=9, op=Recv(peer=1)),
-            Record(rank=1, begin=4, end=8, op=Send(peer=0)),
+        events=(
+            TraceEvent(rank=0, begin=0, end=9, op=Recv(peer=1)),
+            TraceEvent(rank=1, begin=4, end=8, op=Send(peer=0)),
         ),
     )
-    assert [(span.rank, span.kind, span.begin, span.end) for span in spans(trace)] == [
+    assert [(span.rank, span.kind, span.begin, span.end) for span in recorded_spans(trace)] == [
         (0, "wait", 0, 4),
         (0, "receive", 4, 9),
         (1, "send", 4, 8),
@@ -144,15 +145,20 @@ def test_a_receive_waits_until_its_message_is_sent() -> None:
 
 
 def test_what_never_ends_is_a_wait() -> None:
-    stuck = [span for span in spans(recording(ranks=3, policy="send-first", blocking=True)) if span.end is None]
+    stuck = [
+        span for span in recorded_spans(recording(ranks=3, policy="send-first", blocking=True)) if span.end is None
+    ]
     assert [(span.rank, span.kind) for span in stuck] == [
         (rank, kind) for rank in range(3) for kind in ("bubble", "wait")
     ]
 
 
 def test_nothing_recorded() -> None:
-    assert spans(Trace(ranks=1, loop=None, semantics={"*": "gloo"}, clocks=("",), records=(), complete=False)) == []
-    assert Shares(rank=0, total=0, of={"compute": 0, "bubble": 0}).part("compute") == 0.0
+    assert (
+        recorded_spans(Trace(ranks=1, loop=None, semantics={"*": "gloo"}, clocks=("",), events=(), complete=False))
+        == []
+    )
+    assert TimeBreakdown(rank=0, total=0, of={"compute": 0, "bubble": 0}).part("compute") == 0.0
 
 
 def test_the_command(inside: Inside, tmp_path: Path) -> None:
@@ -186,9 +192,9 @@ def test_wrong_values_are_one_line(inside: Inside, tmp_path: Path, flags: tuple[
 def test_a_step_that_is_launched_early_leaves_no_bubble_behind() -> None:
     """The first launch queues two steps, and the second batch is formed while the second step is computed."""
 
-    def step(phase: Phase, begin: int, end: int, device: tuple[int, int] | None = None) -> Record:
+    def step(phase: Phase, begin: int, end: int, device: tuple[int, int] | None = None) -> TraceEvent:
         op, answer = (Compute() if device else None), (True if phase is Phase.FORM else None)
-        return Record(rank=0, begin=begin, end=end, phase=str(phase), op=op, answer=answer, device=device)
+        return TraceEvent(rank=0, begin=begin, end=end, phase=str(phase), op=op, answer=answer, device=device)
 
     steps = (
         step(Phase.FORM, 10, 11),
@@ -200,11 +206,11 @@ def test_a_step_that_is_launched_early_leaves_no_bubble_behind() -> None:
     )
     trace = Trace(
         ranks=1,
-        loop=LoopOf(depth=0, ordering="parity"),
+        loop=LoopSettings(depth=0, ordering="parity"),
         semantics={"*": "nccl"},
         clocks=("",),
         complete=True,
-        records=steps,
+        events=steps,
     )
-    found = [(span.kind, span.begin, span.end) for span in spans(trace) if span.kind in ("bubble", "compute")]
+    found = [(span.kind, span.begin, span.end) for span in recorded_spans(trace) if span.kind in ("bubble", "compute")]
     assert found == [("bubble", 0, 4), ("compute", 4, 54), ("compute", 54, 79)]

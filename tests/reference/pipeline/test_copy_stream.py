@@ -62,8 +62,8 @@ def step(phase: Phase, op: Operation) -> Step:
 
 RECEIVE = step(Phase.RECV_OUTPUT, Recv(peer=1, tag=OUTPUT, comm=DATA))
 SEND = step(Phase.SEND_OUTPUT, Isend(peer=1, tag=OUTPUT, request=OUTPUT, comm=DATA))
-SETTLE = step(Phase.SETTLE, Wait(requests=(OUTPUT,)))
-OTHER = step(Phase.SETTLE, Wait(requests=(PROXY,)))
+SETTLE = step(Phase.WAIT, Wait(requests=(OUTPUT,)))
+OTHER = step(Phase.WAIT, Wait(requests=(PROXY,)))
 
 
 def test_outputs_are_received_and_passed_on_aside(monkeypatch: pytest.MonkeyPatch) -> None:

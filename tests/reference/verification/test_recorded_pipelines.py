@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from model.pipelines.serving import CONTROL, DATA
-from model.pipelines.tensor_parallel import SHARED_CONTROL, SHARED_DATA
+from model.pipelines.tensor_parallel import STAGE_CONTROL, STAGE_DATA
 from model.program.ops import Isend
 from model.semantics.libraries import semantics
 from model.traces.conformance import conform
 from model.traces.jsonl import FILE, read
-from model.traces.recorded import shares, spans
+from model.traces.recorded import recorded_spans, time_breakdowns
 from reference.config import EngineConfig
 from reference.device import WARM_SEMANTICS, Device
 from reference.engine.engine import Engine
@@ -63,9 +63,9 @@ def test_a_real_run_is_one_that_the_model_allows(checkpoint: Path, tmp_path: Pat
     assert found.allowed, str(found.violation)
     assert found.complete and found.unobserved == ()
     assert len(set(trace.clocks)) == 1
-    assert {item.rank for item in trace.records} == set(range(engine.config.ranks))
-    assert all(0.0 < item.part("compute") < 1.0 for item in shares(spans(trace)))
-    sizes = {part.op.nbytes for part in trace.records if isinstance(part.op, Isend) and part.phase == "send proxy"}
+    assert {item.rank for item in trace.events} == set(range(engine.config.ranks))
+    assert all(0.0 < item.part("compute") < 1.0 for item in time_breakdowns(recorded_spans(trace)))
+    sizes = {part.op.nbytes for part in trace.events if isinstance(part.op, Isend) and part.phase == "send proxy"}
     assert engine.config.pp == 1 or (sizes and all(size % (32 * 4 // engine.config.tp) == 0 for size in sizes))
 
 
@@ -122,9 +122,9 @@ def test_a_stage_over_nccl_has_met_before_the_loop_and_its_calls_are_queued() ->
     assert found.semantics == {
         DATA: "nccl-cold",
         CONTROL: shared_memory.SEMANTICS,
-        SHARED_DATA: "nccl",
-        SHARED_CONTROL: "gloo",
+        STAGE_DATA: "nccl",
+        STAGE_CONTROL: "gloo",
     }
-    assert found.queued == {DATA, SHARED_DATA}
+    assert found.queued == {DATA, STAGE_DATA}
     for cold, warm in WARM_SEMANTICS.items():
         assert replace(semantics(cold), connection="warm", name=warm, source="") == replace(semantics(warm), source="")

@@ -14,7 +14,8 @@ import torch
 from model.pipelines.serving import CONTROL, DATA, Phase, Step, serving_loop
 from model.program.ops import Batch, Compute, Irecv, Isend, Recv
 from model.rings.orderings import NAMED
-from model.traces.jsonl import FILE, LoopOf, Trace, read
+from model.traces.jsonl import FILE, read
+from model.traces.trace import LoopSettings, Trace
 from reference.device import ACCELERATORS
 from reference.transport.torch_distributed import sent
 from reference.verification import trace_merge as recording
@@ -24,10 +25,10 @@ pytestmark = pytest.mark.xdist_group("engine")
 
 HEADER = Trace(
     ranks=1,
-    loop=LoopOf(depth=0, ordering="parity"),
+    loop=LoopSettings(depth=0, ordering="parity"),
     semantics={CONTROL: "gloo", DATA: "gloo"},
     clocks=("",),
-    records=(),
+    events=(),
     complete=False,
 )
 POLL = Step(phase=Phase.POLL, slot=0)
@@ -84,12 +85,12 @@ def test_rows_come_back_as_records(folder: Path) -> None:
     recorder.end(False)
     recorder.close()
     trace = read(recording.combine(folder, "a note"))
-    assert [(item.begin, item.end, item.iteration, item.phase, item.slot, item.answer) for item in trace.records] == [
+    assert [(item.begin, item.end, item.iteration, item.phase, item.slot, item.answer) for item in trace.events] == [
         (1, 2, 0, "poll", 0, True),
         (3, 4, 0, "send proxy", 1, None),
         (5, 6, 1, "poll", 0, False),
     ]
-    assert [item.op for item in trace.records] == [
+    assert [item.op for item in trace.events] == [
         None,
         Isend(peer=1, tag=1, request=1, comm=DATA, nbytes=640),
         None,
@@ -118,8 +119,8 @@ def test_a_record_survives_the_death_of_its_rank(folder: Path) -> None:
     with (folder / KINDS.format(0)).open("a") as file:
         file.write('{"phase": "half a li')
     trace = read(recording.combine(folder))
-    assert [(item.begin, item.end, item.answer) for item in trace.records] == [(1, 2, True), (3, None, None)]
-    assert trace.records[1].op == Isend(peer=1, tag=1, request=1, comm=DATA, nbytes=64)
+    assert [(item.begin, item.end, item.answer) for item in trace.events] == [(1, 2, True), (3, None, None)]
+    assert trace.events[1].op == Isend(peer=1, tag=1, request=1, comm=DATA, nbytes=64)
     assert not trace.complete
 
 
@@ -131,7 +132,7 @@ def test_the_file_grows(folder: Path) -> None:
         recorder.end(True)
     recorder.close()
     assert (folder / ROWS.format(0)).stat().st_size == 2 * CHUNK
-    assert [item.iteration for item in read(recording.combine(folder)).records] == list(range(steps))
+    assert [item.iteration for item in read(recording.combine(folder)).events] == list(range(steps))
 
 
 def test_a_full_record_is_the_beginning_of_the_run_on_every_rank(tmp_path: Path) -> None:
@@ -162,7 +163,7 @@ def test_times_on_a_device_are_looked_up_later(folder: Path) -> None:
         recorder.end(None)
         Mark.done = number == 1
     recorder.close()
-    found = [item.device for item in read(recording.combine(folder)).records]
+    found = [item.device for item in read(recording.combine(folder)).events]
     assert found == [(began + 1 + 2 * number, began + 2 + 2 * number) for number in range(3)]
 
 

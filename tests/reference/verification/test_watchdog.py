@@ -47,9 +47,9 @@ def test_what_is_written_is_read(
     board: Board, op: Recv | Isend | Wait | None, waits_for: int | None, text: str
 ) -> None:
     before = board.progress()
-    board.enter(1, Phase.SETTLE, op, waits_for=waits_for, slot=2, iteration=7, clock=lambda: 5.0)
+    board.enter(1, Phase.WAIT, op, waits_for=waits_for, slot=2, iteration=7, clock=lambda: 5.0)
     seen = board.read(1)
-    assert (seen.phase, seen.slot, seen.iteration, seen.since) == (Phase.SETTLE, 2, 7, 5.0)
+    assert (seen.phase, seen.slot, seen.iteration, seen.since) == (Phase.WAIT, 2, 7, 5.0)
     assert (seen.peer, seen.op) == (waits_for, text)
     assert board.progress() == (before[0], before[1] + 1)
 

@@ -1,0 +1,53 @@
+"""The spans of a simulated run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from model.events.event_graph import NEVER
+from model.events.simulator import Simulation
+from model.events.timing import Timing
+from model.program.json_form import text
+from model.semantics.instructions import Lowered
+from model.traces.spans import Span, SpanKind
+
+
+def simulated_spans(lowered: Lowered, simulation: Simulation, timing: Timing) -> list[Span]:
+    """The spans of every rank, by rank, lane and time; those of no length are left out."""
+    flat = simulation.flat
+    wires = np.zeros(len(flat.index), dtype=np.int64)  # how long the messages of an instruction are under way at most
+    sizes = np.array([_bytes(lowered, message) for message in range(len(lowered.messages))], dtype=np.int64)
+    length = timing.wire(sizes) + timing.overhead
+    np.maximum.at(wires, flat.at[flat.blocking], length[flat.blocking])
+    wires[flat.at[~flat.blocking]] = timing.overhead
+    np.maximum.at(wires, flat.awaits[:, 0], length[flat.awaits[:, 1]])
+    lanes: dict[int, int] = {}
+    out: list[Span] = []
+    for thread, one in enumerate(lowered.threads):
+        lane = lanes[one.rank] = lanes.get(one.rank, -1) + 1
+        for place, item in enumerate(one.code):
+            number = int(flat.starts[thread]) + place
+            begin, end = int(simulation.arrived[number]), int(simulation.passed[number])
+            if begin != NEVER:
+                out += _split(one.rank, lane, item.kind, text(item.op), begin, end, int(wires[number]))
+    return sorted(out, key=lambda span: (span.rank, span.lane, span.begin))
+
+
+def _bytes(lowered: Lowered, message: int) -> int:
+    return lowered.messages[message].nbytes
+
+
+def _split(rank: int, lane: int, what: str, op: str, begin: int, end: int, wire: int) -> Iterator[Span]:
+    if end == NEVER:
+        yield Span(rank=rank, lane=lane, kind="wait", op=op, begin=begin, end=None)
+        return
+    if what == "local":
+        parts: Sequence[tuple[SpanKind, int, int]] = (("compute", begin, end),)
+    else:
+        starts = max(begin, end - wire)
+        parts = (("wait", begin, starts), ("transfer", starts, end))
+    for kind, first, last in parts:
+        if last > first:
+            yield Span(rank=rank, lane=lane, kind=kind, op=op, begin=first, end=last)
