@@ -1,20 +1,32 @@
-"""What every test may ask for: tools and modules that a machine may lack, and one hypothesis profile."""
+"""What every test may ask for: tools and modules that a machine may lack, one hypothesis profile, and the same signals
+and limits whoever starts the suite and whatever else the machine does."""
 
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import pytest_timeout
 from hypothesis import settings
+
+from tests.patience import stretch
 
 IN_CI = bool(os.environ.get("RINGPROOF_CI"))
 
 
-def pytest_configure() -> None:
+EXPECTED = ("SIGINT", "SIGQUIT", "SIGTERM", "SIGALRM", "SIGCHLD")
+"""Signals that tests send, or wait for. SIGHUP is not among them: `nohup make test` is to outlive its terminal."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    listen_to_signals()
+    if not hasattr(config, "workerinput"):  # a worker of xdist is told the options of the process that starts it
+        config.option.nbmake_timeout = round(stretch(config.option.nbmake_timeout))
     # Before torch is first imported: two test processes with two threads each are slower than with one.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # Before a kernel is first imported: on a machine without a GPU, Triton's interpreter runs them.
@@ -23,6 +35,23 @@ def pytest_configure() -> None:
     os.environ.setdefault("MPLBACKEND", "agg")
     settings.register_profile("ringproof", deadline=None, derandomize=IN_CI, print_blob=True)
     settings.load_profile("ringproof")
+
+
+def listen_to_signals() -> None:
+    """A script that starts a command in the background has it ignore Ctrl-C, and other starters block signals. The
+    processes that tests start would inherit that, and not end when they are told to."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for name in EXPECTED:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: pytest_timeout.Settings) -> object:
+    """The limit of a whole test stretches, too."""
+    return pytest_timeout.pytest_timeout_set_timer(item, settings._replace(timeout=stretch(settings.timeout)))
 
 
 def missing(what: str, how: str) -> NoReturn:

@@ -17,11 +17,20 @@ STATUS = 128 + signal.SIGINT
 def at_once() -> Iterator[None]:
     """An interrupt inside ends the program on the spot. For imports, before there is anything to tidy up: an import
     runs callbacks in which Python drops exceptions, so a KeyboardInterrupt may come to nothing there."""
+    if ignored():
+        yield
+        return
     before = signal.signal(signal.SIGINT, _end)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def ignored() -> bool:
+    """Whether the program was started to ignore interrupts, as a script's shell starts it in the background: the
+    terminal's Ctrl-C is then for others."""
+    return signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
 
 def ignore() -> None:

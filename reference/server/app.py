@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 
 from reference.checkpoint.chat_template import ChatTemplate, load_chat_template
+from reference.ranks import interrupts
 from reference.server import errors as http_errors
 from reference.server import metrics
 from reference.server.openai import routes as openai_api
@@ -182,8 +183,10 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Unlike uvicorn's, it does not raise the signals anew at the end: the caller decides what they mean."""
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        """Unlike uvicorn's, it does not raise the signals anew at the end: the caller decides what they mean. And an
+        interrupt that was ignored from the start stays so."""
+        numbers = (signal.SIGTERM,) if interrupts.ignored() else (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
         try:
             yield
         finally:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from model.__main__ import main
+from tests.patience import stretch
 
 
 class Inside:
@@ -38,7 +39,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=stretch(120),
         check=False,
     )
 

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 from reference.config import EngineConfig
 from reference.engine.engine import Engine
 from reference.server.options import ServerOptions
+from tests.patience import stretch, wait_until
 from tests.reference.checkpoints import LLAMA3_ROPE, save_chatty, save_llama
 
 ROOT = Path(__file__).parents[2]
@@ -42,10 +42,7 @@ class Web:
 
     def wait_until_idle(self) -> None:
         """Returns once no request is under way; fails after a while."""
-        deadline = time.monotonic() + 30
-        while not self.engine.flush():
-            assert time.monotonic() < deadline, f"still busy: {self.engine.state()}"
-            time.sleep(0.02)
+        wait_until(self.engine.flush, what="requests are still being served")
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +62,7 @@ def web(chatty: Path, require_module: Callable[[str, str], None]) -> Iterator[We
     from reference.server.app import make_app
 
     config = EngineConfig(
-        model=str(chatty), device="cpu", threads=1, pp=2, max_len=512, max_batch=16, max_queue=512, watchdog=60
+        model=str(chatty), device="cpu", threads=1, pp=2, max_len=512, max_batch=16, max_queue=512, watchdog=3600
     )
     options = ServerOptions(port=0, served_model_name="letters", max_body=200_000, max_clients=300)
     with options.bind() as listener, Engine(config) as engine:
@@ -74,10 +71,10 @@ def web(chatty: Path, require_module: Callable[[str, str], None]) -> Iterator[We
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with httpx.Client(base_url=url, timeout=60) as client:
+        with httpx.Client(base_url=url, timeout=stretch(60)) as client:
             yield Web(url=url, engine=engine, client=client)
         server.should_exit = True
-        thread.join(30)
+        thread.join(stretch(30))
         pids = engine.pids
     assert not thread.is_alive()
     assert not any(psutil.pid_exists(pid) for pid in pids)
@@ -95,7 +92,7 @@ def run_alone(tmp_path: Path) -> Callable[..., str]:
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=stretch(120),
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -8,6 +8,7 @@ import psutil
 
 from reference.config import EngineConfig
 from reference.engine.engine import Engine, Output
+from tests.patience import stretch
 
 PROMPTS = [[3, 1, 4], [1, 5], [92, 65, 35]]
 LONG = 200
@@ -15,12 +16,13 @@ LONG = 200
 
 
 def config(checkpoint: Path, **options: Any) -> EngineConfig:
-    return EngineConfig(**{"model": str(checkpoint), "device": "cpu", "threads": 1, "max_len": 256, "pp": 3, **options})
+    small = {"model": str(checkpoint), "device": "cpu", "threads": 1, "max_len": 256, "pp": 3}
+    return EngineConfig(**{**small, "watchdog": stretch(30), **options})
 
 
 def gone(pids: tuple[int, ...]) -> bool:
     """Whether no process is left of these (one that has ended and is not yet reaped counts as gone)."""
-    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=10)
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=stretch(10))
     return not alive
 
 
@@ -51,5 +53,5 @@ class Heard:
             self._over.set()
 
     def wait(self) -> list[list[int]]:
-        assert self._over.wait(60), "it did not end"
+        assert self._over.wait(stretch(60)), "it did not end"
         return [[output.token for output in outputs] for outputs in self.outputs]

@@ -12,6 +12,7 @@ from reference.device import HOST, HOST_BACKEND, Device
 from reference.ranks import processes
 from reference.transport.host_staged import HostStaged
 from reference.transport.torch_distributed import Transport, join, listen_locally, meet_locally
+from tests.patience import stretch
 
 PATIENCE = 60.0
 
@@ -21,7 +22,7 @@ Part = Callable[[Any, Event], Any]
 
 def _rank(rank: int, part: Part, port: int, way: str, blocking: bool, event: Event, pipe: Connection) -> None:
     processes.end_with_parent()
-    timeout = timedelta(seconds=PATIENCE)
+    timeout = timedelta(seconds=stretch(PATIENCE))
     groups = join(
         store=meet_locally(port, timeout),
         rank=rank,
@@ -57,7 +58,7 @@ def pair_of_ranks() -> Iterator[Callable[..., list[Any]]]:
             pipes.append(ours)
 
         def heard(rank: int) -> Any:
-            assert pipes[rank].poll(PATIENCE), f"rank {rank} gave no answer"
+            assert pipes[rank].poll(stretch(PATIENCE)), f"rank {rank} gave no answer"
             return pipes[rank].recv()
 
         assert [heard(rank) for rank in range(len(parts))] == ["joined"] * len(parts)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from experiments.lab.hang_detector import Sample, TimeLimits
 from experiments.lab.harness import Harness, JobInFlight, Launcher, ProbesFailed
 from experiments.lab.mpich import MpichLauncher
 from model.program.ops import Isend, Operation, Recv, Send
+from tests.patience import stretch, wait_until
 
 pytestmark = pytest.mark.xdist_group("teams")
 
@@ -37,7 +37,7 @@ def mpich(require: Callable[[str, str], str], require_module: Callable[[str, str
 
 
 def lab(launcher: Launcher, *, window_s: float = 1.0, limit_s: float = LIMIT_S) -> Harness:
-    return Harness(launcher, TimeLimits(window_s=window_s, limit_s=limit_s))
+    return Harness(launcher, TimeLimits(window_s=stretch(window_s), limit_s=stretch(limit_s)))
 
 
 def cell(ordering: str, *, ranks: int = 2, nbytes: int = 1, style: str = "send") -> Cell:
@@ -51,25 +51,19 @@ def verdicts(lab: Harness, plan: Sequence[Cell]) -> dict[Cell, Sample]:
 
 def decide(job: JobInFlight[Cell]) -> Sample:
     """The first sample of a group."""
-    deadline = time.monotonic() + 2 * LIMIT_S
-    while time.monotonic() < deadline:
-        for _, sample in job.poll():
-            return sample
-        time.sleep(0.01)
-    raise AssertionError("no sample in time")
+    samples: list[Sample] = []
+    wait_until(lambda: samples.extend(sample for _, sample in job.poll()) or samples, 2 * LIMIT_S, what="no sample")
+    return samples[0]
 
 
 def wait_until_stuck(job: JobInFlight[Cell]) -> None:
     """Until every rank is in its first operation."""
-    deadline = time.monotonic() + LIMIT_S
-    while any(job.counters.get(rank) != (0, 0) for rank in range(job.ranks)):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: all(job.counters.get(rank) == (0, 0) for rank in range(job.ranks)), LIMIT_S)
 
 
 def gone(pids: Sequence[int]) -> bool:
     """Whether no process is left of these (one that has ended and is not yet reaped counts as gone)."""
-    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=10)
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=stretch(10))
     return all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
 
 

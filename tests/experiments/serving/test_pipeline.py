@@ -13,6 +13,7 @@ from reference.engine.engine import Output
 from reference.verification.status_board import Position
 from reference.verification.watchdog import PipelineStuck, RankDied
 from tests.experiments import samples
+from tests.patience import stretch
 
 pytestmark = pytest.mark.xdist_group("teams")
 
@@ -31,7 +32,7 @@ TINY = Config(
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
-    return pipeline.run(TINY)
+    return pipeline.run(replace(TINY, watchdog_s=stretch(TINY.watchdog_s)))
 
 
 def test_every_run_is_kept_with_every_token(found: dict[str, Any]) -> None:

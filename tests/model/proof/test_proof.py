@@ -28,6 +28,7 @@ from model.rings.orderings import ordering
 from model.rings.ring import ring
 from model.semantics.libraries import NAMED, semantics
 from model.semantics.parameters import World
+from tests.patience import stretch
 
 PROOF = Path(__file__).resolve().parents[3] / "model" / "proof"
 INSTALL_COQ = "apt-get install coq"
@@ -213,7 +214,7 @@ def gate(
     env = {**os.environ, "PATH": path} if path is not None else None
     make = shutil.which("make")
     assert make is not None, "the tests themselves are started by make"
-    return subprocess.run([make, "-C", folder], capture_output=True, text=True, env=env, timeout=240)
+    return subprocess.run([make, "-C", folder], capture_output=True, text=True, env=env, timeout=stretch(240))
 
 
 def test_gate_passes_a_proof(tmp_path: Path, require: Callable[[str, str], str]) -> None:

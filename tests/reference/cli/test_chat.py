@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from reference.checkpoint.chat_template import ChatTemplate
 from reference.cli.chat import Conversation
 from reference.scheduling.sampling_params import SamplingParams
+from tests.patience import stretch, wait_until
 from tests.reference.checkpoints import TURNS, save_letters
 from tests.reference.conftest import Web
 
@@ -112,10 +112,7 @@ def chat(folder: Path, *launcher: str, new: int = 9000) -> Iterator[subprocess.P
             assert "Ctrl-C" in wait_for_prompt(process)
             family = psutil.Process(process.pid).children(recursive=True)
             yield process
-            deadline = time.monotonic() + 10
-            while any(map(runs, family)) and time.monotonic() < deadline:
-                time.sleep(0.1)
-            assert not any(map(runs, family)), "orphans"
+            wait_until(lambda: not any(map(runs, family)), what="orphans")
         finally:
             process.kill()
             for left in filter(runs, family):
@@ -153,7 +150,7 @@ def test_the_command_from_its_first_line_to_its_end(tmp_path: Path, end: str) ->
         assert wait_for_prompt(process) == "> "
         if end == "interrupt":
             os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=60)  # closes the input
+        out, err = process.communicate(timeout=stretch(60))  # closes the input
         assert (process.returncode, err) == ((130, "interrupted\n") if end == "interrupt" else (0, ""))
         assert out.endswith("\n") and len(out) < 9000
 
@@ -167,7 +164,7 @@ def test_under_torchrun_rank_0_reads_and_writes(tmp_path: Path) -> None:
         assert process.stdin
         process.stdin.write("Hi!\n")
         wait_for_prompt(process)
-        out, err = process.communicate("And?\n", timeout=60)
+        out, err = process.communicate("And?\n", timeout=stretch(60))
         assert (process.returncode, err) == (0, "> ")
         assert len(out.splitlines()) == 2, out
 
@@ -180,12 +177,12 @@ def test_under_torchrun_an_interrupt_ends_the_program_also_in_an_answer(tmp_path
         process.stdin.write("Hi!\n")
         assert process.stdout.read(1)
         os.killpg(process.pid, signal.SIGINT)  # of torchrun alone: its ranks are in sessions of their own
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=stretch(60))
         assert "interrupted\n" in err and "> " not in err and "forcefully" not in err
 
 
 def test_a_closed_input_is_a_mistake() -> None:
     command = ["sh", "-c", 'exec "$0" -m reference chat <&-', sys.executable]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=stretch(60))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: standard input is closed, and chat reads it; give it a terminal, a pipe or a file\n"

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from reference.__main__ import main
+from tests.patience import stretch
 from tests.reference.checkpoints import save_letters, save_llama
 
 pytestmark = pytest.mark.xdist_group("engine")
@@ -72,11 +73,11 @@ def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
             process.stdout.read(1)  # by now every rank is there
             family.update(psutil.Process(process.pid).children(recursive=True))
             yield process
-            process.wait(60)
+            process.wait(stretch(60))
         finally:
             process.kill()
     assert len(family) > 2
-    _, alive = psutil.wait_procs(list(family), timeout=30)
+    _, alive = psutil.wait_procs(list(family), timeout=stretch(30))
     assert not alive
 
 
@@ -222,10 +223,10 @@ def test_a_checkpoint_cut_short_is_status_2(tmp_path: Path, command: Callable[..
 def test_a_hang_is_reported_with_status_1_and_nothing_is_left(checkpoint: Path) -> None:
     with started(
         *("--model", str(checkpoint), "--pp", "2", "--max-new-tokens", "200", "--ignore-eos"),
-        *("--blocking-isend", "--ordering", "send-first", "--no-preflight", "--watchdog", "4"),
+        *("--blocking-isend", "--ordering", "send-first", "--no-preflight", "--watchdog", str(stretch(4))),
         *("--prompt", FRANCE, "Water is made of"),
     ) as process:
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=stretch(120))
     assert process.returncode == 1
     assert "deadlock, rank 0 -> rank 1 -> rank 0 wait for each other" in err
     assert "isend(1, tag=2)" in err
@@ -243,7 +244,7 @@ def test_an_interrupt_leaves_nothing_behind(checkpoint: Path, number: signal.Sig
             os.killpg(process.pid, number)
         else:
             process.send_signal(number)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=stretch(60))
     assert process.returncode == status
     assert "Traceback" not in err
 
@@ -264,9 +265,9 @@ def test_an_interrupt_while_torch_is_imported_leaves_no_traceback(checkpoint: Pa
     time.sleep(0.5)  # into the import
     family = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=stretch(60))
     assert (process.returncode, err) == (130, "interrupted\n")
-    _, alive = psutil.wait_procs(family, timeout=30)
+    _, alive = psutil.wait_procs(family, timeout=stretch(30))
     assert not alive
 
 
@@ -278,7 +279,7 @@ def test_standard_streams_may_be_closed(closed: tuple[int, ...]) -> None:
 
     arguments = ("--model", "tiny", "--load", "random", "--device", "cpu", "--threads", "1", "--pp", "2")
     command = [sys.executable, "-m", "reference", "generate", *arguments, "--prompt-tokens", "1", "2"]
-    assert subprocess.run(command, cwd=ROOT, preexec_fn=close, timeout=120).returncode == 0
+    assert subprocess.run(command, cwd=ROOT, preexec_fn=close, timeout=stretch(120)).returncode == 0
 
 
 def test_who_reads_the_output_may_have_enough(checkpoint: Path) -> None:

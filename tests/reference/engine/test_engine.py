@@ -1,7 +1,6 @@
 """Engines that are well: outputs, callers beside each other, aborts, and requests that are refused."""
 
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from reference.engine.engine import Engine, QueueFull, SamplingParams
+from tests.patience import wait_until
 from tests.reference.checkpoints import save_letters
 from tests.reference.engines import PROMPTS, Heard, config, gone, tokens
 
@@ -71,10 +71,7 @@ def test_a_generator_closed_early_leaves_the_engine_in_order(engine: Engine) -> 
 def test_a_stream_that_nobody_keeps_is_aborted(engine: Engine) -> None:
     before = engine.state().aborted
     engine.generate([[1, 2, 3]] * 40, 60, ignore_eos=True)
-    deadline = time.monotonic() + 30
-    while not engine.flush():
-        assert time.monotonic() < deadline, "it is still being served"
-        time.sleep(0.01)
+    wait_until(engine.flush, what="it is still being served")
     assert engine.state().aborted > before
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from reference.engine.engine import Engine, SamplingParams
 from reference.transport import shared_memory
 from reference.verification.preflight import DeadlockAhead
 from reference.verification.watchdog import PipelineStuck, RankDied
+from tests.patience import stretch, wait_until
 from tests.reference.checkpoints import save_llama
 from tests.reference.engines import LONG, PROMPTS, Heard, config, gone, tokens
 
@@ -45,7 +45,7 @@ def test_send_first_under_a_blocking_isend_hangs_and_is_reported(checkpoint: Pat
         Engine(config(checkpoint, **options))
     with (
         pytest.raises(PipelineStuck) as caught,
-        Engine(config(checkpoint, **options, preflight=False, watchdog=4)) as engine,
+        Engine(config(checkpoint, **options, preflight=False, watchdog=stretch(4))) as engine,
     ):
         tokens(engine, PROMPTS, LONG)
     stuck = caught.value
@@ -62,7 +62,7 @@ def test_send_first_under_a_blocking_isend_hangs_and_is_reported(checkpoint: Pat
 
 @WAYS
 def test_receive_first_hangs_without_any_blocking_isend(checkpoint: Path, transport: str) -> None:
-    options = {"ordering": "receive-first", "preflight": False, "watchdog": 4}
+    options = {"ordering": "receive-first", "preflight": False, "watchdog": stretch(4)}
     with (
         pytest.raises(PipelineStuck) as caught,
         Engine(config(checkpoint, pp=2, transport=transport, **options)) as engine,
@@ -83,7 +83,7 @@ def test_fewer_batches_than_ranks_do_not_hang(checkpoint: Path) -> None:
 def test_a_suspended_rank_is_named(checkpoint: Path, transport: str) -> None:
     with (
         pytest.raises(PipelineStuck) as caught,
-        Engine(config(checkpoint, transport=transport, watchdog=4)) as engine,
+        Engine(config(checkpoint, transport=transport, watchdog=stretch(4))) as engine,
     ):
         stream = engine.generate(PROMPTS, LONG, ignore_eos=True)
         next(stream)
@@ -98,11 +98,9 @@ def test_a_suspended_rank_is_named(checkpoint: Path, transport: str) -> None:
 @pytest.mark.parametrize("options", [{}, SHARED_CONTROL, SHARED_ALL], ids=str)
 def test_a_suspended_rank_is_noticed_while_nobody_asks_for_anything(checkpoint: Path, options: dict[str, Any]) -> None:
     """Requests that say that there are none go into a ring without anybody there to take them out."""
-    with pytest.raises(PipelineStuck) as caught, Engine(config(checkpoint, watchdog=4, **options)) as engine:
+    with pytest.raises(PipelineStuck) as caught, Engine(config(checkpoint, watchdog=stretch(4), **options)) as engine:
         os.kill(engine.pids[2], signal.SIGSTOP)
-        deadline = time.monotonic() + 30
-        while engine.failure is None and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_until(lambda: engine.failure is not None, 60, what="nobody notices")
         tokens(engine, PROMPTS[:1], 1)
     assert caught.value.stopped == {2} <= caught.value.still
     assert "the process of rank 2 is suspended" in str(caught.value)
@@ -180,7 +178,7 @@ def test_an_engine_that_is_killed_takes_a_suspended_rank_with_it(checkpoint: Pat
         family = tuple(child.pid for child in psutil.Process(process.pid).children(recursive=True))
         assert len(pids) == 3 and set(pids) < set(family)
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=stretch(60))
         assert gone(family)
     finally:
         process.kill()

@@ -19,6 +19,7 @@ from reference.llama.attention_metadata import ForwardBatch
 from reference.llama.config import SHAPES, LlamaConfig
 from reference.llama.kv_cache import KVCache
 from reference.llama.tensor_parallel import WHOLE, Shard, check_tp
+from tests.patience import stretch
 from tests.reference.checkpoints import CPU, Chain, padded, save_llama
 
 TINY = SHAPES["tiny"]
@@ -41,9 +42,9 @@ class ThreadGroup:
 
     def _exchange(self, x: Tensor) -> list[Tensor]:
         self._boards[self._rank] = x.clone()
-        self._barrier.wait(timeout=20)
+        self._barrier.wait(timeout=stretch(20))
         seen = [tensor for tensor in self._boards if tensor is not None]
-        self._barrier.wait(timeout=20)
+        self._barrier.wait(timeout=stretch(20))
         return seen
 
     def all_reduce(self, x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from reference.config import EngineConfig
 from reference.engine.engine import Engine, Output
 from reference.verification.preflight import DeadlockAhead
 from reference.verification.watchdog import PipelineStuck, RankDied
+from tests.patience import stretch
 from tests.reference.checkpoints import SMALL, oracle_greedy, save_llama
 from tests.reference.engine.test_engine import gone
 from tests.reference.llama.test_tensor_parallel import ROUNDING
@@ -131,7 +132,7 @@ def test_a_deadlock_of_the_grid_is_seen_ahead_and_reported(checkpoint: Path) -> 
     assert foreseen in ({0, 2}, {1, 3})
     with (
         pytest.raises(PipelineStuck) as caught,
-        Engine(EngineConfig(**options, preflight=False, watchdog=4)) as engine,
+        Engine(EngineConfig(**options, preflight=False, watchdog=stretch(4))) as engine,
     ):
         list(engine.generate(PROMPTS, LONG, ignore_eos=True))
     assert caught.value.circuit == (0, 2)
@@ -147,7 +148,7 @@ def test_a_deadlock_of_the_grid_is_seen_ahead_and_reported(checkpoint: Path) -> 
 @pytest.fixture
 def under_way(checkpoint: Path) -> Iterator[tuple[Engine, Iterator[Any]]]:
     """A grid of 2 x 2 in the middle of its work."""
-    engine = Engine(EngineConfig(**config(checkpoint, watchdog=4)))
+    engine = Engine(EngineConfig(**config(checkpoint, watchdog=stretch(4))))
     try:
         with engine:
             stream = engine.generate(PROMPTS, LONG, ignore_eos=True)

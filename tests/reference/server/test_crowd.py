@@ -10,6 +10,7 @@ import pytest
 
 from reference.config import EngineConfig
 from reference.engine.engine import Engine, SamplingParams
+from tests.patience import stretch
 from tests.reference.checkpoints import save_llama
 
 pytestmark = pytest.mark.xdist_group("engine")
@@ -89,7 +90,7 @@ def test_each_gets_what_it_gets_alone_whoever_else_comes_and_goes(engine: Engine
     for caller in callers:
         caller.start()
     for caller in callers:
-        caller.join(60)
+        caller.join(stretch(60))
         assert not caller.is_alive(), "it waits for ever"
         assert caller.failure is None
     stayed = [caller for caller in callers if caller.leaves is None]

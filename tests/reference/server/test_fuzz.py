@@ -15,6 +15,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.patience import stretch
 from tests.reference.conftest import Web
 
 pytestmark = pytest.mark.xdist_group("web")
@@ -82,7 +83,7 @@ def test_no_request_is_answered_with_a_server_error(web: Web, method: str, path:
     )
     @given(case=st.one_of(*cases))
     def attempt(case: schemathesis.Case) -> None:
-        response = case.call(base_url=web.url, timeout=60)
+        response = case.call(base_url=web.url, timeout=stretch(60))
         case.validate_response(response, checks=CHECKS)
         streamed = response.headers["content-type"][0].startswith("text/event-stream")
         if streamed:

@@ -7,6 +7,7 @@ from typing import Any
 import openai
 import pytest
 
+from tests.patience import stretch
 from tests.reference.conftest import Web
 
 pytestmark = pytest.mark.xdist_group("web")
@@ -17,7 +18,7 @@ GREEDY: dict[str, Any] = {"model": "letters", "temperature": 0, "extra_body": {"
 
 @pytest.fixture(scope="module")
 def client(web: Web) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{web.url}/v1", api_key="none", max_retries=0, timeout=60) as made:
+    with openai.OpenAI(base_url=f"{web.url}/v1", api_key="none", max_retries=0, timeout=stretch(60)) as made:
         yield made
 
 

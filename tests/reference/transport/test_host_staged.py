@@ -13,6 +13,7 @@ from model.program.ops import Irecv, Isend, Recv, Send, Wait
 from reference.device import HOST, Device, HostEvent, HostStream
 from reference.transport.host_staged import CHUNK, Buffers, HostStaged
 from reference.transport.torch_distributed import PeerLost
+from tests.patience import stretch
 from tests.reference.pairs import PATIENCE, pair_of_ranks
 
 
@@ -62,7 +63,7 @@ class Gate(HostEvent):
         self.gate = threading.Event()
 
     def synchronize(self) -> None:
-        assert self.gate.wait(PATIENCE)
+        assert self.gate.wait(stretch(PATIENCE))
 
     def query(self) -> bool:
         return self.gate.is_set()
@@ -97,7 +98,7 @@ def send_before_the_copy_is_done(transport: HostStaged, event: Event) -> list[bo
 
 
 def recv_both(transport: HostStaged, event: Event) -> list[int]:
-    assert event.wait(PATIENCE)
+    assert event.wait(stretch(PATIENCE))
     transport.perform(Send(peer=0, comm=CONTROL), torch.ones(1))
     got = [
         transport.perform(Recv(peer=0, tag=tag, comm=DATA), values(size)) for tag, size in ((1, LONG), (2, LONG + 1))
@@ -123,7 +124,7 @@ def send_to_nobody(transport: HostStaged, event: Event) -> str:
 
 
 def leave(transport: HostStaged, event: Event) -> None:
-    assert event.wait(PATIENCE)
+    assert event.wait(stretch(PATIENCE))
 
 
 def test_a_send_that_fails_in_the_thread_is_told_at_its_wait(pair: Callable[..., list[Any]]) -> None:
@@ -170,7 +171,7 @@ def wait_for_rank_0(transport: HostStaged, event: Event) -> list[int | None]:
 
 
 def send_late(transport: HostStaged, event: Event) -> bool:
-    assert event.wait(PATIENCE)
+    assert event.wait(stretch(PATIENCE))
     transport.perform(Send(peer=1, comm=DATA), values(10))
     return transport.lands == torch.device(HOST)
 

@@ -13,6 +13,7 @@ from model.program.ops import Irecv, Isend, Operation, Recv, Wait
 from reference.device import HOST, Device, HostEvent, HostStream
 from reference.transport.host_staged import CHUNK, HostStaged
 from reference.transport.shared_memory import SIZE, make_rings, possible
+from tests.patience import stretch
 
 PATIENCE = 30.0
 
@@ -30,7 +31,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[HostStaged, HostStage
     second.close()
     for thread in threading.enumerate():
         if thread.name == "host-staged sends":
-            thread.join(PATIENCE)
+            thread.join(stretch(PATIENCE))
             assert not thread.is_alive(), "a lane is left"
 
 
@@ -41,7 +42,7 @@ def beside(work: Callable[[], Any]) -> Callable[[], Any]:
     thread.start()
 
     def result() -> Any:
-        thread.join(PATIENCE)
+        thread.join(stretch(PATIENCE))
         assert found, "it never ended"
         return found[0]
 
@@ -64,7 +65,7 @@ class Late(HostEvent):
         return self.left < 0
 
     def synchronize(self) -> None:
-        assert self.may.wait(PATIENCE)
+        assert self.may.wait(stretch(PATIENCE))
 
 
 class LateStream(HostStream):

@@ -11,6 +11,7 @@ import torch
 from model.pipelines.serving import CONTROL, DATA
 from model.program.ops import Batch, Compute, Irecv, Isend, Recv, Send, Wait
 from reference.transport.torch_distributed import PeerLost, Transport
+from tests.patience import stretch
 from tests.reference.pairs import PATIENCE, Part, pair_of_ranks
 
 
@@ -94,7 +95,7 @@ def speak_and_forget(transport: Transport, event: Event) -> None:
 
 
 def listen_late(transport: Transport, event: Event) -> bool:
-    assert event.wait(PATIENCE)
+    assert event.wait(stretch(PATIENCE))
     return torch.equal(transport.perform(Recv(peer=0, comm=DATA), empty(1 << 20)), numbers(0, 1 << 20))
 
 
@@ -144,7 +145,7 @@ def test_an_ordinary_isend_returns_before_its_receive_is_posted(pair: Callable[.
 
 
 def recv_when_allowed(transport: Transport, event: Event) -> bool:
-    assert event.wait(PATIENCE), "the isend waits for its receive"
+    assert event.wait(stretch(PATIENCE)), "the isend waits for its receive"
     return torch.equal(transport.perform(Recv(peer=0, comm=DATA), empty()), numbers(0))
 
 
@@ -156,7 +157,7 @@ def recv_from_nobody(transport: Transport, event: Event) -> str:
 
 
 def leave(transport: Transport, event: Event) -> None:
-    assert event.wait(PATIENCE)
+    assert event.wait(stretch(PATIENCE))
 
 
 def test_a_broken_connection_names_the_peer(pair: Callable[..., list[Any]]) -> None:

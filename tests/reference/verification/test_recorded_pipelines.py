@@ -23,6 +23,7 @@ from reference.transport import shared_memory
 from reference.transport.selection import Route
 from reference.verification.trace_merge import header
 from reference.verification.watchdog import PipelineStuck, RankDied
+from tests.patience import stretch
 
 pytestmark = pytest.mark.xdist_group("engine")
 
@@ -70,7 +71,8 @@ def test_a_real_run_is_one_that_the_model_allows(checkpoint: Path, tmp_path: Pat
 
 
 def test_a_hang_is_recorded_to_its_end_and_its_circuit_named(checkpoint: Path, tmp_path: Path) -> None:
-    options = {"blocking_isend": True, "ordering": "send-first", "preflight": False, "watchdog": 3}
+    limit = round(stretch(3))
+    options = {"blocking_isend": True, "ordering": "send-first", "preflight": False, "watchdog": limit}
     with pytest.raises(PipelineStuck) as caught, Engine(config(checkpoint, tmp_path, **options)) as engine:
         tokens(engine, 50)
     trace = read(tmp_path / FILE)
@@ -79,7 +81,7 @@ def test_a_hang_is_recorded_to_its_end_and_its_circuit_named(checkpoint: Path, t
     assert found.deadlock is not None
     assert tuple(item.rank for item in found.deadlock.circuit) == caught.value.circuit == (0, 1, 2)
     assert all(item.op.startswith("isend") for item in found.deadlock.circuit)
-    assert trace.note.startswith("no rank made progress for 3 s: deadlock")
+    assert trace.note.startswith(f"no rank made progress for {limit} s: deadlock")
     for position in caught.value.positions:
         last = trace.by_rank()[position.rank][-1]
         assert (last.phase, last.slot, last.iteration, last.end) == (
