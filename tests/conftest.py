@@ -23,8 +23,18 @@ EXPECTED = ("SIGINT", "SIGQUIT", "SIGTERM", "SIGALRM", "SIGCHLD")
 """Signals that tests send, or wait for. SIGHUP is not among them: `nohup make test` is to outlive its terminal."""
 
 
+OF_STARTERS = (
+    *("MAKEFLAGS", "MFLAGS", "MAKELEVEL"),  # `make -j test`: a make that a test starts is none of its jobs
+    *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),  # a container of a job
+    *("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),  # nothing leaves the machine
+)
+"""Environment variables that are meant for who starts the suite, and that what tests start would take for its own."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     listen_to_signals()
+    for name in OF_STARTERS:
+        os.environ.pop(name, None)
     if not hasattr(config, "workerinput"):  # a worker of xdist is told the options of the process that starts it
         config.option.nbmake_timeout = round(stretch(config.option.nbmake_timeout))
     # Before torch is first imported: two test processes with two threads each are slower than with one.

@@ -20,8 +20,11 @@ BLOCKING = [
     "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {2, 15}); os.execv(sys.argv[1], sys.argv[1:])",
 ]
 
+LEFT_OVER = {"MAKEFLAGS": "-i -j8", "RANK": "3", "http_proxy": "http://127.0.0.1:9"}
+"""What a make, a launcher of jobs and a company's container may leave in the environment."""
+
 CHILD = """
-import subprocess, sys
+import os, subprocess, sys
 TELL = "import signal; print(*sorted(x.name for x in signal.valid_signals() if signal.getsignal(x) == signal.SIG_IGN))"
 MASK = "; print(*sorted(x.name for x in signal.pthread_sigmask(signal.SIG_BLOCK, ())))"
 
@@ -29,6 +32,7 @@ def test_what_a_child_is_started_with():
     said = subprocess.run([sys.executable, "-c", TELL + MASK], capture_output=True, text=True).stdout.splitlines()
     ignored, blocked = (set(line.split()) for line in said)
     assert ignored <= {"SIGHUP", "SIGPIPE", "SIGXFSZ"} and not blocked  # Python itself ignores the last two
+    assert not {"MAKEFLAGS", "RANK", "http_proxy"} & set(os.environ)
 """
 
 
@@ -39,22 +43,14 @@ def test_children_hear_signals_whoever_starts_the_suite(tmp_path: Path, starter:
     """In a session of its own, with nothing to read, no terminal and no home."""
     file = tmp_path / "test_child.py"
     file.write_text(CHILD)
-    options = [
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-n",
-        workers,
-        "--rootdir",
-        str(ROOT),
-        "-c",
-        str(ROOT / "pyproject.toml"),
-    ]
+    quiet = ("-q", "-p", "no:cacheprovider", "-n", workers)
+    here = ("--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"))
     interrupts = "tests/reference/ranks/test_interrupts.py::test_before_and_after_an_interrupt_is_what_it_ever_was"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HOME", "TERM", "PYTEST_"))}
     done = subprocess.run(
-        [*starter, sys.executable, "-m", "pytest", *options, str(file), interrupts],
+        [*starter, sys.executable, "-m", "pytest", *quiet, *here, str(file), interrupts],
         cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if name not in ("HOME", "TERM")},
+        env=kept | LEFT_OVER,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
