@@ -16,8 +16,8 @@ from tqdm import tqdm
 from experiments.cross_checks import smpi
 from model.events.simulator import simulate
 from model.events.timing import Timing
-from model.program.json_form import text
-from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Program, Recv, Send, Wait, program
+from model.program.checked import Program, program
+from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Recv, Send, Wait
 from model.rings.orderings import NAMED, ordering
 from model.rings.ring import STYLES, Style, ring
 from model.semantics.columns import flat
@@ -191,10 +191,10 @@ def _actor_operations(op: Operation, timing: Timing) -> Iterator[list[Any]]:
     elif isinstance(op, Compute):
         yield ["compute", round(op.seconds / timing.tick)]
     elif not isinstance(op, Send | Isend | Recv | Irecv) or op.peer < 0 or (op.tag, op.comm) != (0, "world"):
-        raise ValueError(f"the actors of SimGrid have no {text(op)}; give sends, receives and waits without tags")
+        raise ValueError(f"the actors of SimGrid have no {op!s}; give sends, receives and waits without tags")
     elif isinstance(op, Send | Isend):
         if op.mode != "standard":
-            raise ValueError(f"the actors of SimGrid have no {text(op)}; give send or isend")
+            raise ValueError(f"the actors of SimGrid have no {op!s}; give send or isend")
         yield [op.kind, op.peer, op.nbytes, *([str(op.request)] if isinstance(op, Isend) else [])]
     else:
         yield [op.kind, op.peer, *([str(op.request)] if isinstance(op, Irecv) else [])]

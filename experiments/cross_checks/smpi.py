@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from model.program.checked import Program, parts
 from model.program.ops import (
     ANY,
     NULL,
@@ -21,13 +22,11 @@ from model.program.ops import (
     Isend,
     Operation,
     Probe,
-    Program,
     Recv,
-    Request,
+    RequestId,
     Send,
     Sendrecv,
     Wait,
-    parts,
 )
 from model.validation import tool
 
@@ -117,7 +116,7 @@ class _Rank:
 
     def __init__(self, comms: list[str], most: int, ops: tuple[Operation, ...]) -> None:
         self.comms, self.most = comms, most
-        self.slots: dict[Request, int] = {}
+        self.slots: dict[RequestId, int] = {}
         self.lines = [line for op in ops for line in self._lines(op)]
 
     def _lines(self, op: Operation) -> Iterator[str]:
@@ -150,10 +149,10 @@ class _Rank:
     def _in(self, peer: int, tag: int, comm: str) -> str:
         return f"{self.most}, MPI_BYTE, {_peer(peer)}, {_tag(tag)}, {self._comm(comm)}"
 
-    def _wait(self, requests: list[Request]) -> str:
+    def _wait(self, requests: list[RequestId]) -> str:
         return " ".join(f"MPI_Wait(&open[{self.slots[request]}], MPI_STATUS_IGNORE);" for request in requests)
 
-    def _slot(self, request: Request) -> int:
+    def _slot(self, request: RequestId) -> int:
         return self.slots.setdefault(request, len(self.slots))
 
     def _comm(self, comm: str) -> str:

@@ -12,8 +12,7 @@ from tqdm import tqdm
 from experiments.lab.hang_detector import Sample, TimeLimits
 from experiments.lab.harness import Harness, Launcher
 from model import check
-from model.program.json_form import text
-from model.program.ops import Program
+from model.program.checked import Program
 from model.rings import orderings
 from model.rings.ring import STYLES, Style, ring
 from model.semantics.parameters import Semantics
@@ -117,5 +116,5 @@ def _sample(cell: Cell, sample: Sample) -> dict[str, Any]:
     if sample.verdict == "ok":
         return {"verdict": "ok"}
     positions = zip(cell.program(), sample.done, strict=True)
-    at = [text(ops[done]) if 0 <= done < len(ops) else None for ops, done in positions]
+    at = [str(ops[done]) if 0 <= done < len(ops) else None for ops, done in positions]
     return {**sample.to_json(), "at": at}

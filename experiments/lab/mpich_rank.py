@@ -12,7 +12,7 @@ from mpi4py import MPI
 
 from experiments.lab.progress import ProgressCounters
 from experiments.lab.rank_driver import run_rank
-from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Recv, Request, Send, Wait
+from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Recv, RequestId, Send, Wait
 
 
 class MpiTransport:
@@ -20,7 +20,7 @@ class MpiTransport:
 
     def __init__(self, comm: MPI.Intracomm) -> None:
         self._comm = comm
-        self._open: dict[Request, MPI.Request] = {}
+        self._open: dict[RequestId, MPI.Request] = {}
 
     def perform(self, op: Operation, /, *payloads: Any) -> None:
         """One operation, with the buffer of each message that it sends or receives."""

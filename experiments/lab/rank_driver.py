@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from experiments.lab.progress import ProgressCounters
 from model.program.json_form import from_json, to_json
-from model.program.ops import Batch, Irecv, Isend, Operation, Recv, Request, Send, Wait
+from model.program.ops import Batch, Irecv, Isend, Operation, Recv, RequestId, Send, Wait
 
 
 class Transport(Protocol):
@@ -95,7 +95,7 @@ def run_operations(
         if not equal(received, buffer(_byte_of(peer))):
             raise RuntimeError(f"the message received from rank {peer} is not the one that it sent")
 
-    inbox: dict[Request, tuple[int, Any]] = {}
+    inbox: dict[RequestId, tuple[int, Any]] = {}
     count(0)
     for done, op in enumerate(operations, start=1):
         parts = op.ops if isinstance(op, Batch) else () if isinstance(op, Wait) else (op,)

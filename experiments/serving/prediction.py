@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from model.events.simulator import Simulation, simulate
 from model.events.timing import TICK, Timing
 from model.pipelines.serving import CONTROL, DATA, OUTPUT, PROXY, REQUESTS, unroll
-from model.program.ops import Compute, Isend, Operation, Program, Recv, Send, program
+from model.program.checked import Program, program
+from model.program.ops import Compute, Isend, Operation, Recv, Send
 from model.rings.orderings import ordering
 from model.semantics.columns import flat
 from model.semantics.libraries import semantics

@@ -15,7 +15,8 @@ from typing import Any
 from torch.distributed.pipelining import schedules as torch_schedules
 
 from model.pipelines.torch_schedules import SECONDS
-from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Program, Recv, Send, Wait, parts, program
+from model.program.checked import Program, parts, program
+from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Recv, Send, Wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import tyro
 
-from model.program.ops import Program
+from model.program.checked import Program
+from model.program.files import EXPECTED, load
 from model.rings import orderings
 from model.rings import ring as programs
 
@@ -43,4 +45,7 @@ class Given:
         for field in fields(Given):
             if field.name not in ("program", "semantics") and getattr(self, field.name) != field.default:
                 raise ValueError(f"--{field.name} is for a named program, and {self.program!r} is none; leave it out")
-        return programs.load(self.program)
+        if not self.program or not Path(self.program).exists():
+            known = ", ".join(programs.NAMED)
+            raise ValueError(f"{self.program!r} is neither a named program ({known}) nor a file; {EXPECTED}")
+        return load(Path(self.program))

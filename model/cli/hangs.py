@@ -10,7 +10,7 @@ from pathlib import Path
 import tyro
 
 from model.cli.output import advance, bar, show
-from model.program.json_form import program_text
+from model.program.text_form import program_text
 from model.validation.diagnosis import Explanation, explain
 from model.validation.reported_hangs import reports
 

@@ -10,7 +10,7 @@ import tyro
 
 from model.cli.output import show
 from model.pipelines import torch_schedules as schedules
-from model.program.json_form import program_text
+from model.program.text_form import program_text
 from model.synthesis import patterns
 from model.synthesis.orders import Synthesis, of_pattern, of_precedence
 

@@ -15,7 +15,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Program, Recv, Wait, program
+from model.program.checked import Program, program
+from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Recv, Wait
 from model.rings.orderings import Ordering
 
 CONTROL = "control"

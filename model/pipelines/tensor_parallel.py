@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from model.pipelines.serving import CONTROL, DATA, Loop, Phase, Step, serving_loop, unroll_rank
-from model.program.ops import Batch, Isend, Operation, Program, Recv, Send, program
+from model.program.checked import Program, program
+from model.program.ops import Batch, Isend, Operation, Recv, Send
 from model.rings.orderings import Ordering
 
 STAGE_CONTROL = "stage control"

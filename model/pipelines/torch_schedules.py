@@ -17,7 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from model.program.ops import Compute, Irecv, Isend, Operation, Program, Recv, Request, Send, Wait, program
+from model.program.checked import Program, program
+from model.program.ops import Compute, Irecv, Isend, Operation, Recv, RequestId, Send, Wait
 from model.synthesis.precedence import TRANSFER, Precedence, Task
 
 Style = Literal["runtime", "blocking"]
@@ -169,8 +170,8 @@ def program_of(given: Schedule, *, style: Style = "runtime", nbytes: int = 1) ->
 def _lower(given: Schedule, rank: int, style: Style, nbytes: int) -> Iterator[Operation]:
     if style not in get_args(Style):
         raise ValueError(f"unknown style {style!r}; choose one of {', '.join(get_args(Style))}")
-    posted: dict[Action, Request] = {}
-    sends: list[Request] = []
+    posted: dict[Action, RequestId] = {}
+    sends: list[RequestId] = []
     for item in given.rows[rank]:
         if item.kind in COMMS:
             peer, sending, request = given.peer(item), item.kind.startswith("SEND"), str(item)

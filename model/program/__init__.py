@@ -1,1 +1,1 @@
-"""What a program is: the operations of every rank, and their text and JSON forms."""
+"""What a program is: the operations of every rank, checked together, and their text and JSON forms."""

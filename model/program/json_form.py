@@ -1,110 +1,30 @@
-"""Operations and programs as text and as JSON, both ways.
+"""Operations and programs as JSON, both ways.
 
-Text: `isend(1, tag=2, request=a)`, defaults left out; a program has one line a rank, `0: send(1); recv(1)`.
-JSON: `{"op": "isend", "peer": 1, "tag": 2, "request": "a"}`; a program is `{"programs": [[...], ...]}`.
+`{"op": "isend", "peer": 1, "tag": 2, "request": "a"}`; a program is `{"programs": [[...], ...]}`, one list a rank.
 The mode of a send is in its name: send, ssend, bsend, isend, issend, ibsend. `any` and `null` stand for
-`ANY` and `NULL`. Every malformed input is a ValueError of one line that names the value and the remedy.
+`ANY` and `NULL`. Every malformed input is a ValueError of one line that names the value and the remedy; msgspec and
+pydantic check the same types, but their errors name neither.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, fields
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any
 
-from model.program.ops import (
-    ANY,
-    NULL,
-    Barrier,
-    Batch,
-    Compute,
-    Irecv,
-    Isend,
-    Mode,
-    Operation,
-    Probe,
-    Program,
-    Recv,
-    Send,
-    Sendrecv,
-    Wait,
-    program,
-)
+from model.program.checked import Program, program
+from model.program.ops import ANY, NAMES, NULL, PEERS, TAGS, Batch, Operation, Wait, name, shown_fields
 
-NAMES: Final[Mapping[str, tuple[type[Operation], Mode | None]]] = {
-    "send": (Send, "standard"),
-    "ssend": (Send, "sync"),
-    "bsend": (Send, "buffered"),
-    "isend": (Isend, "standard"),
-    "issend": (Isend, "sync"),
-    "ibsend": (Isend, "buffered"),
-    "recv": (Recv, None),
-    "irecv": (Irecv, None),
-    "wait": (Wait, None),
-    "waitall": (Wait, None),
-    "probe": (Probe, None),
-    "sendrecv": (Sendrecv, None),
-    "batch": (Batch, None),
-    "barrier": (Barrier, None),
-    "compute": (Compute, None),
-}
-"""What an operation is called to the class and, for a send, the mode. `waitall` is read, `wait` written."""
-
-_PEERS, _TAGS = ("peer", "source"), ("tag", "source_tag")
-_WORDS = {ANY: "any", NULL: "null"}
 _TYPES: Mapping[str, tuple[type, ...]] = {
-    **dict.fromkeys((*_PEERS, *_TAGS, "nbytes"), (int,)),
+    **dict.fromkeys((*PEERS, *TAGS, "nbytes"), (int,)),
     "request": (int, str),
     "comm": (str,),
     "label": (str,),
     "seconds": (int, float),
 }
-_BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-
-
-def name(op: Operation) -> str:
-    """The name of an operation, with the mode of a send: `isend`, `issend`, `ibsend`."""
-    if isinstance(op, Send | Isend) and op.mode != "standard":
-        letter = {"sync": "s", "buffered": "b"}[op.mode]
-        return f"{op.kind[: -len('send')]}{letter}send"
-    return op.kind
-
-
-def _shown(op: Operation) -> Iterator[tuple[Field[Any], Any]]:
-    """The fields of an operation in either form, with wildcards and the null process in words."""
-    for field in fields(op):
-        value = getattr(op, field.name)
-        if field.name in _PEERS or (field.name in _TAGS and value == ANY):
-            value = _WORDS.get(value, value)
-        if field.name != "mode":
-            yield field, value
-
-
-def text(op: Operation) -> str:
-    """One operation in a trace or a table: `isend(1, tag=2, request=a)`; defaults are left out."""
-    if isinstance(op, Batch):
-        return f"batch({', '.join(text(part) for part in op.ops)})"
-    if isinstance(op, Wait):
-        return f"wait({', '.join(map(_word, op.requests))})"
-    shown = [
-        _word(value) if field.name == "peer" else f"{field.name}={_word(value)}"
-        for field, value in _shown(op)
-        if value != field.default
-    ]
-    return f"{name(op)}({', '.join(shown)})"
-
-
-def _word(value: int | float | str) -> str:
-    if isinstance(value, str):
-        return value if _BARE.fullmatch(value) else json.dumps(value)
-    return str(value)
-
-
-def program_text(lists: Program) -> str:
-    """A program as text, one line a rank."""
-    return "\n".join(f"{rank}: {'; '.join(map(text, ops))}".rstrip() for rank, ops in enumerate(lists)) + "\n"
+_SAMPLES: Mapping[str, Any] = {"peer": 1, "source": 1, "request": "a", "requests": ["a"]}
+_ISEND = {"op": "isend", "peer": 1, "request": "a"}
 
 
 def to_json(op: Operation) -> dict[str, Any]:
@@ -113,7 +33,7 @@ def to_json(op: Operation) -> dict[str, Any]:
         return {"op": "batch", "ops": [to_json(part) for part in op.ops]}
     if isinstance(op, Wait):
         return {"op": "wait", "requests": list(op.requests)}
-    return {"op": name(op), **{field.name: value for field, value in _shown(op) if value != field.default}}
+    return {"op": name(op), **{field.name: value for field, value in shown_fields(op) if value != field.default}}
 
 
 def program_json(lists: Program) -> dict[str, Any]:
@@ -123,8 +43,11 @@ def program_json(lists: Program) -> dict[str, Any]:
 
 def short(value: Any) -> str:
     """A value in an error: as it is written, or the beginning of that where it is long."""
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return _cut(repr(value), 60)
+
+
+def _cut(shown: str, most: int) -> str:
+    return shown if len(shown) <= most else f"{shown[: most - 3]}..."
 
 
 def from_json(data: Mapping[str, Any]) -> Operation:
@@ -133,39 +56,60 @@ def from_json(data: Mapping[str, Any]) -> Operation:
     Raises ValueError on an unknown operation, an unknown or missing field, or a value of a wrong type.
     """
     if not isinstance(data, Mapping):
-        raise ValueError(f"operation {short(data)} is not an object; write one like {{'op': 'send', 'peer': 1}}")
-    given = dict(data)
-    kind = given.pop("op", None)
+        raise ValueError(f'operation {short(data)} is not an object; write one like {{"op": "send", "peer": 1}}')
+    kind, values = data.get("op"), {field: value for field, value in data.items() if field != "op"}
+    lacks = missing_fields(kind, values)
+    if lacks:
+        raise ValueError(f"{needs(str(kind), lacks)}: {_cut(json.dumps({'op': kind, **values, **lacks}), 120)}")
+    return operation(str(kind), values)
+
+
+def missing_fields(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that a known operation needs and has not, each with a value that would do."""
     if not isinstance(kind, str) or kind not in NAMES:
         raise ValueError(f"unknown operation {short(kind)}; choose one of {', '.join(NAMES)}")
+    cls = NAMES[kind][0]
+    if cls is Wait and "request" in values:
+        return {}
+    needs = (field.name for field in fields(cls) if field.default is MISSING and field.name not in values)
+    return {field: [_ISEND] if field == "ops" else _SAMPLES[field] for field in needs}
+
+
+def needs(kind: str, lacks: Mapping[str, Any]) -> str:
+    """That an operation lacks these fields, as an error begins."""
+    return f"{kind} needs {' and '.join(field if field.endswith('s') else f'a {field}' for field in lacks)}"
+
+
+def operation(kind: str, values: Mapping[str, Any]) -> Operation:
+    """The operation of a known name that lacks no field; ValueError on an unknown field or a value of a wrong type."""
     cls, mode = NAMES[kind]
-    if cls is Wait and "request" in given and "requests" not in given:
-        given["requests"] = [given.pop("request")]
+    values = dict(values)
+    if cls is Wait and "request" in values and "requests" not in values:
+        values["requests"] = [values.pop("request")]
     known = {field.name for field in fields(cls)} - {"mode"}
-    for field, value in given.items():
+    for field, value in values.items():
         if field not in known:
             raise ValueError(f"unknown field {short(field)} of {kind}; it has {', '.join(sorted(known)) or 'none'}")
-        given[field] = _value(kind, field, value)
+        values[field] = _value(kind, field, value)
     if mode not in (None, "standard"):
-        given["mode"] = mode
-    lacking = [field.name for field in fields(cls) if field.default is MISSING and field.name not in given]
-    if lacking:
-        raise ValueError(f"{kind} without {', '.join(lacking)}; add it: {short(data)}")
-    return cls(**given)
+        values["mode"] = mode
+    return cls(**values)
 
 
 def _value(kind: str, field: str, value: Any) -> Any:
     if field == "ops":
         if not isinstance(value, list):
             raise ValueError(f"ops of batch is {short(value)}; give a list of isend and irecv")
+        if any(isinstance(part, Mapping) and part.get("op") == "batch" for part in value):
+            raise ValueError("a batch stands in a batch; it holds only isend and irecv")
         return tuple(from_json(part) for part in value)
     if field == "requests":
         if not isinstance(value, list) or not all(_is(item, (int, str)) for item in value):
             raise ValueError(f"requests of wait is {short(value)}; give a list of numbers or names")
         return tuple(value)
-    if value == "any" and field in (*_PEERS, *_TAGS):
+    if value == "any" and field in (*PEERS, *TAGS):
         return ANY
-    if value == "null" and field in _PEERS:
+    if value == "null" and field in PEERS:
         return NULL
     if not _is(value, _TYPES[field]):
         wanted = " or ".join(cls.__name__ for cls in _TYPES[field])
@@ -182,4 +126,10 @@ def program_from_json(data: Any) -> Program:
     lists = data["programs"] if isinstance(data, dict) and set(data) == {"programs"} else None
     if not isinstance(lists, list) or not all(isinstance(ops, list) for ops in lists):
         raise ValueError('give {"programs": [...]}, one list of operations per rank and nothing else')
-    return program([from_json(op) for op in ops] for ops in lists)
+    ranks: list[list[Operation]] = []
+    for rank, ops in enumerate(lists):
+        try:
+            ranks.append([from_json(op) for op in ops])
+        except ValueError as error:
+            raise ValueError(f"rank {rank}: {error}") from None
+    return program(ranks)

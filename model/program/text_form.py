@@ -1,43 +1,33 @@
-"""Reads programs: the text of `model.program.json_form`, and files that hold it or JSON.
+"""Operations and programs as text, both ways.
 
-Arbitrary input gives a program or a ValueError of one line.
+An operation is `isend(1, tag=2, request=a)`, defaults left out, as `str(op)` writes it. A program has one line a rank,
+`0: send(1); recv(1)`; the ranks may be left out, and `#` starts a comment. Arbitrary text gives a program or a
+ValueError of one line with a line that would do.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from model.program.json_form import from_json, program_from_json, to_json
-from model.program.ops import Operation, Program, program
+from model.program.checked import Program, program
+from model.program.json_form import missing_fields, needs, operation
+from model.program.ops import Batch, Operation
 
-_IS_TEXT = re.compile(rb"\s*(#|[0-9]+\s*:)")
+EXAMPLE = "0: send(1); recv(1)"
+"""A line of a program."""
+
 _TOKEN = re.compile(
     r"""[ \t\r]+|\#[^\n]*|(?P<word>[A-Za-z_][A-Za-z0-9_-]*)|(?P<number>-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)"""
     r"""|(?P<string>"(?:[^"\\\n]|\\.)*")|(?P<mark>[(),=;:\n])"""
 )
 
 
-def read(data: bytes) -> Program:
-    """The program of a file's content, text or JSON. Raises ValueError on anything else, arbitrary bytes included.
-
-    Text is what begins with a comment or with the number of a rank and a colon.
-    """
-    if _IS_TEXT.match(data):
-        try:
-            return parse_program(data.decode())
-        except UnicodeDecodeError as error:
-            raise ValueError(f"is not text in UTF-8: {error}") from None
-    try:
-        parsed = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"is not JSON: {error}") from None
-    try:
-        return program_from_json(parsed)
-    except RecursionError:
-        raise ValueError("is nested too deeply; a batch holds only isend and irecv") from None
+def program_text(lists: Program) -> str:
+    """A program as text, one line a rank."""
+    return "\n".join(f"{rank}: {'; '.join(map(str, ops))}".rstrip() for rank, ops in enumerate(lists)) + "\n"
 
 
 def parse(line: str) -> Operation:
@@ -49,25 +39,30 @@ def parse(line: str) -> Operation:
 
 
 def parse_program(content: str) -> Program:
-    """The program of lines such as `0: send(1); recv(1)`, one a rank in order; `#` starts a comment."""
+    """The program of lines such as `0: send(1); recv(1)`, one a rank in order; every line has its rank, or none has."""
     lists: list[list[Operation]] = []
+    labelled = False
     for number, line in enumerate(content.split("\n"), start=1):
         try:
             tokens = _Tokens(line)
-            if tokens.peek() == "":
+            if not tokens.left():
                 continue
-            if tokens.take("number") != str(len(lists)) or not tokens.skip(":"):
-                raise ValueError(f"rank {len(lists)} is expected; write {len(lists)}: send(1); recv(1)")
-            ops: list[Operation] = []
-            while tokens.peek():
-                ops.append(tokens.operation())
-                if not tokens.skip(";"):
-                    break
-            tokens.end()
-            lists.append(ops)
+            label = tokens.label()
+            labelled = label is not None if not lists else labelled
+            _check_label(label, rank=len(lists), labelled=labelled)
+            lists.append(tokens.operations())
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from None
     return program(lists)
+
+
+def _check_label(label: str | None, *, rank: int, labelled: bool) -> None:
+    if label is None and labelled:
+        raise ValueError(f"no rank stands before it; write {rank}: send(1), or join it to the line above by ;")
+    if label is not None and not labelled:
+        raise ValueError("a rank stands before it and before the lines above none; write it before all or none")
+    if label is not None and label != str(rank):
+        raise ValueError(f"rank {rank} is expected, and {label} stands there; write {rank}: send(1); recv(1)")
 
 
 class _Tokens:
@@ -80,70 +75,103 @@ class _Tokens:
         while at < len(line):
             match = _TOKEN.match(line, at)
             if match is None:
-                raise ValueError(f"{line[at : at + 20]!r} is no part of a program; write one like send(1, tag=2)")
+                raise ValueError(f"{line[at : at + 20]!r} is no part of a program; write one like {EXAMPLE}")
             if match.lastgroup is not None:
                 self._items.append((match.lastgroup, match[0]))
             at = match.end()
 
-    def peek(self) -> str:
-        """The next token, or nothing."""
-        return self._items[self._next][1] if self._next < len(self._items) else ""
+    def left(self) -> bool:
+        """Whether a token is left."""
+        return self._next < len(self._items)
 
-    def take(self, kind: str) -> str:
-        """The next token, which must be of a kind."""
-        if self._next == len(self._items) or self._items[self._next][0] != kind:
-            raise ValueError(f"{self.peek() or 'the end'!r} stands where a {kind} is expected")
-        self._next += 1
-        return self._items[self._next - 1][1]
+    def _peek(self, ahead: int = 0) -> str:
+        """The next token or one after it, or nothing."""
+        at = self._next + ahead
+        return self._items[at][1] if at < len(self._items) else ""
 
-    def skip(self, mark: str) -> bool:
+    def _skip(self, mark: str) -> bool:
         """Whether the next token is this mark, which is then taken."""
-        if self.peek() != mark:
+        if self._peek() != mark:
             return False
         self._next += 1
         return True
 
+    def _instead(self, expected: str) -> ValueError:
+        shown = repr(self._peek()) if self.left() else "the end"
+        return ValueError(f"{shown} stands where {expected} is expected; write one like {EXAMPLE}")
+
     def end(self) -> None:
         """Raises ValueError unless everything is taken."""
-        if self.peek():
-            raise ValueError(f"{self.peek()!r} stands where the end is expected")
+        if self.left():
+            raise ValueError(f"{self._peek()!r} stands after an operation; put ; between two: send(1); recv(1)")
+
+    def label(self) -> str | None:
+        """The rank before a colon, where one stands."""
+        if self._peek(1) != ":":
+            return None
+        label = self._peek()
+        self._next += 2
+        return label
+
+    def operations(self) -> list[Operation]:
+        """What stands on the rest of the line."""
+        ops: list[Operation] = []
+        while self.left():
+            ops.append(self.operation())
+            if not self._skip(";"):
+                break
+        self.end()
+        return ops
 
     def operation(self, *, inside: bool = False) -> Operation:
         """`name(...)`; inside a batch there is no further batch."""
-        kind = self.take("word")
+        if not self.left() or self._items[self._next][0] != "word":
+            raise self._instead("an operation")
+        kind = self._peek()
+        self._next += 1
         if inside and kind == "batch":
             raise ValueError("a batch stands in a batch; it holds only isend and irecv")
-        if not self.skip("("):
-            raise ValueError(f"{self.peek() or 'the end'!r} stands where ( is expected after {kind}")
-        given: dict[str, Any] = {"op": kind}
+        if not self._skip("("):
+            raise self._instead(f"( after {kind}")
+        values: dict[str, Any] = {}
         plain: list[Any] = []
-        while not self.skip(")"):
+        parts: list[Operation] = []
+        while not self._skip(")"):
             if kind == "batch":
-                plain.append(to_json(self.operation(inside=True)))
-            elif self._next + 1 < len(self._items) and self._items[self._next + 1][1] == "=":
-                field = self.take("word")
-                self.skip("=")
-                if field in given:
+                parts.append(self.operation(inside=True))
+            elif self._peek(1) == "=":
+                field = self._peek()
+                self._next += 2
+                if field in values:
                     raise ValueError(f"{field} of {kind} stands twice; give it once")
-                given[field] = self.value()
+                values[field] = self._value()
             else:
-                plain.append(self.value())
-            if not self.skip(",") and self.peek() != ")":
-                raise ValueError(f"{self.peek() or 'the end'!r} stands where , or ) is expected")
-        return from_json({**given, **_positional(kind, plain)})
+                plain.append(self._value())
+            if not self._skip(",") and self._peek() != ")":
+                raise self._instead(", or )")
+        if kind == "batch":
+            return Batch(ops=tuple(parts))  # type: ignore[arg-type]  # `program` refuses what a batch does not hold
+        return _operation(kind, {**values, **_positional(kind, plain)})
 
-    def value(self) -> int | float | str:
+    def _value(self) -> int | float | str:
         """A number, a word or a quoted string."""
-        if self._next == len(self._items):
-            raise ValueError("the end stands where a value is expected")
-        kind, shown = self._items[self._next]
+        kind, shown = self._items[self._next] if self.left() else ("mark", "")
+        if kind == "mark":
+            raise self._instead("a value")
         self._next += 1
         if kind == "word":
             return shown
-        if kind == "mark":
-            raise ValueError(f"{shown!r} stands where a value is expected")
         value: int | float | str = json.loads(shown) if kind == "string" else _number(shown)
         return value
+
+
+def _operation(kind: str, values: Mapping[str, Any]) -> Operation:
+    if lacks := missing_fields(kind, values):
+        would_do = {**values, **lacks}
+        shown = [str(would_do.pop("peer"))] if "peer" in would_do else []
+        shown += [f"{field}={value}" for field, value in would_do.items()]
+        raise ValueError(f"{needs(kind, lacks)}: {kind}({', '.join(shown)})")
+    return operation(kind, values)
 
 
 def _number(shown: str) -> int | float:
@@ -151,11 +179,10 @@ def _number(shown: str) -> int | float:
 
 
 def _positional(kind: str, plain: Sequence[Any]) -> dict[str, Any]:
-    """What values without a name mean: the requests of a wait, the parts of a batch, else the peer."""
+    """What values without a name mean: the requests of a wait, else the peer."""
     if kind in ("wait", "waitall"):
         return {"requests": list(plain)}
-    if kind == "batch":
-        return {"ops": list(plain)}
     if len(plain) > 1:
-        raise ValueError(f"{plain[1]!r} of {kind} has no name; write tag={plain[1]} or the like")
+        field = "request" if kind.startswith("i") else "tag"
+        raise ValueError(f"{plain[1]!r} of {kind} has no name; write {field}={plain[1]} or the like")
     return {"peer": plain[0]} if plain else {}

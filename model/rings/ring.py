@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Literal, get_args
 
-from model.program.ops import Batch, Irecv, Isend, Operation, Program, Recv, Send, Wait, program
-from model.program.text_form import read
+from model.program.checked import Program, program
+from model.program.ops import Batch, Irecv, Isend, Operation, Recv, Send, Wait
 from model.rings.orderings import Ordering, SendOrRecv
 
 Style = Literal["send", "isend-wait", "isend", "batch"]
@@ -72,22 +71,6 @@ def ring_step(
                 yield Wait(requests=("s",))
     if style == "isend":
         yield Wait(requests=("s",))
-
-
-def load(path: str) -> Program:
-    """The program of a file, in the text or the JSON of `model.program.json_form`.
-
-    Raises ValueError where the name is neither a named program nor a readable file of such a form.
-    """
-    file = Path(path)
-    if not file.is_file():
-        raise ValueError(
-            f"{path!r} is neither a named program ({', '.join(NAMED)}) nor a file; name a file of one line a rank"
-        )
-    try:
-        return read(file.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path!r}: {error}") from None
 
 
 NAMED: Mapping[str, Callable[..., Program]] = {"ring": ring}

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from model.program.checked import Program, wildcard_free
 from model.program.ops import (
     ANY,
     NULL,
@@ -23,13 +24,11 @@ from model.program.ops import (
     Isend,
     Operation,
     Probe,
-    Program,
     Recv,
-    Request,
+    RequestId,
     Send,
     Sendrecv,
     Wait,
-    wildcard_free,
 )
 from model.semantics.instructions import Instruction, Lowered, Message, Place, Thread
 from model.semantics.parameters import Semantics, World, of_comm, world
@@ -61,7 +60,7 @@ class _Lowering:
 
     def lowered(self) -> Lowered:
         for rank, ops in enumerate(self._program):
-            open_requests: dict[Request, int | Isend | None] = {}
+            open_requests: dict[RequestId, int | Isend | None] = {}
             barriers = 0
             for index, op in enumerate(ops):
                 if isinstance(op, Barrier):
@@ -85,7 +84,7 @@ class _Lowering:
             wild=self._wild,
         )
 
-    def _operation(self, rank: int, op: Operation, index: int, requests: dict[Request, int | Isend | None]) -> None:
+    def _operation(self, rank: int, op: Operation, index: int, requests: dict[RequestId, int | Isend | None]) -> None:
         if isinstance(op, Wait):
             waited = [requests[request] for request in op.requests]
             started = [self._start(rank, one, op, index) for one in waited if isinstance(one, Isend)]

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.program.ops import ANY, Irecv, Isend, Operation, Program, Recv, Request, Send, Wait
+from model.program.checked import Program
+from model.program.ops import ANY, Irecv, Isend, Operation, Recv, RequestId, Send, Wait
 from model.rings.orderings import Ordering
 from model.semantics.columns import NONE, Bools, Flat, Ints
 from model.semantics.parameters import UNLIMITED, Semantics
@@ -46,7 +47,7 @@ def table(given: Program) -> Table:
     """The table of a program. Raises ValueError on an operation that has no row, and on wildcards."""
     rows: list[tuple[int, ...]] = []
     for rank, ops in enumerate(given):
-        requests: dict[Request, int] = {}
+        requests: dict[RequestId, int] = {}
         for index, op in enumerate(ops):
             if isinstance(op, Wait):
                 rows += [(rank, index, WAIT, 0, 0, 0, requests[request]) for request in op.requests]

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from model.program.json_form import text
-from model.program.ops import ANY, Program
+from model.program.checked import Program
+from model.program.ops import ANY
 from model.semantics.instructions import Instruction, Message
 from model.semantics.lowering import lower
 from model.semantics.parameters import Semantics, World
@@ -165,7 +165,7 @@ class Machine:
             moved = [(self.lowered.threads[t].rank, self.code[t][state.heads[t]]) for t in threads]
             if self._told(state, step.thread, moved[0][1]):
                 return ()
-        return tuple((rank, text(head.op)) for rank, head in sorted(moved, key=lambda item: item[0]))
+        return tuple((rank, str(head.op)) for rank, head in sorted(moved, key=lambda item: item[0]))
 
     def _told(self, state: State, thread: int, head: Instruction) -> bool:
         """Whether a trace leaves out this step, as another one shows the operation: posting, or meeting, does."""

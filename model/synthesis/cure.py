@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from model.program.json_form import program_json, text
-from model.program.ops import Batch, Irecv, Isend, Operation, Program, Recv, Request, Send, Sendrecv, Wait, program
+from model.program.checked import Program, program
+from model.program.json_form import program_json
+from model.program.ops import Batch, Irecv, Isend, Operation, Recv, RequestId, Send, Sendrecv, Wait
 from model.semantics.parameters import Semantics, World
 from model.synthesis.orders import of_precedence
 from model.synthesis.precedence import of_program
@@ -85,7 +86,7 @@ def _moves(given: Program, result: Result) -> Iterator[Cure]:
                         moved = (*run[:place], *run[place + 1 : after + 1], group, *run[after + 1 :])
                         changed = [moved if other == run else other for other in runs]
                         ops = tuple(op for other in changed for part in other for op in part)
-                        what = f"on rank {item.rank}, do {text(group[0])} after {text(run[after][0])}"
+                        what = f"on rank {item.rank}, do {group[0]!s} after {run[after][0]!s}"
                         if sum(other == run for other in runs) > 1:
                             what += ", every time"
                         yield Cure(what=what, program=(*given[: item.rank], ops, *given[item.rank + 1 :]))
@@ -149,8 +150,8 @@ def _posted(run: tuple[Group, ...]) -> Iterator[Operation]:
     ):
         yield from flat
         return
-    waits: list[Request] = []
-    late: set[Request] = set()
+    waits: list[RequestId] = []
+    late: set[RequestId] = set()
     waited = {request for op in flat if isinstance(op, Wait) for request in op.requests}
     for number, op in enumerate(flat):
         if isinstance(op, Recv):
@@ -191,7 +192,7 @@ def _joined(ops: Sequence[Operation]) -> Iterator[Group]:
 
 def _as_batch(run: Sequence[Operation]) -> Group:
     parts: list[Isend | Irecv] = []
-    started: set[Request] = set()
+    started: set[RequestId] = set()
     for op in run:
         if isinstance(op, Isend | Irecv):
             started.add(op.request)

@@ -13,8 +13,9 @@ from typing import Any
 
 import networkx as nx
 
+from model.program.checked import Program, program
 from model.program.json_form import to_json
-from model.program.ops import Operation, Program, Recv, Send, program
+from model.program.ops import Operation, Recv, Send
 from model.semantics.libraries import semantics
 from model.synthesis.edge_coloring import edge_colouring, exact_colouring, lower_bound
 from model.synthesis.patterns import Pattern

@@ -16,7 +16,7 @@ from itertools import pairwise, zip_longest
 
 import networkx as nx
 
-from model.program.json_form import text
+from model.program.checked import Program, parts
 from model.program.ops import (
     ANY,
     NULL,
@@ -26,13 +26,11 @@ from model.program.ops import (
     Isend,
     Operation,
     Probe,
-    Program,
     Recv,
-    Request,
+    RequestId,
     Send,
     Sendrecv,
     Wait,
-    parts,
 )
 
 
@@ -133,7 +131,7 @@ def of_program(program: Program) -> Precedence:
     recvs: defaultdict[Channel, list[_End]] = defaultdict(list)
     everywhere: list[int] = []
     for rank, ops in enumerate(program):
-        mine, open_recvs, barriers = fixed[rank], dict[Request, _End](), 0
+        mine, open_recvs, barriers = fixed[rank], dict[RequestId, _End](), 0
         for op in ops:
             if isinstance(op, Compute):
                 mine.append(len(tasks))
@@ -165,9 +163,7 @@ def of_program(program: Program) -> Precedence:
         for send, recv in zip_longest(sends[channel], recvs[channel]):
             if send is None or recv is None:
                 lone = send or recv
-                raise ValueError(
-                    f"rank {lone.rank}, {text(lone.op)}: the other end is missing; add it, or drop this one"
-                )
+                raise ValueError(f"rank {lone.rank}, {lone.op!s}: the other end is missing; add it, or drop this one")
             number = len(tasks)
             transfers.append(number)
             tag = f", tag {channel[3]}" if channel[3] else ""
@@ -202,8 +198,8 @@ def _messages(op: Operation, rank: int) -> Iterator[Send | Recv]:
     if isinstance(op, Recv | Irecv | Sendrecv):
         peer, tag = (op.source, op.source_tag) if isinstance(op, Sendrecv) else (op.peer, op.tag)
         if ANY in (peer, tag):
-            raise ValueError(f"rank {rank}, {text(op)}: a wildcard cannot be ordered; name the peer and the tag")
+            raise ValueError(f"rank {rank}, {op!s}: a wildcard cannot be ordered; name the peer and the tag")
         if peer != NULL:
             yield Recv(peer=peer, tag=tag, comm=op.comm)
     if isinstance(op, Probe):
-        raise ValueError(f"rank {rank}, {text(op)}: a probe cannot be ordered; take it out")
+        raise ValueError(f"rank {rank}, {op!s}: a probe cannot be ordered; take it out")

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
-from model.program.ops import program
+from model.program.checked import program
 from model.semantics.libraries import semantics
 from model.semantics.parameters import World
 from model.traces.feasible_run import timing_violations

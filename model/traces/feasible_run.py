@@ -14,21 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from model.program.json_form import text
-from model.program.ops import (
-    Batch,
-    Compute,
-    Irecv,
-    Isend,
-    Operation,
-    Program,
-    Recv,
-    Request,
-    Send,
-    Wait,
-    parts,
-    program,
-)
+from model.program.checked import Program, parts, program
+from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Recv, RequestId, Send, Wait
 from model.semantics.lowering import lower
 from model.semantics.parameters import World
 from model.traces.trace import LATEST, Trace, TraceEvent
@@ -145,14 +132,14 @@ class _Times:
             return "a transfer"
         rank, step = self._source[event]
         op = self._events[rank][step].op
-        return f"step {step} of rank {rank}" + ("" if op is None else f" ({text(op)})")
+        return f"step {step} of rank {rank}" + ("" if op is None else f" ({op!s})")
 
 
 def _posting_program(trace: Trace, events: Sequence[Sequence[TraceEvent]]) -> tuple[Program, list[list[int]]]:
     """The operations of all ranks, each after coming to it; and by rank and operation the step that it belongs to."""
     lists, steps = list[list[Operation]](), list[list[int]]()
     for mine in events:
-        ops, step_of, queued = list[Operation](), list[int](), set[Request]()
+        ops, step_of, queued = list[Operation](), list[int](), set[RequestId]()
         for step, event in enumerate(mine):
             if event.op is None and not event.collective:
                 continue
@@ -175,7 +162,7 @@ def _least_promised(collective: Sequence[Operation]) -> Sequence[Operation]:
     return collective
 
 
-def _posted(op: Operation, comms: frozenset[str], queued: set[Request], step: str) -> Iterator[Operation]:
+def _posted(op: Operation, comms: frozenset[str], queued: set[RequestId], step: str) -> Iterator[Operation]:
     """What a call does before it returns: where it only queues its work, it posts and waits for nothing.
 
     queued: the open requests of such communicators; kept up to date.

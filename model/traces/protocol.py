@@ -8,8 +8,9 @@ from typing import Any
 
 from model.pipelines.serving import Loop, Phase, Step
 from model.pipelines.tensor_parallel import grid_loop
-from model.program.json_form import text, to_json
-from model.program.ops import Operation, parts
+from model.program.checked import parts
+from model.program.json_form import to_json
+from model.program.ops import Operation
 from model.rings.orderings import output_policy
 from model.traces.trace import Trace, TraceEvent
 from model.traces.violation import Violations, duration, violation_at
@@ -59,7 +60,7 @@ def loop_violations(trace: Trace, events: Sequence[Sequence[TraceEvent]]) -> Vio
             polls = step.phase in POLLS
             iteration += polls
             if not _matches(step, iteration, event):
-                ops = [text(op) for op in ((step.op,) if step.op else ()) + step.collective]
+                ops = [str(op) for op in ((step.op,) if step.op else ()) + step.collective]
                 does = ", ".join([str(step.phase), *ops])
                 why = f"the loop does here, in iteration {iteration}: {does}, slot {step.slot}"
                 yield event.begin, violation_at(event, number, why)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from model.pipelines.serving import Phase
-from model.program.json_form import text
-from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Recv, Send, Wait, parts
+from model.program.checked import parts
+from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Recv, Send, Wait
 from model.semantics.libraries import semantics
 from model.semantics.parameters import EVERY_COMM
 from model.traces.spans import Span, SpanKind
@@ -180,5 +180,5 @@ def _split(event: TraceEvent, kind: SpanKind, other: int | None) -> Iterator[Spa
 
 
 def _span(event: TraceEvent, kind: SpanKind, begin: int, end: int | None, lane: int, name: str = "") -> Span:
-    step = event.phase if event.op is None else text(event.op)
+    step = event.phase if event.op is None else str(event.op)
     return Span(rank=event.rank, lane=lane, kind=kind, op=name or step, begin=begin, end=end)

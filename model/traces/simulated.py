@@ -9,7 +9,6 @@ import numpy as np
 from model.events.event_graph import NEVER
 from model.events.simulator import Simulation
 from model.events.timing import Timing
-from model.program.json_form import text
 from model.semantics.instructions import Lowered
 from model.traces.spans import Span, SpanKind
 
@@ -31,7 +30,7 @@ def simulated_spans(lowered: Lowered, simulation: Simulation, timing: Timing) ->
             number = int(flat.starts[thread]) + place
             begin, end = int(simulation.arrived[number]), int(simulation.passed[number])
             if begin != NEVER:
-                out += _split(one.rank, lane, item.kind, text(item.op), begin, end, int(wires[number]))
+                out += _split(one.rank, lane, item.kind, str(item.op), begin, end, int(wires[number]))
     return sorted(out, key=lambda span: (span.rank, span.lane, span.begin))
 
 

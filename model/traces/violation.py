@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from model.program.json_form import text
 from model.traces.trace import TraceEvent
 
 
@@ -31,7 +30,7 @@ Violations = Iterator[tuple[int, Violation]]
 
 def violation_at(event: TraceEvent, step: int, why: str) -> Violation:
     """Of an event, which is step `step` of its rank."""
-    op = "" if event.op is None else text(event.op)
+    op = "" if event.op is None else str(event.op)
     return Violation(
         rank=event.rank, step=step, iteration=event.iteration, phase=event.phase or "operation", op=op, why=why
     )

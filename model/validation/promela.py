@@ -18,8 +18,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from model.program.json_form import text as shown
-from model.program.ops import Compute, Operation, Program, program
+from model.program.checked import Program, program
+from model.program.ops import Compute, Operation
 from model.rings.orderings import Ordering
 from model.rings.ring import ring
 from model.semantics.instructions import Instruction, Lowered
@@ -83,13 +83,13 @@ class _Straight:
             yield f"active proctype T{number}() /* rank {thread.rank} */"
             yield "{"
             for head in thread.code:
-                yield f"  {self._statement(head)}; /* {_plain(shown(head.op))} */"
+                yield f"  {self._statement(head)}; /* {_plain(str(head.op))} */"
             yield "  true; /* nothing to do */\n}" if not thread.code else "}"
 
     def _statement(self, head: Instruction) -> str:
         if head.kind in ("sync", "probe") or head.after is not None:
             what = {"sync": "barriers and cold connections", "probe": "probes"}.get(head.kind, "queues and lanes")
-            raise ValueError(f"{shown(head.op)}: {what} have no export to Promela; use the explorer")
+            raise ValueError(f"{head.op!s}: {what} have no export to Promela; use the explorer")
         if head.kind == "local":
             return "true"
         if head.kind == "await":

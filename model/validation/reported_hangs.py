@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from model.pipelines.torch_schedules import program_of, schedule
-from model.program.ops import Program
+from model.program.checked import Program
 from model.program.text_form import parse_program
 
 LARGE = 64 * 2**20

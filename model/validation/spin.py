@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from model.program.ops import Program
+from model.program.checked import Program
 from model.rings.orderings import Ordering
 from model.semantics.guards import Gates, gates, spin_processes
 from model.semantics.lowering import lower

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from model.program.checked import Program, program
 from model.program.json_form import from_json
-from model.program.ops import Irecv, Isend, Operation, Program, Request, Wait, program
+from model.program.ops import Irecv, Isend, Operation, RequestId, Wait
 from model.verdict.decide import Buffering, check_contract
 
 MODES: Mapping[str, tuple[Buffering, ...]] = {
@@ -122,7 +123,7 @@ def _read(lists: list[Any]) -> Program:
 
 def _handles(ops: Iterator[Operation]) -> Iterator[Operation]:
     """Requests as MPI handles them: a new one may overwrite an open one, a wait for none returns at once."""
-    live: dict[Request, Request] = {}
+    live: dict[RequestId, RequestId] = {}
     for number, op in enumerate(ops):
         if isinstance(op, Isend | Irecv):
             live[op.request] = f"{op.request}.{number}"

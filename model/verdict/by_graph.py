@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from model.events.earliest_run import Waiting, run
-from model.program.json_form import text
 from model.program.ops import Irecv, Isend, Operation, Recv, Send
 from model.program.ops import Wait as WaitFor
 from model.semantics.columns import Ints
@@ -55,7 +54,7 @@ def check_table(given: Table, rules: Semantics) -> Result:
 def _named(waits: tuple[Waiting, ...], given: Table) -> tuple[Blocked, ...]:
     rows = _Rows(given)
     return tuple(
-        Blocked(rank=item.rank, op=text(rows.operation(item.rank, item.at)), index=item.at, waits_for=(item.waits_for,))
+        Blocked(rank=item.rank, op=str(rows.operation(item.rank, item.at)), index=item.at, waits_for=(item.waits_for,))
         for item in waits
     )
 

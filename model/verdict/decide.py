@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from model.program.ops import Program, wildcard_free
+from model.program.checked import Program, wildcard_free
 from model.semantics.libraries import NAMED
 from model.semantics.matching import graphed
 from model.semantics.parameters import Semantics, World, world

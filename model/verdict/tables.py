@@ -7,8 +7,8 @@ from typing import Protocol
 
 from tabulate import tabulate
 
-from model.program.json_form import program_text
-from model.program.ops import Program
+from model.program.checked import Program
+from model.program.text_form import program_text
 from model.verdict.decide import Result
 
 MAX_ROWS = 40

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import networkx as nx
 
-from model.program.json_form import text
 from model.program.ops import ANY
 from model.semantics.instructions import Instruction
 from model.states.machine import Machine, State
@@ -65,7 +64,7 @@ class _Blame:
             waits.add_edges_from((("thread", thread), node) for peer in peers for node in self._nodes(thread, peer))
             if peers or not own:
                 items[thread] = Blocked(
-                    rank=self._rank(thread), op=text(head.op), index=head.index, waits_for=tuple(peers)
+                    rank=self._rank(thread), op=str(head.op), index=head.index, waits_for=tuple(peers)
                 )
         members = [thread for kind, thread in _explanation(waits) if kind == "thread" and thread in items]
         return Blame(

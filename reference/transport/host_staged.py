@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 
 from model.pipelines.serving import DATA
-from model.program.ops import Batch, Irecv, Isend, Operation, Recv, Request, Send, Wait
+from model.program.ops import Batch, Irecv, Isend, Operation, Recv, RequestId, Send, Wait
 from reference.device import HOST, Device
 from reference.transport.send_queue import Out, Posting, RingPosting, ThreadPosting
 from reference.transport.shared_memory import SharedGroup, framed
@@ -87,7 +87,7 @@ class HostStaged:
         self._waiter = ThreadPoolExecutor(1, thread_name_prefix="isend") if blocking & self._staged else None
         self._buffers = Buffers(device)
         self._copies = device.stream()
-        self._open: dict[Request, Out | _In] = {}
+        self._open: dict[RequestId, Out | _In] = {}
         rings = next((group for group in groups.values() if isinstance(group, SharedGroup)), None)
         self._posting: Posting
         if rings is not None and not collective:

@@ -18,7 +18,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from model.program.ops import Barrier, Batch, Compute, Irecv, Isend, Operation, Recv, Request, Send, Wait, parts
+from model.program.checked import parts
+from model.program.ops import Barrier, Batch, Compute, Irecv, Isend, Operation, Recv, RequestId, Send, Wait
 from reference.device import HOST_BACKEND
 
 Payload = torch.Tensor | bytes
@@ -53,7 +54,7 @@ class Transport:
     def __init__(self, groups: Mapping[str, dist.ProcessGroup], blocking: frozenset[str] = frozenset()) -> None:
         self._groups = dict(groups)
         self._blocking = blocking
-        self._open: dict[Request, _Open] = {}
+        self._open: dict[RequestId, _Open] = {}
         # of all ways to ask whether a send is over, only waiting for it in a thread answers: gloo's is_completed
         # stays false, and a wait that times out closes the connection
         self._waiter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="isend") if blocking else None

@@ -4,21 +4,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from model.program.ops import (
-    Barrier,
-    Batch,
-    Compute,
-    Irecv,
-    Isend,
-    Operation,
-    Probe,
-    Program,
-    Recv,
-    Send,
-    Sendrecv,
-    Wait,
-    program,
-)
+from model.program.checked import Program, program
+from model.program.ops import Barrier, Batch, Compute, Irecv, Isend, Operation, Probe, Recv, Send, Sendrecv, Wait
 from model.semantics.libraries import NAMED, bounded, fifo
 
 any_semantics = st.sampled_from(list(NAMED.values())) | st.integers(0, 2).map(bounded) | st.integers(1, 3).map(fifo)

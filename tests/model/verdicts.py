@@ -3,7 +3,8 @@
 from dataclasses import fields
 
 from model import Result, check
-from model.program.ops import Batch, Operation, Program, program
+from model.program.checked import Program, program
+from model.program.ops import Batch, Operation
 from model.semantics.libraries import semantics
 
 HANG, SPIN, OK = "deadlock", "livelock", "ok"

@@ -20,15 +20,15 @@ def test_a_wrong_file_is_status_2_and_one_line(tmp_path: Path) -> None:
     file.write_bytes(b'{"programs":[[' + b'{"op":"batch","ops":[' * 450 + b"]}" * 450 + b"]]}")
     done = run("check", str(file))
     assert (done.returncode, done.stdout) == (2, "")
-    assert_one_line(done.stderr, "nested too deeply")
+    assert_one_line(done.stderr, "a batch stands in a batch")
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b'{"programs": [[{"op": "send", "pee', "is not JSON"),
-        (b'{"programs": [["\xff"]]}', "is not JSON"),
-        (b"[" * 200_000, "is not JSON"),
+        (b'{"programs": [[{"op": "send", "pee', "begins as JSON and is not"),
+        (b'{"programs": [["\xff"]]}', "is no text in UTF-8"),
+        (b"[" * 200_000, "begins as JSON and is not"),
         (b'{"programs": [[{"op": "send", "peer": ' + b"9" * 4000 + b"}]]}", "there is no rank 999"),
         (b'{"programs": [[{"op": "send", "peer": 0, "nbytes": -1e999}]]}', "-inf"),
     ],

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from model import check
 from model.events.earliest_run import final_state, run
-from model.program.ops import ANY, Irecv, Isend, Program, Recv, Send, Wait, program
+from model.program.checked import Program, program
+from model.program.ops import ANY, Irecv, Isend, Recv, Send, Wait
 from model.rings.orderings import NAMED as ORDERINGS
 from model.rings.orderings import ordering
 from model.rings.ring import ring

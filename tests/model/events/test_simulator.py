@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from model.events.earliest_run import run
 from model.events.simulator import simulate
 from model.events.timing import UNIT, Timing, loggp
-from model.program.ops import Program
+from model.program.checked import Program
 from model.rings.orderings import NAMED, ordering
 from model.rings.ring import ring
 from model.semantics.columns import Flat, flat

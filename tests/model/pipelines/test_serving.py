@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from model import check
 from model.pipelines.serving import CONTROL, DATA, OUTPUT, PROXY, REQUESTS, Phase, Step, serving_loop, unroll
-from model.program.json_form import text
 from model.program.ops import Compute, Isend, Recv, Wait
 from model.rings.orderings import NAMED as ORDERINGS
 from model.semantics.libraries import NAMED
@@ -179,7 +178,7 @@ def test_unroll_is_what_a_driver_sees(point: tuple[int, int, str, list[bool]]) -
     made = unroll(ranks=ranks, depth=depth, ordering=ORDERINGS[name], present=present)
     for rank in range(ranks):
         done = steps(rank=rank, ranks=ranks, depth=depth, present=present, ordering=name)
-        assert [text(op) for op in made[rank]] == [text(step.op) for step in done if step.op is not None]
+        assert [str(op) for op in made[rank]] == [str(step.op) for step in done if step.op is not None]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import pytest
 from model import check
 from model.pipelines.serving import CONTROL, DATA, unroll, unroll_rank
 from model.pipelines.tensor_parallel import STAGE_LIBRARY, grid_loop, unroll_grid
-from model.program.ops import Compute, Isend, Recv, Send, program
+from model.program.checked import program
+from model.program.ops import Compute, Isend, Recv, Send
 from model.rings.orderings import NAMED
 from model.semantics.libraries import semantics
 

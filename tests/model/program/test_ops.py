@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.program.json_form import NAMES, from_json, text, to_json
-from model.program.ops import ANY, Batch, Compute, Irecv, Isend, Operation, Recv, Send, Wait, program, wildcard_free
+from model.program.checked import program, wildcard_free
+from model.program.json_form import from_json, to_json
+from model.program.ops import ANY, NAMES, Batch, Compute, Irecv, Isend, Operation, Recv, Send, Wait
 
 numbers = st.integers(0, 10**30)
 wild = numbers | st.just(ANY)
@@ -71,7 +72,7 @@ def test_a_wait_for_one_request_may_be_written_short() -> None:
     ],
 )
 def test_text(op: Operation, shown: str) -> None:
-    assert text(op) == shown
+    assert str(op) == shown
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ import pytest
 from model import check
 from model.__main__ import main as command_line
 from model.pipelines.serving import CONTROL, DATA, unroll
-from model.program.ops import Compute, Isend, Operation, Program, Recv, Send, Wait
+from model.program.checked import Program
+from model.program.ops import Compute, Isend, Operation, Recv, Send, Wait
 from model.rings.order_space import makespans
 from model.rings.orderings import NAMED as ORDERINGS
 from model.rings.orderings import ordering

@@ -5,7 +5,8 @@ import itertools
 import pytest
 
 from model import check
-from model.program.ops import Program, Recv, Send
+from model.program.checked import Program
+from model.program.ops import Recv, Send
 from model.rings.orderings import NAMED, ordering
 from model.rings.ring import STYLES, Style, ring
 from model.semantics.libraries import NAMED as LIBRARIES

@@ -3,7 +3,8 @@
 import pytest
 
 from model import check
-from model.program.ops import Batch, Irecv, Isend, Operation, Program, Recv, Send, Wait, program
+from model.program.checked import Program, program
+from model.program.ops import Batch, Irecv, Isend, Operation, Recv, Send, Wait
 from model.rings.orderings import NAMED as ORDERINGS
 from model.rings.ring import Style, ring
 from model.semantics.libraries import NAMED, bounded, semantics

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import Result, check
-from model.program.json_form import text
-from model.program.ops import ANY, Batch, Irecv, Isend, Operation, Program, Recv, Send, Wait, program, wildcard_free
+from model.program.checked import Program, program, wildcard_free
+from model.program.ops import ANY, Batch, Irecv, Isend, Operation, Recv, Send, Wait
 from model.semantics.libraries import NAMED, bounded, semantics
 from model.semantics.parameters import UNLIMITED, Semantics
 from model.states.bfs import explore, one_schedule
@@ -110,7 +110,7 @@ def follows_the_program(given_program: Program, result: Result) -> None:
         assert 1 <= len(event.moved) <= 2
         for rank, shown in event.moved:
             op = given_program[rank][position[rank]]
-            assert shown == text(op)
+            assert shown == str(op)
             left[rank] = (left[rank] or (len(op.ops) + 1 if isinstance(op, Batch) else 1)) - 1
             position[rank] += left[rank] == 0
     stuck = {item.rank: item for item in result.blocked}
@@ -125,7 +125,7 @@ def is_a_circuit(given_program: Program, result: Result) -> None:
     assert len({item.rank for item in result.circuit}) == len(result.circuit)
     for item in result.blocked:
         op = given_program[item.rank][item.index]
-        assert item.op == text(op)
+        assert item.op == str(op)
         assert item.waits_for or len(given_program) == 1
         waited = set(op.requests) if isinstance(op, Wait) else set()
         posted = [part for before in given_program[item.rank][: item.index] for part in parts(before)]
@@ -175,8 +175,8 @@ def test_statement_1_an_enabled_step_stays_enabled(given_program: Program, rules
 @given(programs(most=5), any_world)
 def test_on_every_library_a_circuit_is_one_and_a_trace_is_of_the_program(given_program: Program, rules: Any) -> None:
     result = check(given_program, rules, engine="explorer")
-    assert all(text(given_program[item.rank][item.index]) == item.op for item in result.blocked)
-    shown = {(rank, text(op)) for rank, ops in enumerate(given_program) for op in ops}
+    assert all(str(given_program[item.rank][item.index]) == item.op for item in result.blocked)
+    shown = {(rank, str(op)) for rank, ops in enumerate(given_program) for op in ops}
     assert {moved for event in result.trace for moved in event.moved} <= shown
     assert bool(result.circuit) == result.hangs
     for item, following in zip(result.circuit, result.circuit[1:], strict=False):

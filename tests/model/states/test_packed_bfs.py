@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from model.program.ops import ANY, Compute, Program, Recv, Send, program
+from model.program.checked import Program, program
+from model.program.ops import ANY, Compute, Recv, Send
 from model.rings.orderings import NAMED, ordering
 from model.rings.ring import ring
 from model.semantics.guards import Gate, Gates, gates, spin_processes, symmetry

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model import check
-from model.program.ops import ANY, Program, Recv, Send, program
+from model.program.checked import Program, program
+from model.program.ops import ANY, Recv, Send
 from model.rings.orderings import NAMED
 from model.rings.ring import ring
 from model.semantics.libraries import semantics

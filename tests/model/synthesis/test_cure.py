@@ -4,7 +4,8 @@ from collections import Counter
 
 from hypothesis import given, settings
 
-from model.program.ops import Compute, Irecv, Isend, Program, Recv, Send, Sendrecv, parts
+from model.program.checked import Program, parts
+from model.program.ops import Compute, Irecv, Isend, Recv, Send, Sendrecv
 from model.program.text_form import parse_program
 from model.semantics.libraries import NAMED
 from model.semantics.parameters import Semantics

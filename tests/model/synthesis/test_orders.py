@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.pipelines.torch_schedules import load, precedence, program_of, rows_csv, schedule
-from model.program.ops import Compute, Program, Recv, Send
+from model.program.checked import Program
+from model.program.ops import Compute, Recv, Send
 from model.semantics.libraries import NAMED
 from model.synthesis.orders import of_pattern, of_precedence
 from model.synthesis.patterns import Pattern, Transfer, from_json

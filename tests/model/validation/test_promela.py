@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.cli.promela import Promela
-from model.program.ops import ANY, Barrier, Compute, Irecv, Isend, Probe, Program, Recv, Send, Wait, program
+from model.program.checked import Program, program
+from model.program.ops import ANY, Barrier, Compute, Irecv, Isend, Probe, Recv, Send, Wait
 from model.rings.orderings import NAMED, ordering
 from model.rings.ring import ring
 from model.semantics.libraries import bounded, semantics

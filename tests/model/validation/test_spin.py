@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from model.cli.spin import Spin
-from model.program.ops import Irecv, Isend, Program, Recv, Send, Wait, program
+from model.program.checked import Program, program
+from model.program.ops import Irecv, Isend, Recv, Send, Wait
 from model.rings.orderings import NAMED
 from model.rings.ring import STYLES, ring
 from model.semantics.libraries import semantics

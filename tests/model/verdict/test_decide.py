@@ -6,7 +6,8 @@ from dataclasses import fields
 import pytest
 
 from model import Result, check
-from model.program.ops import ANY, Compute, Irecv, Isend, Operation, Program, Recv, Send, Wait, program
+from model.program.checked import Program, program
+from model.program.ops import ANY, Compute, Irecv, Isend, Operation, Recv, Send, Wait
 from model.rings.orderings import ordering
 from model.rings.ring import ring
 from model.semantics.libraries import NAMED, semantics

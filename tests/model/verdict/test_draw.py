@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 from model import Result, check
-from model.program.ops import Irecv, Operation, Program, Recv, Send, Wait, program
+from model.program.checked import Program, program
+from model.program.ops import Irecv, Operation, Recv, Send, Wait
 from model.rings.orderings import NAMED
 from model.rings.ring import ring
 from model.semantics.libraries import semantics

@@ -10,7 +10,7 @@ import networkx as nx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.program.ops import Program
+from model.program.checked import Program
 from model.rings.orderings import NAMED as ORDERINGS
 from model.rings.ring import STYLES, ring
 from model.semantics.libraries import NAMED
