@@ -34,8 +34,8 @@ def explorer(*, ranks: int, rounds: int) -> dict[str, Any]:
     from model.rings.orderings import NAMED
     from model.semantics.libraries import semantics
     from model.states.packed_bfs import search
-    from model.validation.promela import loop
-    from model.validation.spin import FULL, loop_gates, spun
+    from model.validation.spin import FULL, run_spin
+    from model.validation.spin_ring import loop, loop_gates
 
     rules, ordering = semantics("rendezvous"), NAMED["parity"]
     began = time.perf_counter()
@@ -46,7 +46,7 @@ def explorer(*, ranks: int, rounds: int) -> dict[str, Any]:
     counts = search(given, max_states=10**9)
     seconds = time.perf_counter() - start
     text = loop(ranks=ranks, rounds=rounds, ordering=ordering, semantics=rules)
-    judge = spun(text, limit_s=600, options=("-O3", "-march=native", *FULL))
+    judge = run_spin(text, limit_s=600, options=("-O3", "-march=native", *FULL))
     if counts.states != judge.states:
         raise ValueError(f"the explorer found {counts.states} states, SPIN {judge.states}")
     return {
@@ -70,11 +70,11 @@ def simulator(*, ranks: int, rounds: int) -> dict[str, Any]:
     from model.events.simulator import simulate
     from model.rings.orderings import NAMED
     from model.semantics.libraries import semantics
-    from model.semantics.table import flat_of_table, ring_table
+    from model.semantics.table import columns_of_table, ring_table
 
     rules, ordering = semantics("rendezvous"), NAMED["parity"]
-    simulate(flat_of_table(ring_table(ranks=2, rounds=1, ordering=ordering), rules))  # loads the compiled code
-    columns = flat_of_table(ring_table(ranks=ranks, rounds=rounds, ordering=ordering), rules)
+    simulate(columns_of_table(ring_table(ranks=2, rounds=1, ordering=ordering), rules))  # loads the compiled code
+    columns = columns_of_table(ring_table(ranks=ranks, rounds=rounds, ordering=ordering), rules)
     start = time.perf_counter()
     found = simulate(columns)
     seconds = time.perf_counter() - start

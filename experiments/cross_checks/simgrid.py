@@ -20,7 +20,7 @@ from model.program.checked import Program, program
 from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Recv, Send, Wait
 from model.rings.orderings import NAMED, ordering
 from model.rings.ring import STYLES, Style, ring
-from model.semantics.columns import flat
+from model.semantics.columns import columns_of
 from model.semantics.libraries import semantics
 from model.semantics.lowering import lower
 from model.validation import tool
@@ -141,7 +141,7 @@ def _verdicts(made: Program, limit_s: float) -> dict[str, Any]:
 def makespan(case: Ring, skew: int, limit_s: float) -> dict[str, Any]:
     """Both makespans of a ring in ticks, None where it hangs."""
     made = case.program(skew)
-    ours = simulate(flat(lower(made, semantics(case.library))), TIMING).makespan
+    ours = simulate(columns_of(lower(made, semantics(case.library))), TIMING).makespan
     theirs = simgrid_makespan(made, stored=STORED[case.library], timing=TIMING, limit_s=limit_s)
     return {**asdict(case), "makespan": ours, "simgrid": theirs, "agree": equal(ours, theirs)}
 

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from model.rings.orderings import NAMED, ordering
 from model.rings.ring import ring
 from model.semantics.libraries import semantics
-from model.validation.spin import Judged, judge, judge_loop, version
+from model.validation.spin import Comparison, compare, version
+from model.validation.spin_ring import compare_loop
 
 NAME = "spin"
 
@@ -51,13 +52,13 @@ class Case:
     ranks: int
     rounds: int
 
-    def judged(self, limit_s: float) -> Judged:
+    def comparison(self, limit_s: float) -> Comparison:
         """SPIN and the model on it."""
         policy, rules = ordering(self.ordering, self.ranks), semantics(self.semantics)
         if self.encoding == "straight":
             made = ring(ranks=self.ranks, rounds=self.rounds, ordering=policy)
-            return judge(made, rules, limit_s=limit_s, max_states=MOST_STATES)
-        return judge_loop(
+            return compare(made, rules, limit_s=limit_s, max_states=MOST_STATES)
+        return compare_loop(
             ranks=self.ranks,
             rounds=self.rounds,
             ordering=policy,
@@ -79,7 +80,7 @@ def run(config: Config) -> dict[str, Any]:
     judge_version = version()
     rows = []
     with ThreadPoolExecutor(config.jobs) as pool:
-        pending = [(case, pool.submit(case.judged, config.limit_s)) for case in cases(config)]
+        pending = [(case, pool.submit(case.comparison, config.limit_s)) for case in cases(config)]
         try:
             for case, future in tqdm(pending, desc=NAME, unit="program"):
                 rows.append(_row(case, future.result()))
@@ -107,18 +108,18 @@ def cases(config: Config) -> Iterator[Case]:
     yield Case(encoding="loop", ordering="send-first", semantics="rendezvous", ranks=4, rounds=3)
 
 
-def _row(case: Case, judged: Judged) -> dict[str, Any]:
+def _row(case: Case, comparison: Comparison) -> dict[str, Any]:
     return {
         "encoding": case.encoding,
         "ordering": case.ordering,
         "semantics": case.semantics,
         "ranks": case.ranks,
         "rounds": case.rounds,
-        "agree": judged.agree,
-        "verdict": judged.verdict,
-        "spin_verdict": judged.spin.verdict,
-        "states": judged.states,
-        "spin_states": judged.spin.states,
-        "transitions": judged.transitions,
-        "spin_transitions": judged.spin.transitions,
+        "agree": comparison.agree,
+        "verdict": comparison.verdict,
+        "spin_verdict": comparison.spin.verdict,
+        "states": comparison.states,
+        "spin_states": comparison.spin.states,
+        "transitions": comparison.transitions,
+        "spin_transitions": comparison.spin.transitions,
     }

@@ -20,7 +20,7 @@ from model.pipelines.serving import CONTROL, DATA, OUTPUT, PROXY, REQUESTS, unro
 from model.program.checked import Program, program
 from model.program.ops import Compute, Isend, Operation, Recv, Send
 from model.rings.orderings import ordering
-from model.semantics.columns import flat
+from model.semantics.columns import columns_of
 from model.semantics.libraries import semantics
 from model.semantics.lowering import lower
 from model.semantics.parameters import Semantics
@@ -121,7 +121,7 @@ def _timed(ops: Sequence[Operation], times: Times, rank: int) -> list[Operation]
 
 
 def _simulated(given: Program, world: Mapping[str, Semantics], timing: Timing) -> Simulation:
-    found = simulate(flat(lower(given, world)), timing)
+    found = simulate(columns_of(lower(given, world)), timing)
     if found.hangs:
         raise ValueError("the model says that this pipeline hangs, so it takes no time; choose another ordering")
     return found
@@ -134,7 +134,7 @@ def _seconds(found: Simulation) -> float:
 
 def _serialised(given: Program, found: Simulation) -> Program:
     """The program where each forward waits for the one that starts before it in `found`, wherever that runs."""
-    columns = found.flat
+    columns = found.columns
     ranks = columns.rank_of[columns.thread_of()]
     begins = {
         (int(rank), int(index)): int(at)

@@ -15,7 +15,7 @@ from model.pipelines.serving import CONTROL, DATA, unroll
 from model.rings.orderings import NAMED, ordering
 from model.semantics.libraries import semantics
 from model.semantics.lowering import lower
-from model.semantics.parameters import World
+from model.semantics.parameters import SemanticsByComm
 
 NAME = "patterns"
 
@@ -70,12 +70,12 @@ class Point:
 
     def _hangs(self, pattern: str) -> bool:
         from model.events.earliest_run import run  # numba is slow to import
-        from model.semantics.columns import flat
+        from model.semantics.columns import columns_of
 
-        world: World = {CONTROL: semantics("gloo"), DATA: semantics(ISENDS[self.isend])}
+        world: SemanticsByComm = {CONTROL: semantics("gloo"), DATA: semantics(ISENDS[self.isend])}
         policy = ordering(self.ordering, self.ranks)
         made = unroll(ranks=self.ranks, depth=self.depth, ordering=policy, present=[bit == "1" for bit in pattern])
-        return run(flat(lower(made, world))).hangs
+        return run(columns_of(lower(made, world))).hangs
 
 
 def run(config: Config) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from model.cli.output import advance, bar, show
 from model.rings.orderings import ordering
 from model.semantics.libraries import semantics
 from model.semantics.parameters import Semantics
-from model.states.strategy import MAX_MEMORY, Options, Reduce
+from model.states.options import MAX_MEMORY, Options, Reduce
 from model.synthesis.cure import propose
 from model.verdict import tables
-from model.verdict.decide import MAX_STATES, Engine, Result, check
+from model.verdict.decide import MAX_STATES, check
+from model.verdict.result import Engine, Result
 
 LISTS = 1000
 """Ring steps up to which the graph engine is given the lists of operations, and so can name every stuck rank."""

@@ -23,7 +23,7 @@ class PeriodOf(Timed):
 
     def run(self) -> int:
         timing = self.timing()
-        found = period(self.flat(), timing)
+        found = period(self.columns(), timing)
         seconds = None if self.in_units or found.ticks is None else float(found.ticks * timing.tick)
         show(self.json, {**found.to_json(), "seconds": seconds}, lambda: _lines(found, seconds))
         return 1 if found.ticks is None else 0

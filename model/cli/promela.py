@@ -9,7 +9,8 @@ from model.cli.given import Given
 from model.rings.orderings import ordering
 from model.semantics.libraries import semantics
 from model.semantics.lowering import lower
-from model.validation import promela
+from model.validation.promela import to_promela
+from model.validation.spin_ring import loop
 
 Encoding = Literal["straight", "loop"]
 
@@ -23,11 +24,11 @@ class Promela(Given):
 
     def run(self) -> int:
         if self.encoding == "straight":
-            print(promela.promela(lower(self.made(), semantics(self.semantics))), end="")
+            print(to_promela(lower(self.made(), semantics(self.semantics))), end="")
             return 0
         check_loop(self)
         print(
-            promela.loop(
+            loop(
                 ranks=self.ranks,
                 rounds=self.rounds,
                 ordering=ordering(self.ordering, self.ranks),

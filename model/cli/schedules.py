@@ -13,7 +13,8 @@ from tabulate import tabulate
 from model.cli.output import show
 from model.pipelines import torch_schedules as schedules
 from model.semantics.libraries import NAMED, semantics
-from model.verdict.decide import Result, check
+from model.verdict.decide import check
+from model.verdict.result import Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

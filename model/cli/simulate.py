@@ -34,7 +34,7 @@ class Simulate(Timed):
             from model.verdict.draw import check_path  # matplotlib is slow to import
 
             check_path(self.draw)
-        columns = self.flat()
+        columns = self.columns()
         if (self.draw or self.trace) and len(columns.index) > DRAWN:
             raise ValueError(f"a timeline of {len(columns.index)} operations cannot be read; give {DRAWN} or fewer")
         found = simulate(columns, timing)

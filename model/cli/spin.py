@@ -11,7 +11,8 @@ from model.cli.given import Given
 from model.cli.promela import Encoding, check_loop
 from model.rings.orderings import ordering
 from model.semantics.libraries import semantics
-from model.validation import spin
+from model.validation.spin import compare
+from model.validation.spin_ring import compare_loop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +31,10 @@ class Spin(Given):
     def run(self) -> int:
         rules = semantics(self.semantics)
         if self.encoding == "straight":
-            found = spin.judge(self.made(), rules, limit_s=self.limit_s, max_states=self.max_states)
+            found = compare(self.made(), rules, limit_s=self.limit_s, max_states=self.max_states)
         else:
             check_loop(self)
-            found = spin.judge_loop(
+            found = compare_loop(
                 ranks=self.ranks,
                 rounds=self.rounds,
                 ordering=ordering(self.ordering, self.ranks),

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from model.cli.given import Given
 from model.events.timing import UNIT, Timing, loggp
 from model.rings.orderings import ordering
-from model.semantics.columns import Flat, flat
+from model.semantics.columns import Columns, columns_of
 from model.semantics.libraries import semantics
 from model.semantics.lowering import lower
-from model.semantics.table import flat_of_table, ring_table
+from model.semantics.table import columns_of_table, ring_table
 
 LISTS = 1000  # ring steps up to which the program is made as lists of operations
 
@@ -39,12 +39,12 @@ class Timed(Given):
             return UNIT
         return loggp(latency=self.latency, overhead=self.overhead, gap=self.gap, per_byte=self.per_byte)
 
-    def flat(self) -> Flat:
+    def columns(self) -> Columns:
         """The program in columns, a large ring without its operations."""
         rules = semantics(self.semantics)
         if self.program == "ring" and self.style == "send" and self.ranks * self.rounds > LISTS:
             policy = ordering(self.ordering, self.ranks)
-            return flat_of_table(
+            return columns_of_table(
                 ring_table(ranks=self.ranks, rounds=self.rounds, ordering=policy, nbytes=self.nbytes), rules
             )
-        return flat(lower(self.made(), rules))
+        return columns_of(lower(self.made(), rules))

@@ -15,21 +15,22 @@ import numpy as np
 
 from model.events.event_graph import EventGraph
 from model.events.timing import UNIT, Timing
-from model.semantics.columns import NONE, Bools, Flat, Ints
+from model.semantics.arrays import NONE, Bools, Ints
+from model.semantics.columns import Columns
 
 ALWAYS, RENDEZVOUS = -2, -1
 """Of a send: stored at once; never stored before its receive is posted. Else: the receive that makes room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wiring:
+class Built:
     """The event graph of a program, and what its events mean.
 
     place: by instruction, the event that its thread comes to it. thread: by event. posted: by message, its post.
     partner: by message, the one it meets or NONE. room: by message, `ALWAYS`, `RENDEZVOUS` or a receive.
     """
 
-    flat: Flat
+    columns: Columns
     graph: EventGraph
     place: Ints
     thread: Ints
@@ -39,82 +40,84 @@ class Wiring:
 
     def instruction(self, event: int) -> int | None:
         """The instruction that a thread passes at this event, or is held up in at a post; None at a thread's first."""
-        first = len(self.flat.starts) - 1 + len(self.flat.index)
+        first = len(self.columns.starts) - 1 + len(self.columns.index)
         if event >= first:
-            return int(self.flat.at[np.flatnonzero(self.posted == event)[0]])
+            return int(self.columns.at[np.flatnonzero(self.posted == event)[0]])
         thread = int(self.thread[event])
         before = event - thread - 1
-        return before if before >= self.flat.starts[thread] else None
+        return before if before >= self.columns.starts[thread] else None
 
 
-def wire(flat: Flat, timing: Timing = UNIT, *, repeated: bool = False) -> Wiring:
+def build_graph(columns: Columns, timing: Timing = UNIT, *, repeated: bool = False) -> Built:
     """The event graph of one run, or with `repeated` of the program repeated for ever, connections made.
 
     Raises ValueError where a repeated program leaves messages over in each round.
     """
-    partner = partners(flat)
+    partner = partners(columns)
     if repeated and (partner == NONE).any():
         odd = int(np.flatnonzero(partner == NONE)[0])
         raise ValueError(
-            f"rank {flat.owner[odd]} has a message with rank {flat.peer[odd]} that is left over in every round; "
+            f"rank {columns.owner[odd]} has a message with rank {columns.peer[odd]} that is left over in every round; "
             "repeat a program whose sends and receives are equal in number"
         )
-    room, lag = rooms(flat, partner, repeated=repeated)
-    thread = flat.thread_of()
+    room, lag = rooms(columns, partner, repeated=repeated)
+    thread = columns.thread_of()
     place = np.arange(len(thread)) + thread
-    nodes = len(thread) + len(flat.rank_of)
+    nodes = len(thread) + len(columns.rank_of)
     arcs = _Arcs()
     overhead = timing.overhead
 
     posts = np.zeros(len(thread), dtype=np.bool_)
-    posts[flat.at] = True
+    posts[columns.at] = True
     free = ~posts
-    free[flat.at] = ~flat.blocking
+    free[columns.at] = ~columns.blocking
     # passing an instruction
-    duration = timing.ticks(flat.seconds)
-    sending = flat.at[flat.sends & ~flat.blocking]
+    duration = timing.ticks(columns.seconds)
+    sending = columns.at[columns.sends & ~columns.blocking]
     duration[sending] = overhead
     arcs.add(place, place + 1, duration)
-    held = np.flatnonzero((flat.after != NONE) & free)
-    arcs.add(place[flat.after[held]] + 1, place[held] + 1, 0)
+    held = np.flatnonzero((columns.after != NONE) & free)
+    arcs.add(place[columns.after[held]] + 1, place[held] + 1, 0)
     # posting a message
     spaced = timing.gap > 0
-    apart = flat.blocking & ((flat.after[flat.at] != NONE) | (flat.sends & spaced))
-    posted = np.where(flat.blocking, place[flat.at], place[flat.at] + 1)
+    apart = columns.blocking & ((columns.after[columns.at] != NONE) | (columns.sends & spaced))
+    posted = np.where(columns.blocking, place[columns.at], place[columns.at] + 1)
     posted[apart] = nodes + np.arange(np.count_nonzero(apart))
-    delay = np.where(flat.blocking & flat.sends & ~apart, overhead, 0)
+    delay = np.where(columns.blocking & columns.sends & ~apart, overhead, 0)
     late = np.flatnonzero(apart)
-    arcs.add(place[flat.at[late]], posted[late], np.where(flat.sends[late], overhead, 0))
-    arcs.add(posted[late], place[flat.at[late]] + 1, 0)
-    after = flat.after[flat.at[late]]
+    arcs.add(place[columns.at[late]], posted[late], np.where(columns.sends[late], overhead, 0))
+    arcs.add(posted[late], place[columns.at[late]] + 1, 0)
+    after = columns.after[columns.at[late]]
     arcs.add(place[after[after != NONE]] + 1, posted[late[after != NONE]], 0)
     events = nodes + len(late)
     if spaced:
-        _space(arcs, flat, posted, thread, timing, repeated=repeated)
+        _space(arcs, columns, posted, thread, timing, repeated=repeated)
     # completing a message
-    wires = np.zeros(len(flat.at), dtype=np.int64)
-    wires[flat.sends] = timing.wire(flat.nbytes[flat.sends])
+    wires = np.zeros(len(columns.at), dtype=np.int64)
+    wires[columns.sends] = timing.wire(columns.nbytes[columns.sends])
     met = partner != NONE
-    wires[~flat.sends & met] = wires[partner[~flat.sends & met]]
-    blocked = np.flatnonzero(flat.blocking)
-    message = np.concatenate((blocked, flat.awaits[:, 1]))
-    target = np.concatenate((place[flat.at[blocked]] + 1, place[flat.awaits[:, 0]] + 1))
-    early = np.concatenate((flat.early[blocked], np.zeros(len(flat.awaits), dtype=np.bool_)))
-    missing = _complete(arcs, flat, partner, room, lag, posted, delay, wires, message, target, early, overhead)
+    wires[~columns.sends & met] = wires[partner[~columns.sends & met]]
+    blocked = np.flatnonzero(columns.blocking)
+    message = np.concatenate((blocked, columns.awaits[:, 1]))
+    target = np.concatenate((place[columns.at[blocked]] + 1, place[columns.awaits[:, 0]] + 1))
+    early = np.concatenate((columns.early[blocked], np.zeros(len(columns.awaits), dtype=np.bool_)))
+    missing = _complete(arcs, columns, partner, room, lag, posted, delay, wires, message, target, early, overhead)
     # hosts that meet, and probes
-    for pairs in (flat.meets,) if repeated else (flat.meets, flat.connects):
+    for pairs in (columns.meets,) if repeated else (columns.meets, columns.connects):
         arcs.add(place[pairs[:, 1]], place[pairs[:, 0]] + 1, 0)
-    answered = flat.probes[flat.probes[:, 1] != NONE]
+    answered = columns.probes[columns.probes[:, 1] != NONE]
     arcs.add(posted[answered[:, 1]], place[answered[:, 0]] + 1, delay[answered[:, 1]] + timing.latency)
-    silent = flat.probes[flat.probes[:, 1] == NONE, 0]
+    silent = columns.probes[columns.probes[:, 1] == NONE, 0]
     if repeated:
-        ends = flat.starts[1:] + np.arange(len(flat.rank_of))
-        arcs.add(ends, flat.starts[:-1] + np.arange(len(flat.rank_of)), 0, 1)
+        ends = columns.starts[1:] + np.arange(len(columns.rank_of))
+        arcs.add(ends, columns.starts[:-1] + np.arange(len(columns.rank_of)), 0, 1)
 
-    threads = np.concatenate((np.repeat(np.arange(len(flat.rank_of)), np.diff(flat.starts) + 1), thread[flat.at[late]]))
-    lost = [missing, place[silent] + 1] + ([] if repeated else [place[flat.absent] + 1])
-    graph = arcs.graph(events, flat.rank_of[threads], np.unique(np.concatenate(lost)))
-    return Wiring(flat=flat, graph=graph, place=place, thread=threads, posted=posted, partner=partner, room=room)
+    threads = np.concatenate(
+        (np.repeat(np.arange(len(columns.rank_of)), np.diff(columns.starts) + 1), thread[columns.at[late]])
+    )
+    lost = [missing, place[silent] + 1] + ([] if repeated else [place[columns.absent] + 1])
+    graph = arcs.graph(events, columns.rank_of[threads], np.unique(np.concatenate(lost)))
+    return Built(columns=columns, graph=graph, place=place, thread=threads, posted=posted, partner=partner, room=room)
 
 
 class _Arcs:
@@ -144,7 +147,7 @@ class _Arcs:
 
 def _complete(
     arcs: _Arcs,
-    flat: Flat,
+    columns: Columns,
     partner: Ints,
     room: Ints,
     lag: Ints,
@@ -158,11 +161,11 @@ def _complete(
 ) -> Ints:
     """Arcs to the events `target` at which each of `message` must be complete; gives those that never are."""
     missing = []
-    send = np.where(flat.sends[message], message, partner[message])
-    recv = np.where(flat.sends[message], partner[message], message)
+    send = np.where(columns.sends[message], message, partner[message])
+    recv = np.where(columns.sends[message], partner[message], message)
     how = np.where(send == NONE, RENDEZVOUS, room[send])
     for sends in (True, False):
-        mine = flat.sends[message] == sends
+        mine = columns.sends[message] == sends
         over = 0 if sends else overhead
         for kind in (ALWAYS, RENDEZVOUS, 0):
             these = np.flatnonzero(mine & ((how >= 0) if kind == 0 else (how == kind)))
@@ -186,34 +189,34 @@ def _complete(
     return np.concatenate(missing)
 
 
-def _space(arcs: _Arcs, flat: Flat, posted: Ints, thread: Ints, timing: Timing, *, repeated: bool) -> None:
+def _space(arcs: _Arcs, columns: Columns, posted: Ints, thread: Ints, timing: Timing, *, repeated: bool) -> None:
     """Sends of a thread are posted apart."""
-    sends = np.flatnonzero(flat.sends)
-    sends = sends[np.argsort(flat.at[sends], kind="stable")]
-    own = thread[flat.at[sends]]
+    sends = np.flatnonzero(columns.sends)
+    sends = sends[np.argsort(columns.at[sends], kind="stable")]
+    own = thread[columns.at[sends]]
     first = np.flatnonzero(np.diff(own, prepend=-1))
     last = np.append(first[1:], len(sends))[: len(first)] - 1
     before = np.delete(np.arange(len(sends)), last) if len(sends) else sends
-    arcs.add(posted[sends[before]], posted[sends[before + 1]], timing.spacing(flat.nbytes[sends[before]]))
+    arcs.add(posted[sends[before]], posted[sends[before + 1]], timing.spacing(columns.nbytes[sends[before]]))
     if repeated:
         ends, starts = sends[last], sends[first]
-        arcs.add(posted[ends], posted[starts], timing.spacing(flat.nbytes[ends]), 1)
+        arcs.add(posted[ends], posted[starts], timing.spacing(columns.nbytes[ends]), 1)
 
 
-def partners(flat: Flat) -> Ints:
+def partners(columns: Columns) -> Ints:
     """By message the one it meets, or NONE: the n-th send of a class meets its n-th receive (statement 1)."""
-    partner = np.full(len(flat.at), NONE, dtype=np.int64)
+    partner = np.full(len(columns.at), NONE, dtype=np.int64)
     if not len(partner):
         return partner
-    kind = _classes(flat, tags=True)
-    order = np.lexsort((flat.sends, kind))  # stable: messages of a class are numbered in the order of their posts
-    change = np.diff(kind[order], prepend=-1).astype(np.bool_) | np.diff(flat.sends[order], prepend=False).astype(
+    kind = _classes(columns, tags=True)
+    order = np.lexsort((columns.sends, kind))  # stable: messages of a class are numbered in the order of their posts
+    change = np.diff(kind[order], prepend=-1).astype(np.bool_) | np.diff(columns.sends[order], prepend=False).astype(
         np.bool_
     )
     change[0] = True
     starts = np.flatnonzero(change)
     nth = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
-    sends = flat.sends[order]
+    sends = columns.sends[order]
     key = kind[order] * (nth.max() + 1) + nth
     _, mine, theirs = np.intersect1d(key[sends], key[~sends], assume_unique=True, return_indices=True)
     send, recv = order[sends][mine], order[~sends][theirs]
@@ -221,57 +224,60 @@ def partners(flat: Flat) -> Ints:
     return partner
 
 
-def _classes(flat: Flat, *, tags: bool) -> Ints:
+def _classes(columns: Columns, *, tags: bool) -> Ints:
     """By message a number of its communicator, source, destination and, with `tags`, tag."""
-    source, target = np.where(flat.sends, flat.owner, flat.peer), np.where(flat.sends, flat.peer, flat.owner)
-    tag = np.unique(flat.tag, return_inverse=True)[1] if tags else np.zeros_like(flat.tag)
-    wide = ((flat.comm * (int(tag.max()) + 1) + tag) * flat.ranks + source) * flat.ranks + target
-    assert (int(flat.comm.max()) + 1) * (int(tag.max()) + 1) * flat.ranks**2 < 2**62
+    source, target = (
+        np.where(columns.sends, columns.owner, columns.peer),
+        np.where(columns.sends, columns.peer, columns.owner),
+    )
+    tag = np.unique(columns.tag, return_inverse=True)[1] if tags else np.zeros_like(columns.tag)
+    wide = ((columns.comm * (int(tag.max()) + 1) + tag) * columns.ranks + source) * columns.ranks + target
+    assert (int(columns.comm.max()) + 1) * (int(tag.max()) + 1) * columns.ranks**2 < 2**62
     numbers: Ints = np.unique(wide, return_inverse=True)[1]
     return numbers
 
 
-def rooms(flat: Flat, partner: Ints, *, repeated: bool) -> tuple[Ints, Ints]:
+def rooms(columns: Columns, partner: Ints, *, repeated: bool) -> tuple[Ints, Ints]:
     """By send `ALWAYS`, `RENDEZVOUS` or the receive whose post makes room, and how many rounds before that is."""
-    room = np.full(len(flat.at), RENDEZVOUS, dtype=np.int64)
-    lag = np.zeros(len(flat.at), dtype=np.int64)
-    room[flat.always] = ALWAYS
-    bounded = flat.sends & ((flat.capacity > 0) | (flat.fifo > 0))
+    room = np.full(len(columns.at), RENDEZVOUS, dtype=np.int64)
+    lag = np.zeros(len(columns.at), dtype=np.int64)
+    room[columns.always] = ALWAYS
+    bounded = columns.sends & ((columns.capacity > 0) | (columns.fifo > 0))
     if not bounded.any():
         return room, lag
-    kind = _classes(flat, tags=False)
-    sends = np.flatnonzero(flat.sends & np.isin(kind, kind[bounded]))
+    kind = _classes(columns, tags=False)
+    sends = np.flatnonzero(columns.sends & np.isin(kind, kind[bounded]))
     sends = sends[np.argsort(kind[sends], kind="stable")]
     starts = np.flatnonzero(np.diff(kind[sends], prepend=-1))
     lengths = np.diff(np.append(starts, len(sends)))
     waiting = np.arange(len(sends)) - np.repeat(starts, lengths)
-    total = np.cumsum(flat.nbytes[sends])
-    total -= np.repeat((total - flat.nbytes[sends])[starts], lengths)  # of the channel, up to and with this send
-    fits = (waiting < flat.capacity[sends]) | (total <= flat.fifo[sends])
+    total = np.cumsum(columns.nbytes[sends])
+    total -= np.repeat((total - columns.nbytes[sends])[starts], lengths)  # of the channel, up to and with this send
+    fits = (waiting < columns.capacity[sends]) | (total <= columns.fifo[sends])
     if not repeated:  # even if nothing was received
         room[sends[fits & bounded[sends]]] = ALWAYS
     for place in np.flatnonzero(bounded[sends] & (room[sends] != ALWAYS)).tolist():
         first = place - int(waiting[place])
         channel = sends[first : first + int(lengths[np.searchsorted(starts, place, side="right") - 1])]
-        room[sends[place]], lag[sends[place]] = _room(flat, partner, channel, place - first, repeated=repeated)
+        room[sends[place]], lag[sends[place]] = _room(columns, partner, channel, place - first, repeated=repeated)
     return room, lag
 
 
-def _room(flat: Flat, partner: Ints, channel: Ints, number: int, *, repeated: bool) -> tuple[int, int]:
+def _room(columns: Columns, partner: Ints, channel: Ints, number: int, *, repeated: bool) -> tuple[int, int]:
     """Of one send of a channel: the latest receive without which its room is taken, from the latest backwards."""
     send, earlier = int(channel[number]), channel[:number]
-    nbytes, capacity, fifo = int(flat.nbytes[send]), int(flat.capacity[send]), int(flat.fifo[send])
+    nbytes, capacity, fifo = int(columns.nbytes[send]), int(columns.capacity[send]), int(columns.fifo[send])
     lost = earlier[partner[earlier] == NONE]
-    count, size = len(lost), int(flat.nbytes[lost].sum())
+    count, size = len(lost), int(columns.nbytes[lost].sum())
     if not (count < capacity or size + nbytes <= fifo):
         return RENDEZVOUS, 0
     for lag in itertools.count():
         before = partner[channel if lag else earlier]
         for recv in np.sort(before[before != NONE])[::-1].tolist():
-            count, size = count + 1, size + int(flat.nbytes[partner[recv]])
+            count, size = count + 1, size + int(columns.nbytes[partner[recv]])
             if not (count < capacity or size + nbytes <= fifo):
                 sooner = lag == 0 and NONE != partner[send] < recv  # its own receive is posted before there is room
                 return (RENDEZVOUS, 0) if sooner else (recv, lag)
-        if not repeated or (fifo and not flat.nbytes[channel].any()):
+        if not repeated or (fifo and not columns.nbytes[channel].any()):
             break
     return ALWAYS, 0

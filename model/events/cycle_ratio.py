@@ -15,11 +15,11 @@ from math import gcd
 
 import numba
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-Ints = NDArray[np.int64]
+from model.semantics.arrays import Ints
 
 _SAFE = 1 << 61  # values are told to leave 64 bits while one more sum still fits
 

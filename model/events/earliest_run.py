@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.events.build import Wiring, wire
+from model.events.build import Built, build_graph
 from model.events.event_graph import NEVER
 from model.events.timing import UNIT, Timing
-from model.semantics.columns import NONE, Bools, Flat, Ints
+from model.semantics.arrays import NONE, Bools, Ints
+from model.semantics.columns import Columns
 from model.semantics.instructions import Lowered
 from model.states.machine import State
 
@@ -31,10 +32,10 @@ class Waiting(NamedTuple):
 class Run:
     """One run of a program, every event as early as possible.
 
-    times: ticks, by event of the wiring; NEVER for those that cannot be. passed: by instruction.
+    times: ticks, by event of the built; NEVER for those that cannot be. passed: by instruction.
     """
 
-    wiring: Wiring
+    built: Built
     times: Ints
     passed: Bools
 
@@ -51,15 +52,15 @@ class Run:
     @property
     def left_over(self) -> Ints:
         """The messages that are posted and never meet another, by their number."""
-        flat, partner = self.wiring.flat, self.wiring.partner
-        posted = self.passed[flat.at]
+        columns, partner = self.built.columns, self.built.partner
+        posted = self.passed[columns.at]
         met = (partner != NONE) & posted[partner]
         left: Ints = np.flatnonzero(posted & ~met)
         return left
 
     def stuck_ranks(self) -> Ints:
         """The ranks that do not come to their end, in order."""
-        ranks: Ints = np.unique(self.wiring.flat.rank_of[self.wiring.flat.thread_of()[~self.passed]])
+        ranks: Ints = np.unique(self.built.columns.rank_of[self.built.columns.thread_of()[~self.passed]])
         return ranks
 
     def circuit(self) -> tuple[Waiting, ...]:
@@ -67,41 +68,41 @@ class Run:
 
         If there is none, a shortest chain to a rank that has finished or does not do what is waited for.
         """
-        arcs: Sequence[int] = self.wiring.graph.dead_circuit(self.times)
+        arcs: Sequence[int] = self.built.graph.dead_circuit(self.times)
         if arcs:
             # an arc runs from what is waited for to who waits: against the arcs each waits for the next
             found = tuple(filter(None, map(self._wait, reversed(arcs))))
             start = min(range(len(found)), key=lambda at: found[at].rank, default=0)
             return found[start:] + found[:start]
         stuck = np.flatnonzero(self.times == NEVER)
-        return tuple(filter(None, map(self._wait, self.wiring.graph.chain(self.times, int(stuck[0])))))
+        return tuple(filter(None, map(self._wait, self.built.graph.chain(self.times, int(stuck[0])))))
 
     def _wait(self, arc: int) -> Waiting | None:
-        graph, flat, thread = self.wiring.graph, self.wiring.flat, self.wiring.thread
+        graph, columns, thread = self.built.graph, self.built.columns, self.built.thread
         tail, head = int(graph.tails[arc]), int(graph.heads[arc])
-        waits, waited = int(flat.rank_of[thread[head]]), int(flat.rank_of[thread[tail]])
-        instruction = self.wiring.instruction(head)
+        waits, waited = int(columns.rank_of[thread[head]]), int(columns.rank_of[thread[tail]])
+        instruction = self.built.instruction(head)
         if waits == waited or instruction is None:
             return None
-        return Waiting(rank=waits, at=int(flat.index[instruction]), waits_for=waited)
+        return Waiting(rank=waits, at=int(columns.index[instruction]), waits_for=waited)
 
 
-def run(flat: Flat, timing: Timing = UNIT) -> Run:
-    """The run of a flat program. Raises ValueError as `flat` and `wire` do."""
-    wiring = wire(flat, timing)
-    times = wiring.graph.run()
-    return Run(wiring=wiring, times=times, passed=times[wiring.place + 1] != NEVER)
+def run(columns: Columns, timing: Timing = UNIT) -> Run:
+    """The run of a columns program. Raises ValueError as `columns` and `wire` do."""
+    built = build_graph(columns, timing)
+    times = built.graph.run()
+    return Run(built=built, times=times, passed=times[built.place + 1] != NEVER)
 
 
 def final_state(found: Run, lowered: Lowered) -> State:
     """Where the transition system of the same program ends: its only state without steps (statement 1)."""
-    flat, partner = found.wiring.flat, found.wiring.partner
+    columns, partner = found.built.columns, found.built.partner
     passed = np.concatenate(([0], np.cumsum(found.passed)))
-    heads = tuple((passed[flat.starts[1:]] - passed[flat.starts[:-1]]).tolist())
+    heads = tuple((passed[columns.starts[1:]] - passed[columns.starts[:-1]]).tolist())
     left = found.left_over.tolist()
     assert len(lowered.messages) == len(partner)
     return State(
         heads,
-        tuple(message for message in left if flat.sends[message]),
-        tuple(message for message in left if not flat.sends[message]),
+        tuple(message for message in left if columns.sends[message]),
+        tuple(message for message in left if not columns.sends[message]),
     )

@@ -16,7 +16,8 @@ from numba.typed import Dict
 from model.events.build import RENDEZVOUS, partners, rooms
 from model.events.event_graph import NEVER
 from model.events.timing import UNIT, Timing
-from model.semantics.columns import NONE, Bools, Flat, Ints
+from model.semantics.arrays import NONE, Bools, Ints
+from model.semantics.columns import Columns
 
 _SILENT = -2  # a probe that nothing answers; NONE: no probe
 
@@ -28,7 +29,7 @@ class Simulation:
     events: how many were simulated: an arrival and a passing of every instruction, a post of every message.
     """
 
-    flat: Flat
+    columns: Columns
     arrived: Ints
     passed: Ints
     posted: Ints
@@ -45,7 +46,7 @@ class Simulation:
         return None if self.hangs else int(self.passed.max(initial=0))
 
 
-def simulate(given: Flat, timing: Timing = UNIT) -> Simulation:
+def simulate(given: Columns, timing: Timing = UNIT) -> Simulation:
     """Run a program, every rank as fast as its library lets it."""
     partner = partners(given)
     room, _ = rooms(given, partner, repeated=False)
@@ -81,7 +82,7 @@ def simulate(given: Flat, timing: Timing = UNIT) -> Simulation:
         timing.overhead,
         timing.latency,
     )
-    return Simulation(flat=given, arrived=arrived, passed=passed, posted=posted, events=int(events))
+    return Simulation(columns=given, arrived=arrived, passed=passed, posted=posted, events=int(events))
 
 
 def _grouped(pairs: Ints, count: int) -> tuple[Ints, Ints]:

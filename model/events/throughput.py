@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from model.events.build import wire
+from model.events.build import build_graph
 from model.events.timing import UNIT, Timing
-from model.semantics.columns import Flat
+from model.semantics.columns import Columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,20 +45,20 @@ class Period:
         }
 
 
-def period(given: Flat, timing: Timing = UNIT) -> Period:
+def period(given: Columns, timing: Timing = UNIT) -> Period:
     """The period of one round of a program, repeated without a barrier between the rounds, connections made.
 
     Raises ValueError where a round leaves messages over.
     """
-    wiring = wire(given, timing, repeated=True)
-    graph = wiring.graph
+    built = build_graph(given, timing, repeated=True)
+    graph = built.graph
     found = graph.critical()
     assert found is not None, "a rank repeats, so there is a circuit"
     hops = []
     for arc in reversed(found.arcs):
         tail, head = int(graph.tails[arc]), int(graph.heads[arc])
-        waits, waited = (int(given.rank_of[wiring.thread[event]]) for event in (head, tail))
-        instruction = wiring.instruction(head)
+        waits, waited = (int(given.rank_of[built.thread[event]]) for event in (head, tail))
+        instruction = built.instruction(head)
         if waits != waited and instruction is not None:
             hops.append(Hop(rank=waits, at=int(given.index[instruction]), waits_for=waited))
     return Period(ticks=found.ratio, weight=found.weight, tokens=found.tokens, circuit=tuple(hops))

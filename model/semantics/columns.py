@@ -11,17 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.program.ops import Barrier, Compute, Isend
-from model.semantics.instructions import Lowered, Place
+from model.semantics.arrays import NONE, Bools, Ints
+from model.semantics.instructions import Location, Lowered
 from model.semantics.matching import probed
-
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-
-NONE = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flat:
+class Columns:
     """Columns by thread, by instruction, by message, and pairs.
 
     rank_of: by thread. starts: thread t has the instructions starts[t] to starts[t + 1] - 1.
@@ -61,12 +57,12 @@ class Flat:
         """By instruction."""
         return np.repeat(np.arange(len(self.rank_of)), np.diff(self.starts))
 
-    def same_as(self, other: Flat) -> bool:
+    def same_as(self, other: Columns) -> bool:
         """Whether every column is equal."""
         return all(np.array_equal(getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
 
 
-def flat(lowered: Lowered) -> Flat:
+def columns_of(lowered: Lowered) -> Columns:
     """The columns of a lowered program.
 
     Raises ValueError on wildcard receives and probes: which send they meet depends on the schedule.
@@ -83,9 +79,9 @@ def flat(lowered: Lowered) -> Flat:
     standard = [end.mode == "standard" for end in ends]
     always = [end.sends and end.stored(1 << 60, 1 << 60) for end in ends]
     barrier = [isinstance(item.op, Barrier) for item in code]
-    places = [Place(thread, at) for thread, one in enumerate(lowered.threads) for at in range(len(one.code))]
+    places = [Location(thread, at) for thread, one in enumerate(lowered.threads) for at in range(len(one.code))]
     meetings = [(number, starts[place.thread] + place.at) for number, item in enumerate(code) for place in item.meets]
-    return Flat(
+    return Columns(
         ranks=lowered.ranks,
         rank_of=_ints([thread.rank for thread in lowered.threads]),
         starts=starts.astype(np.int64),

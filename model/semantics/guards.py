@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from model.semantics.instructions import Instruction, Lowered, Place
+from model.semantics.instructions import Instruction, Location, Lowered
 from model.semantics.matching import channels, partners, probed
 
 NEVER = 2**31 - 1
@@ -57,7 +57,7 @@ class _Compiler:
 
     def gates(self) -> Gates:
         return tuple(
-            tuple(self._gate(Place(number, at), instruction) for at, instruction in enumerate(thread.code))
+            tuple(self._gate(Location(number, at), instruction) for at, instruction in enumerate(thread.code))
             for number, thread in enumerate(self.lowered.threads)
         )
 
@@ -75,7 +75,7 @@ class _Compiler:
             else:
                 self.stored[send] = NEVER
 
-    def _gate(self, place: Place, head: Instruction) -> Gate:
+    def _gate(self, place: Location, head: Instruction) -> Gate:
         after = None if head.after is None else (head.after.thread, head.after.at + 1)
         if head.kind == "sync":
             needs = tuple((other.thread, other.at) for other in head.meets)
@@ -107,7 +107,7 @@ class _Compiler:
         come = min(NEVER if other is None else other, self.stored.get(message, NEVER))
         return ((place.thread, place.at + 1), *self._come(place, come))
 
-    def _come(self, place: Place, message: int) -> tuple[Need, ...]:
+    def _come(self, place: Location, message: int) -> tuple[Need, ...]:
         """What it takes that a message is posted, or that ALWAYS or NEVER."""
         if message == ALWAYS:
             return ()
@@ -116,7 +116,7 @@ class _Compiler:
         other = self.lowered.posts[message]
         return ((other.thread, other.at + 1),)
 
-    def _seen(self, probe: Place) -> Need:
+    def _seen(self, probe: Location) -> Need:
         """A probe sees a send that is posted, or blocked at its head; one that is stored has to be posted first."""
         send = self.probed[probe]
         if send is None:
@@ -129,24 +129,6 @@ class _Compiler:
     def _blocking(self, message: int) -> bool:
         place = self.lowered.posts[message]
         return self.lowered.threads[place.thread].code[place.at].blocking
-
-
-def spin_processes(given: Gates, *, init: bool) -> Gates:
-    """The same program as processes of SPIN, which end in their own steps, the last one created first.
-
-    A process needs a statement, so a thread without instructions has one, which passes.
-
-    With `init`, one more process, the last of the result and the first created, lets all others start in
-    its first step and is the last to end; so are the states that SPIN counts under the encoding `loop`.
-    """
-    given = tuple(code or (Gate(),) for code in given)
-    ends = [Gate(needs=((rank + 1, len(younger) + 1),)) for rank, younger in enumerate(given[1:])]
-    ranks = [(*code, end) for code, end in zip(given, [*ends, Gate()], strict=True)]
-    if init:
-        assert all(code[0] == Gate() for code in ranks)  # a start that waits for init must not meet anybody
-        ranks = [(Gate(needs=((len(given), 1),)), *code[1:]) for code in ranks]
-        ranks.append((Gate(), Gate(needs=((0, len(ranks[0])),))))
-    return tuple(ranks)
 
 
 def symmetry(given: Gates) -> int:

@@ -9,7 +9,7 @@ from model.program.ops import Mode, Operation
 from model.semantics.parameters import Semantics
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Instruction `at` of a thread."""
 
     thread: int
@@ -58,8 +58,8 @@ class Instruction:
     index: int  # of the operation in its rank's list
     messages: tuple[int, ...] = ()
     blocking: bool = False
-    after: Place | None = None
-    meets: tuple[Place, ...] = ()
+    after: Location | None = None
+    meets: tuple[Location, ...] = ()
     absent: tuple[int, ...] = ()
     probes: Message | None = None
     silent: bool = False
@@ -84,5 +84,5 @@ class Lowered:
     ranks: int
     threads: tuple[Thread, ...]
     messages: tuple[Message, ...]
-    posts: tuple[Place, ...]
+    posts: tuple[Location, ...]
     wild: bool

@@ -30,33 +30,33 @@ from model.program.ops import (
     Sendrecv,
     Wait,
 )
-from model.semantics.instructions import Instruction, Lowered, Message, Place, Thread
-from model.semantics.parameters import Semantics, World, of_comm, world
+from model.semantics.instructions import Instruction, Location, Lowered, Message, Thread
+from model.semantics.parameters import Semantics, SemanticsByComm, semantics_by_comm, semantics_of
 
 
-def lower(program: Program, given: Semantics | World) -> Lowered:
+def lower(program: Program, given: Semantics | SemanticsByComm) -> Lowered:
     """The instructions of a program on its libraries.
 
     Raises ValueError where a communicator has no semantics, or where wildcards or probes meet a library
     that queues its operations, sets up connections at first use or goes through a batch per peer.
     """
-    return _Lowering(program, world(given)).lowered()
+    return _Lowering(program, semantics_by_comm(given)).lowered()
 
 
 _Key = tuple[str, object]  # what hosts meet for: a barrier or a connection
 
 
 class _Lowering:
-    def __init__(self, program: Program, given: World) -> None:
+    def __init__(self, program: Program, given: SemanticsByComm) -> None:
         self._program, self._world, self._wild = program, given, not wildcard_free(program)
         self._messages: list[Message] = []
-        self._posts: list[Place] = []
+        self._posts: list[Location] = []
         self._code: list[list[Instruction]] = [[] for _ in program]
         self._ranks = list(range(len(program)))  # by thread
         self._queues: dict[tuple[int, str, object], int] = {}
         self._members: dict[_Key, tuple[int, ...]] = {}
-        self._arrivals: dict[_Key, dict[int, Place]] = defaultdict(dict)
-        self._syncs: list[tuple[Place, tuple[_Key, ...]]] = []
+        self._arrivals: dict[_Key, dict[int, Location]] = defaultdict(dict)
+        self._syncs: list[tuple[Location, tuple[_Key, ...]]] = []
 
     def lowered(self) -> Lowered:
         for rank, ops in enumerate(self._program):
@@ -101,7 +101,7 @@ class _Lowering:
                 raise ValueError(f"{probes.semantics.name} queues its operations and has no probe; use another library")
             self._emit(rank, Instruction(kind="probe", op=op, index=index, probes=probes))
         elif isinstance(op, Isend | Irecv):
-            if isinstance(op, Isend) and of_comm(self._world, op.comm).isend_returns == "deferred":
+            if isinstance(op, Isend) and semantics_of(self._world, op.comm).isend_returns == "deferred":
                 requests[op.request] = op
                 self._emit(rank, Instruction(kind="local", op=op, index=index))
             else:
@@ -174,7 +174,7 @@ class _Lowering:
         return messages
 
     def _end(self, rank: int, op: Send | Recv | Isend | Irecv | Probe) -> Message:
-        rules = of_comm(self._world, op.comm)
+        rules = semantics_of(self._world, op.comm)
         sends = isinstance(op, Send | Isend)
         if self._wild or (isinstance(op, Probe) and ANY in (op.peer, op.tag)):
             for trait, plain in (("order", "none"), ("connection", "warm")):
@@ -219,7 +219,7 @@ class _Lowering:
         self._syncs.append((place, tuple(keys)))
 
     def _post(
-        self, thread: int, end: Message, op: Operation, index: int, *, blocking: bool, after: Place | None = None
+        self, thread: int, end: Message, op: Operation, index: int, *, blocking: bool, after: Location | None = None
     ) -> int:
         message = len(self._messages)
         self._messages.append(end)
@@ -244,7 +244,7 @@ class _Lowering:
     def _await(self, thread: int, messages: Iterable[int], op: Operation, index: int) -> None:
         self._emit(thread, Instruction(kind="await", op=op, index=index, messages=tuple(messages)))
 
-    def _hand_over(self, thread: int, op: Operation, index: int) -> Place:
+    def _hand_over(self, thread: int, op: Operation, index: int) -> Location:
         return self._emit(thread, Instruction(kind="local", op=op, index=index, silent=True))
 
     def _queue(self, rank: int, comm: str, domain: object) -> int:
@@ -258,6 +258,6 @@ class _Lowering:
         self._code.append([])
         return len(self._code) - 1
 
-    def _emit(self, thread: int, instruction: Instruction) -> Place:
+    def _emit(self, thread: int, instruction: Instruction) -> Location:
         self._code[thread].append(instruction)
-        return Place(thread, len(self._code[thread]) - 1)
+        return Location(thread, len(self._code[thread]) - 1)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 
 from model.program.ops import ANY
-from model.semantics.instructions import Lowered, Message, Place
+from model.semantics.instructions import Location, Lowered, Message
 
-Class = tuple[str, int, int, int]
+MessageClass = tuple[str, int, int, int]
 
 
 def partners(lowered: Lowered) -> tuple[int | None, ...]:
@@ -37,15 +37,15 @@ def channels(lowered: Lowered) -> dict[tuple[str, int, int], list[int]]:
     return dict(found)
 
 
-def probed(lowered: Lowered) -> dict[Place, int | None]:
+def probed(lowered: Lowered) -> dict[Location, int | None]:
     """For each probe the send whose being posted lets it pass, or None where there is none.
 
     Raises ValueError where a probe has a wildcard: then any of several sends lets it pass.
     """
     classes = _classes(lowered)
-    found: dict[Place, int | None] = {}
+    found: dict[Location, int | None] = {}
     for number, thread in enumerate(lowered.threads):
-        taken: dict[Class, int] = defaultdict(int)
+        taken: dict[MessageClass, int] = defaultdict(int)
         for at, instruction in enumerate(thread.code):
             if instruction.kind == "recv":
                 taken[_class(lowered.messages[instruction.messages[0]])] += 1
@@ -54,7 +54,7 @@ def probed(lowered: Lowered) -> dict[Place, int | None]:
                     raise ValueError("which send lets a wildcard probe pass depends on the schedule; use the explorer")
                 kind = _class(instruction.probes)
                 sends = classes[kind][0] if kind in classes else []
-                found[Place(number, at)] = sends[taken[kind]] if taken[kind] < len(sends) else None
+                found[Location(number, at)] = sends[taken[kind]] if taken[kind] < len(sends) else None
     return found
 
 
@@ -64,12 +64,12 @@ def graphed(lowered: Lowered) -> bool:
     return not lowered.wild and not any(ANY in (probe.peer, probe.tag) for probe in probes)
 
 
-def _classes(lowered: Lowered) -> dict[Class, tuple[list[int], list[int]]]:
-    found: dict[Class, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+def _classes(lowered: Lowered) -> dict[MessageClass, tuple[list[int], list[int]]]:
+    found: dict[MessageClass, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
     for number, end in enumerate(lowered.messages):
         found[_class(end)][0 if end.sends else 1].append(number)
     return dict(found)
 
 
-def _class(end: Message) -> Class:
+def _class(end: Message) -> MessageClass:
     return (*end.channel(), end.tag)

@@ -1,6 +1,6 @@
 """What a communication library promises, as data: the parameters that decide whether a program finishes.
 
-A program may use several communicators with libraries of their own, so engines take a `World`: semantics
+A program may use several communicators with libraries of their own, so engines take a `SemanticsByComm`: semantics
 by communicator name. `model.semantics.libraries` holds the named libraries.
 """
 
@@ -100,18 +100,18 @@ _CHOICES: Mapping[str, object] = {
     "evidence": Evidence,
 }
 
-World = Mapping[str, Semantics]
+SemanticsByComm = Mapping[str, Semantics]
 """Semantics by communicator; the key `*` serves every communicator that has none of its own."""
 
 EVERY_COMM = "*"
 
 
-def world(given: Semantics | World) -> World:
+def semantics_by_comm(given: Semantics | SemanticsByComm) -> SemanticsByComm:
     """Semantics for every communicator, from one for all or from a mapping."""
     return {EVERY_COMM: given} if isinstance(given, Semantics) else given
 
 
-def of_comm(given: World, comm: str) -> Semantics:
+def semantics_of(given: SemanticsByComm, comm: str) -> Semantics:
     """The semantics of one communicator; ValueError where neither it nor `*` is declared."""
     found = given.get(comm) or given.get(EVERY_COMM)
     if found is None:

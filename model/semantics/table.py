@@ -1,7 +1,7 @@
 """A program's other face: one table of operations in columns, so that a million ranks need no million objects.
 
 It holds blocking and posted sends and receives in standard mode, and waits; what else a program may do has
-only the first face. `flat_of_table` lowers it as `lowering` does the operations (a test holds the two equal).
+only the first face. `columns_of_table` lowers it as `lowering` does the operations (a test holds the two equal).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 from model.program.checked import Program
 from model.program.ops import ANY, Irecv, Isend, Operation, Recv, RequestId, Send, Wait
 from model.rings.orderings import Ordering
-from model.semantics.columns import NONE, Bools, Flat, Ints
+from model.semantics.arrays import NONE, Bools, Ints
+from model.semantics.columns import Columns
 from model.semantics.parameters import UNLIMITED, Semantics
 
 SEND, RECV, ISEND, IRECV, WAIT = range(5)
@@ -100,7 +101,7 @@ def ring_table(*, ranks: int, rounds: int, ordering: Ordering, nbytes: int = 1) 
     )
 
 
-def flat_of_table(given: Table, rules: Semantics) -> Flat:
+def columns_of_table(given: Table, rules: Semantics) -> Columns:
     """The columns of a table under one library.
 
     Raises ValueError on a library that queues, sets up connections at first use or defers transfers.
@@ -123,7 +124,7 @@ def flat_of_table(given: Table, rules: Semantics) -> Flat:
     bounded = sends & ~always
     zeros = np.zeros(int(first.sum()), dtype=np.int64)
     pairs = np.zeros((0, 2), dtype=np.int64)
-    return Flat(
+    return Columns(
         ranks=given.ranks,
         rank_of=np.arange(given.ranks, dtype=np.int64),
         starts=np.searchsorted(given.rank[first], np.arange(given.ranks + 1)).astype(np.int64),

@@ -8,8 +8,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from model.semantics.arrays import Ints
+
 Words: TypeAlias = NDArray[np.uint64]
-Ints: TypeAlias = NDArray[np.int64]
 
 SPARE = 2
 """A table has at least so many slots for each state that it holds, so that probes stay short."""

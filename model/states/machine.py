@@ -19,7 +19,7 @@ from model.program.checked import Program
 from model.program.ops import ANY
 from model.semantics.instructions import Instruction, Message
 from model.semantics.lowering import lower
-from model.semantics.parameters import Semantics, World
+from model.semantics.parameters import Semantics, SemanticsByComm
 
 
 class State(NamedTuple):
@@ -45,7 +45,7 @@ class Step(NamedTuple):
 class Machine:
     """The transition system of one program; `explorer` needs only initial, enabled, step and finished."""
 
-    def __init__(self, program: Program, given: Semantics | World) -> None:
+    def __init__(self, program: Program, given: Semantics | SemanticsByComm) -> None:
         self.program = program
         self.lowered = lower(program, given)
         self.messages = self.lowered.messages

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from model.semantics.guards import Gates, Need, symmetry
 from model.states.kernels import SPARE, expand, insert_all
-from model.states.strategy import MAX_MEMORY
+from model.states.options import MAX_MEMORY
 
 Words = NDArray[np.uint64]
 """States: shape (states, words of a state)."""

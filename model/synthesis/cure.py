@@ -13,10 +13,11 @@ from typing import Any
 from model.program.checked import Program, program
 from model.program.json_form import program_json
 from model.program.ops import Batch, Irecv, Isend, Operation, Recv, RequestId, Send, Sendrecv, Wait
-from model.semantics.parameters import Semantics, World
+from model.semantics.parameters import Semantics, SemanticsByComm
 from model.synthesis.orders import of_precedence
 from model.synthesis.precedence import of_program
-from model.verdict.decide import Result, check
+from model.verdict.decide import check
+from model.verdict.result import Result
 
 MOVES = 64
 """At most so many single moves are tried: on a long program one move seldom cures."""
@@ -35,7 +36,7 @@ class Cure:
         return {"cure": self.what, **program_json(self.program)}
 
 
-def propose(given: Program, semantics: Semantics | World, result: Result) -> Cure | None:
+def propose(given: Program, semantics: Semantics | SemanticsByComm, result: Result) -> Cure | None:
     """The first candidate that finishes, or None. `result` is the verdict on `given` that is to be cured."""
     for cure in candidates(given, result):
         try:

@@ -20,7 +20,8 @@ from model.semantics.libraries import semantics
 from model.synthesis.edge_coloring import edge_colouring, exact_colouring, lower_bound
 from model.synthesis.patterns import Pattern
 from model.synthesis.precedence import Precedence
-from model.verdict.decide import Result, check
+from model.verdict.decide import check
+from model.verdict.result import Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,12 +16,13 @@ from typing import Any
 
 from model.program.checked import program
 from model.semantics.libraries import semantics
-from model.semantics.parameters import World
+from model.semantics.parameters import SemanticsByComm
 from model.traces.feasible_run import timing_violations
 from model.traces.protocol import loop_violations, order_violations
 from model.traces.trace import Trace
 from model.traces.violation import Violation, Violations
-from model.verdict.decide import Result, check
+from model.verdict.decide import check
+from model.verdict.result import Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ def conform(trace: Trace) -> Conformance:
     )
 
 
-def _deadlock(trace: Trace, world: World) -> Result | None:
+def _deadlock(trace: Trace, world: SemanticsByComm) -> Result | None:
     """The verdict on what a trace holds where its ranks wait for each other in a circuit."""
     lists = (
         [op for event in mine for op in ((event.op,) if event.op else ()) + event.collective]

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from model.program.checked import Program, parts, program
 from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Recv, RequestId, Send, Wait
 from model.semantics.lowering import lower
-from model.semantics.parameters import World
+from model.semantics.parameters import SemanticsByComm
 from model.traces.trace import LATEST, Trace, TraceEvent
 from model.traces.violation import Violation, Violations, duration, violation_at
 
 if TYPE_CHECKING:
-    from model.events.build import Wiring
+    from model.events.build import Built
     from model.events.earliest_run import Run
 
 NONE = -1
@@ -32,26 +32,26 @@ _ARRIVAL = Compute(label="comes to its next operation")
 """Stands before every operation, so that coming to it, when a blocking call posts, is an event of its own."""
 
 
-def timing_violations(trace: Trace, events: Sequence[Sequence[TraceEvent]], world: World) -> Violations:
+def timing_violations(trace: Trace, events: Sequence[Sequence[TraceEvent]], world: SemanticsByComm) -> Violations:
     """Completions that no run of the model has, or not as early as recorded; and messages left over at the end.
 
     events: by rank. Raises ValueError where the operations are no program, or hold wildcards.
     """
-    from model.events.build import wire
+    from model.events.build import build_graph
     from model.events.earliest_run import Run  # numba is slow to import
     from model.events.event_graph import NEVER
-    from model.semantics.columns import flat
+    from model.semantics.columns import columns_of
 
     posting, steps = _posting_program(trace, events)
-    wiring = wire(flat(lower(posting, world)))
-    times = _Times(wiring, events, steps)
+    built = build_graph(columns_of(lower(posting, world)))
+    times = _Times(built, events, steps)
     least = times.least(trace.clocks[0], trace.clocks)
-    run = Run(wiring=wiring, times=least, passed=least[wiring.place + 1] != NEVER)
+    run = Run(built=built, times=least, passed=least[built.place + 1] != NEVER)
     for event in np.flatnonzero((least == NEVER) & (times.latest != LATEST)).tolist():
         yield int(times.latest[event]), times.violation(event, times.why_never(run, event))
     if trace.complete and not run.hangs:
         for message in run.left_over.tolist():
-            event = int(wiring.place[wiring.flat.at[message]]) + 1
+            event = int(built.place[built.columns.at[message]]) + 1
             yield int(times.latest[event]), times.violation(event, "its message meets no other, and the run is over")
     for clock in dict.fromkeys(trace.clocks):
         least = times.least(clock, trace.clocks)
@@ -63,16 +63,16 @@ def timing_violations(trace: Trace, events: Sequence[Sequence[TraceEvent]], worl
 class _Times:
     """When each event of the graph may have been, by what was recorded; 0 to LATEST where nothing was."""
 
-    def __init__(self, wiring: Wiring, events: Sequence[Sequence[TraceEvent]], steps: Sequence[Sequence[int]]) -> None:
-        self._events, self._wiring, self._graph = events, wiring, wiring.graph
+    def __init__(self, built: Built, events: Sequence[Sequence[TraceEvent]], steps: Sequence[Sequence[int]]) -> None:
+        self._events, self._built, self._graph = events, built, built.graph
         self._source: dict[int, tuple[int, int]] = {}  # event: rank and step
         self.earliest = np.zeros(self._graph.events, dtype=np.int64)
         self.latest = np.full(self._graph.events, LATEST, dtype=np.int64)
         self.rank = np.full(self._graph.events, NONE, dtype=np.int64)
-        threads, flat = wiring.flat.thread_of(), wiring.flat
+        threads, columns = built.columns.thread_of(), built.columns
         for instruction in np.flatnonzero(threads < len(events)).tolist():  # the hosts, not their queues
-            rank, event = int(threads[instruction]), int(wiring.place[instruction]) + 1
-            step = steps[rank][int(flat.index[instruction])]
+            rank, event = int(threads[instruction]), int(built.place[instruction]) + 1
+            step = steps[rank][int(columns.index[instruction])]
             recorded = events[rank][step]
             self._source[event] = rank, step
             self.rank[event], self.earliest[event] = rank, recorded.begin

@@ -15,7 +15,8 @@ from model.semantics.libraries import NAMED, semantics
 from model.semantics.parameters import UNLIMITED, Connection, Grouping, Order, Progress, Returns, Semantics
 from model.synthesis.cure import Cure, incurable, propose
 from model.validation.reported_hangs import Report, Reported
-from model.verdict.decide import Result, check
+from model.verdict.decide import check
+from model.verdict.result import Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,11 @@
 """Programs in Promela, the language of the model checker SPIN: an outside judge of verdicts and of states.
 
-Two encodings. `straight`: one process a thread, one statement an instruction of `lowering`, for every
-program without wildcards, probes, barriers, queues and cold connections. `loop`: a ring as people write it
-in Promela, with a loop, a counter and a choice by the rank's number.
+The encoding `straight`: one process a thread, one statement an instruction of `lowering`, for every program
+without wildcards, probes, barriers, queues and cold connections. (`spin_ring` has the encoding `loop`.)
 
 What is matched: with every reduction off (`spin -o1 -o2 -o3`, `cc -DNOREDUCE`), one state of SPIN is one
-state of `packed.spin_processes`. There a process ends in a step of its own, and the last one created first;
-in `loop` the test of the counter, the choice, the increment and the exit are steps as well, and the
-initial process lets all others start in one step and ends last. A channel in Promela is of one class
-(communicator, source, destination, tag), first in, first out.
+state of `spin.spin_processes`. There a process ends in a step of its own, and the last one created first.
+A channel in Promela is of one class (communicator, source, destination, tag), first in, first out.
 """
 
 from __future__ import annotations
@@ -18,20 +15,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from model.program.checked import Program, program
-from model.program.ops import Compute, Operation
-from model.rings.orderings import Ordering
-from model.rings.ring import ring
 from model.semantics.instructions import Instruction, Lowered
-from model.semantics.parameters import UNLIMITED, Semantics
 
-MOST = 255
+MAX_OF_SPIN = 255
 """Most processes, and most messages of a channel, of SPIN."""
 
-Class = tuple[str, int, int, int]
+MessageClass = tuple[str, int, int, int]
 
 
-def promela(lowered: Lowered) -> str:
+def to_promela(lowered: Lowered) -> str:
     """A lowered program, in the encoding `straight`.
 
     Posted and stored messages wait in `sent`, posted receives in `want`; a send and a receive that both
@@ -54,26 +46,28 @@ class _Straight:
     def __init__(self, lowered: Lowered) -> None:
         if lowered.wild:
             raise ValueError("wildcard receives have no export to Promela; use the explorer")
-        if len(lowered.threads) > MOST:
-            raise ValueError(f"{len(lowered.threads)} processes are too many for SPIN; it takes {MOST}")
+        if len(lowered.threads) > MAX_OF_SPIN:
+            raise ValueError(f"{len(lowered.threads)} processes are too many for SPIN; it takes {MAX_OF_SPIN}")
         self.lowered = lowered
-        self.classes: dict[Class, _Channel] = {}
-        self.by_route: dict[tuple[str, int, int], set[Class]] = defaultdict(set)
+        self.classes: dict[MessageClass, _Channel] = {}
+        self.by_route: dict[tuple[str, int, int], set[MessageClass]] = defaultdict(set)
         for message, end in enumerate(lowered.messages):
             kind = (*end.channel(), end.tag)
             found = self.classes.setdefault(kind, _Channel(len(self.classes), [], []))
             (found.sends if end.sends else found.recvs).append(message)
             self.by_route[end.channel()].add(kind)
         for found in self.classes.values():
-            if max(len(found.sends), len(found.recvs)) > MOST:
-                raise ValueError(f"{len(found.sends)} messages of one class are too many for SPIN; it takes {MOST}")
+            if max(len(found.sends), len(found.recvs)) > MAX_OF_SPIN:
+                raise ValueError(
+                    f"{len(found.sends)} messages of one class are too many for SPIN; it takes {MAX_OF_SPIN}"
+                )
             found.meets = any(map(self._blocking, found.sends)) and any(map(self._blocking, found.recvs))
 
     def lines(self) -> Iterator[str]:
         yield "/* no statement merging, no reduction: spin -a -o1 -o2 -o3, cc -DSAFETY -DNOREDUCE */"
         for (comm, source, target, tag), found in self.classes.items():
             n = found.number
-            yield f"/* {n}: {_plain(comm)}, {source} to {target}, tag {tag} */"
+            yield f"/* {n}: {plain(comm)}, {source} to {target}, tag {tag} */"
             yield f"chan sent{n} = [{max(1, len(found.sends))}] of {{ bit }};"
             yield f"chan want{n} = [{max(1, len(found.recvs))}] of {{ bit }};"
             if found.meets:
@@ -83,7 +77,7 @@ class _Straight:
             yield f"active proctype T{number}() /* rank {thread.rank} */"
             yield "{"
             for head in thread.code:
-                yield f"  {self._statement(head)}; /* {_plain(str(head.op))} */"
+                yield f"  {self._statement(head)}; /* {plain(str(head.op))} */"
             yield "  true; /* nothing to do */\n}" if not thread.code else "}"
 
     def _statement(self, head: Instruction) -> str:
@@ -131,7 +125,7 @@ class _Straight:
         routes = self.by_route[end.channel()]
         if not end.stored(0, 0):
             return "false"
-        if end.stored(MOST**2, MOST**4):
+        if end.stored(MAX_OF_SPIN**2, MAX_OF_SPIN**4):
             return "true"
         if len(routes) > 1:
             raise ValueError(f"{end.semantics.name}: several tags in a bounded channel have no export to Promela")
@@ -156,56 +150,6 @@ class _Straight:
         return any(one is head for one in code[place.at + 1 :])
 
 
-def loop(*, ranks: int, rounds: int, ordering: Ordering, semantics: Semantics) -> str:
-    """Blocking ring steps in the encoding `loop`."""
-    size = capacity(semantics, rounds=rounds)
-    first = [str(rank) for rank in range(ranks) if ordering.first(rank, ranks) == "S"]
-    choice = " || ".join(f"r == {rank}" for rank in first) or "false"
-    return f"""\
-/* {_plain(semantics.name)}, {_plain(ordering.name)}; no merging, no reduction: spin -a -o1 -o2 -o3, cc -DNOREDUCE */
-#define P {ranks}
-#define K {rounds}
-#define SENDS_FIRST(r) ({choice})
-
-chan c[P] = [{size}] of {{ bit }};
-
-proctype Rank(byte r)
-{{
-  byte k;
-  do
-  :: k < K ->
-     if
-     :: SENDS_FIRST(r) -> c[r]!1; c[(r + P - 1) % P]?1
-     :: else -> c[(r + P - 1) % P]?1; c[r]!1
-     fi;
-     k++
-  :: else -> break
-  od
-}}
-
-init {{ atomic {{ {"; ".join(f"run Rank({rank})" for rank in range(ranks))} }} }}
-"""
-
-
-def loop_steps(*, ranks: int, rounds: int, ordering: Ordering) -> Program:
-    """The ring of `loop`, with the steps of its loop as local work."""
-    before, after = (Compute(label="k < K"), Compute(label="choice")), Compute(label="k++")
-
-    def steps(ops: tuple[Operation, ...]) -> Iterator[Operation]:
-        for at in range(0, len(ops), 2):
-            yield from (*before, *ops[at : at + 2], after)
-        yield Compute(label="else")
-
-    return program(steps(ops) for ops in ring(ranks=ranks, rounds=rounds, ordering=ordering))
-
-
-def capacity(semantics: Semantics, *, rounds: int) -> int:
-    """Slots of a channel of one-byte messages, one a round."""
-    if semantics.eager_limit != 0 or semantics.capacity == UNLIMITED or semantics.fifo == UNLIMITED:
-        return rounds
-    return min(rounds, max(semantics.capacity, semantics.fifo))
-
-
-def _plain(words: str) -> str:
+def plain(words: str) -> str:
     """Words that may stand in a comment."""
     return re.sub(r"[^\w ,.:=()<-]", "?", words, flags=re.ASCII)

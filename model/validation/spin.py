@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from model.program.checked import Program
-from model.rings.orderings import Ordering
-from model.semantics.guards import Gates, gates, spin_processes
+from model.semantics.guards import Gate, Gates, gates
 from model.semantics.lowering import lower
-from model.semantics.parameters import Semantics, World
+from model.semantics.parameters import Semantics, SemanticsByComm
 from model.states.bfs import one_schedule
 from model.states.machine import Machine
 from model.states.packed_bfs import Counts, search
 from model.validation import tool
-from model.validation.promela import loop, loop_steps, promela
+from model.validation.promela import to_promela
 
 Verdict = Literal["ok", "deadlock", "lost"]
 
@@ -32,7 +31,7 @@ MEGABYTES = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spun:
+class SpinResult:
     """What SPIN says of a model. seconds: of the verifier's own search; compile_seconds: of spin and cc."""
 
     verdict: Verdict
@@ -43,21 +42,21 @@ class Spun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class Comparison:
     """SPIN beside the model, on one program in one encoding. `agree`: same verdict and same number of states."""
 
     agree: bool
     verdict: Verdict
     states: int
     transitions: int
-    spin: Spun
+    spin: SpinResult
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types, one key a field."""
         return asdict(self)
 
 
-def judge(made: Program, semantics: Semantics | World, *, limit_s: float, max_states: int) -> Judged:
+def compare(made: Program, semantics: Semantics | SemanticsByComm, *, limit_s: float, max_states: int) -> Comparison:
     """Both on a program in the encoding `straight`.
 
     Raises ValueError where there is no spin or cc, past the limit of seconds or states, and where the program
@@ -65,28 +64,30 @@ def judge(made: Program, semantics: Semantics | World, *, limit_s: float, max_st
     """
     lowered = lower(made, semantics)
     given = gates(lowered)
-    verdict = _verdict(given, search(given, max_states=max_states), lost=_leaves(made, semantics))
+    verdict = verdict_of(given, search(given, max_states=max_states), lost=_leaves(made, semantics))
     counted = search(spin_processes(given, init=False), max_states=max_states)
-    return _judged(verdict, counted, spun(promela(lowered), limit_s=limit_s))
+    return comparison(verdict, counted, run_spin(to_promela(lowered), limit_s=limit_s))
 
 
-def judge_loop(
-    *, ranks: int, rounds: int, ordering: Ordering, semantics: Semantics, limit_s: float, max_states: int
-) -> Judged:
-    """Both on a ring in the encoding `loop`; raises ValueError as `judge`."""
-    given = loop_gates(ranks=ranks, rounds=rounds, ordering=ordering, semantics=semantics)
-    counted = search(given, max_states=max_states)
-    text = loop(ranks=ranks, rounds=rounds, ordering=ordering, semantics=semantics)
-    return _judged(_verdict(given, counted, lost=False), counted, spun(text, limit_s=limit_s))
+def spin_processes(given: Gates, *, init: bool) -> Gates:
+    """The same program as processes of SPIN, which end in their own steps, the last one created first.
+
+    A process needs a statement, so a thread without instructions has one, which passes.
+
+    With `init`, one more process, the last of the result and the first created, lets all others start in
+    its first step and is the last to end; so are the states that SPIN counts under the encoding `loop`.
+    """
+    given = tuple(code or (Gate(),) for code in given)
+    ends = [Gate(needs=((rank + 1, len(younger) + 1),)) for rank, younger in enumerate(given[1:])]
+    ranks = [(*code, end) for code, end in zip(given, [*ends, Gate()], strict=True)]
+    if init:
+        assert all(code[0] == Gate() for code in ranks)  # a start that waits for init must not meet anybody
+        ranks = [(Gate(needs=((len(given), 1),)), *code[1:]) for code in ranks]
+        ranks.append((Gate(), Gate(needs=((0, len(ranks[0])),))))
+    return tuple(ranks)
 
 
-def loop_gates(*, ranks: int, rounds: int, ordering: Ordering, semantics: Semantics) -> Gates:
-    """The states that SPIN has under the encoding `loop`."""
-    made = loop_steps(ranks=ranks, rounds=rounds, ordering=ordering)
-    return spin_processes(gates(lower(made, semantics)), init=True)
-
-
-def spun(text: str, *, limit_s: float, options: Sequence[str] = ("-O0", *FULL)) -> Spun:
+def run_spin(text: str, *, limit_s: float, options: Sequence[str] = ("-O0", *FULL)) -> SpinResult:
     """Every state of a Promela model; `options` are those of the C compiler.
 
     All end states are looked at, not only those up to the first error. A process that is not at its end
@@ -104,7 +105,7 @@ def spun(text: str, *, limit_s: float, options: Sequence[str] = ("-O0", *FULL)) 
         compiled = time.monotonic() - began
         deadlock, states, transitions, seconds = _pan(folder, limit_s, ())
         lost = not deadlock and _pan(folder, limit_s, ("-q",))[0]
-    return Spun(
+    return SpinResult(
         verdict="deadlock" if deadlock else "lost" if lost else "ok",
         states=states,
         transitions=transitions,
@@ -143,19 +144,19 @@ def _run(command: Sequence[str], folder: Path, limit_s: float) -> str:
     return said
 
 
-def _verdict(given: Gates, counted: Counts, *, lost: bool) -> Verdict:
+def verdict_of(given: Gates, counted: Counts, *, lost: bool) -> Verdict:
     finished = tuple(len(code) for code in given)
     if any(ending != finished for ending in counted.endings):
         return "deadlock"
     return "lost" if lost else "ok"
 
 
-def _leaves(made: Program, semantics: Semantics | World) -> bool:
+def _leaves(made: Program, semantics: Semantics | SemanticsByComm) -> bool:
     """Whether a message is left over at the end, which is the same of every run (statement 1)."""
     state = one_schedule(Machine(made, semantics)).endings[0].state
     return bool(state.sends or state.recvs)
 
 
-def _judged(verdict: Verdict, counted: Counts, found: Spun) -> Judged:
+def comparison(verdict: Verdict, counted: Counts, found: SpinResult) -> Comparison:
     agree = (found.verdict, found.states) == (verdict, counted.states)
-    return Judged(agree=agree, verdict=verdict, states=counted.states, transitions=counted.transitions, spin=found)
+    return Comparison(agree=agree, verdict=verdict, states=counted.states, transitions=counted.transitions, spin=found)

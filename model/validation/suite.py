@@ -16,7 +16,8 @@ from typing import Any
 from model.program.checked import Program, program
 from model.program.json_form import from_json
 from model.program.ops import Irecv, Isend, Operation, RequestId, Wait
-from model.verdict.decide import Buffering, check_contract
+from model.verdict.decide import check_contract
+from model.verdict.result import Buffering
 
 MODES: Mapping[str, tuple[Buffering, ...]] = {
     "zero": ("zero",),

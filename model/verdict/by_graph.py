@@ -7,11 +7,10 @@ import numpy as np
 from model.events.earliest_run import Waiting, run
 from model.program.ops import Irecv, Isend, Operation, Recv, Send
 from model.program.ops import Wait as WaitFor
-from model.semantics.columns import Ints
+from model.semantics.arrays import Ints
 from model.semantics.parameters import Semantics
-from model.semantics.table import IRECV, ISEND, RECV, SEND, WAIT, Table, flat_of_table
-from model.verdict.decide import Result, Verdict
-from model.verdict.wait_for import Blocked
+from model.semantics.table import IRECV, ISEND, RECV, SEND, WAIT, Table, columns_of_table
+from model.verdict.result import Blocked, Result, Verdict
 
 LISTED = 1000
 """Ranks of a circuit that a result lists."""
@@ -20,10 +19,10 @@ LISTED = 1000
 def check_table(given: Table, rules: Semantics) -> Result:
     """The verdict on a table under one library, with a shortest dead circuit and the makespan; there is no trace.
 
-    Raises ValueError where the library needs the list of operations (see `flat_of_table`).
+    Raises ValueError where the library needs the list of operations (see `columns_of_table`).
     """
-    found = run(flat_of_table(given, rules))
-    graph = found.wiring.graph
+    found = run(columns_of_table(given, rules))
+    graph = found.built.graph
     waits = found.circuit() if found.hangs else ()
     circuit = _named(waits[:LISTED], given)
     polls = rules.polling and any(item.op.startswith(("send", "isend", "wait")) for item in circuit)
@@ -38,6 +37,7 @@ def check_table(given: Table, rules: Semantics) -> Result:
         note = f"{len(stuck)} of {given.ranks} ranks are stuck; the event graph gives no trace"
         if len(waits) > LISTED:
             note += f"; the circuit has {len(waits)} ranks, of which the first {LISTED} are listed"
+    depends = verdict == "ok" and rules.buffers and run(columns_of_table(given, rules.unbuffered())).hangs
     return Result(
         verdict=verdict,
         states=graph.events,
@@ -45,7 +45,7 @@ def check_table(given: Table, rules: Semantics) -> Result:
         engine="graph",
         circuit=circuit,
         blocked=circuit,
-        depends_on_buffering=verdict == "ok" and rules.buffers and run(flat_of_table(given, rules.unbuffered())).hangs,
+        depends_on_buffering=depends,
         note=note,
         makespan=found.makespan,
     )

@@ -3,75 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
 
 from model.program.checked import Program, wildcard_free
 from model.semantics.libraries import NAMED
 from model.semantics.matching import graphed
-from model.semantics.parameters import Semantics, World, world
+from model.semantics.parameters import Semantics, SemanticsByComm, semantics_by_comm
 from model.states.bfs import Ending, Exploration, one_schedule, replay
 from model.states.machine import Machine, State, Step
-from model.states.strategy import Options, explore_machine
-from model.verdict.wait_for import Blame, Blocked, blame
+from model.states.options import Options
+from model.states.strategy import explore_machine
+from model.verdict.result import Buffering, Engine, PathStep, Result, Verdict
+from model.verdict.wait_for import Blame, blame
 
-Engine = Literal["explorer", "schedule", "graph"]
-Verdict = Literal["ok", "deadlock", "livelock", "lost"]
-Buffering = Literal["zero", "infinite", "either"]
 MAX_STATES = 5_000_000
 TRACED = 500
 """Instructions up to which one schedule is run, and with it a trace made; larger programs go to the event graph."""
 _EVERY_STATE = Options()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One step of a trace: the ranks that took part, each with its operation."""
-
-    step: int
-    moved: tuple[tuple[int, str], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """A verdict with its evidence.
-
-    verdict: `ok`, `deadlock` (some ranks can never finish), `livelock` (a deadlock in whose circuit a rank
-        polls in a send, statement 12) or `lost` (all finish, a message is left over).
-    states: distinct states seen, by the engine named in `engine`.
-    circuit: on a deadlock, the ranks of a shortest wait-for circuit, each waiting for the next and the last
-        for the first; if there is none, the chain to a rank that has finished. blocked: every stuck rank.
-    trace: a run that ends there. lost: the messages left over.
-    depends_on_buffering: ok on these libraries, and hangs where they store nothing.
-    note: what a reader should know of how this was decided.
-    makespan: of the event graph where it finishes, in transfers one after another; None of other engines.
-    """
-
-    verdict: Verdict
-    states: int
-    transitions: int
-    engine: Engine
-    circuit: tuple[Blocked, ...] = ()
-    blocked: tuple[Blocked, ...] = ()
-    trace: tuple[Event, ...] = ()
-    lost: tuple[str, ...] = ()
-    depends_on_buffering: bool = False
-    note: str = ""
-    makespan: int | None = None
-
-    @property
-    def hangs(self) -> bool:
-        """Whether some rank never finishes."""
-        return self.verdict in ("deadlock", "livelock")
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types, one key a field."""
-        return asdict(self)
-
-
 def check(
     program: Program,
-    semantics: Semantics | World,
+    semantics: Semantics | SemanticsByComm,
     *,
     engine: Engine | None = None,
     max_states: int = MAX_STATES,
@@ -90,9 +43,9 @@ def check(
     if explore != _EVERY_STATE and engine != "explorer":
         raise ValueError(f"{explore} is for the engine explorer; choose it")
     result = _decide(program, semantics, engine, max_states, progress, explore)
-    stores = {comm: rules for comm, rules in world(semantics).items() if rules.buffers}
+    stores = {comm: rules for comm, rules in semantics_by_comm(semantics).items() if rules.buffers}
     if result.verdict == "ok" and stores:
-        bare = {**world(semantics), **{comm: rules.unbuffered() for comm, rules in stores.items()}}
+        bare = {**semantics_by_comm(semantics), **{comm: rules.unbuffered() for comm, rules in stores.items()}}
         result = replace(result, depends_on_buffering=_decide(program, bare, None, max_states, None).hangs)
     return result
 
@@ -117,7 +70,7 @@ def check_contract(program: Program, *, buffering: Buffering = "either", max_sta
 
 def _decide(
     program: Program,
-    semantics: Semantics | World,
+    semantics: Semantics | SemanticsByComm,
     engine: Engine | None,
     max_states: int,
     progress: Callable[[int], None] | None,
@@ -146,9 +99,9 @@ def _decide(
 def _by_graph(machine: Machine) -> tuple[Exploration[State, Step], str]:
     """The only ending, from the event graph; `states` are its events, `transitions` its arcs."""
     from model.events.earliest_run import final_state, run  # numba is slow to import
-    from model.semantics.columns import flat
+    from model.semantics.columns import columns_of
 
-    found = run(flat(machine.lowered))
+    found = run(columns_of(machine.lowered))
     state = final_state(found, machine.lowered)
     path: tuple[Step, ...] = ()
     note = ""
@@ -159,7 +112,7 @@ def _by_graph(machine: Machine) -> tuple[Exploration[State, Step], str]:
             path = ending.path
         else:
             note = f"no trace of more than {TRACED} instructions; ask for it with --engine schedule"
-    graph = found.wiring.graph
+    graph = found.built.graph
     seen = Exploration(states=graph.events, transitions=len(graph.tails), endings=(Ending(state=state, path=path),))
     return seen, note
 
@@ -179,13 +132,13 @@ def _result(machine: Machine, seen: Exploration[State, Step], engine: Engine, no
         engine=engine,
         circuit=found.circuit,
         blocked=found.blocked,
-        trace=() if ending is None or not ending.path else trace(machine, ending.path),
+        path=() if ending is None or not ending.path else path_steps(machine, ending.path),
         lost=() if ending is None else machine.unmatched(ending.state),
         note=note,
     )
 
 
-def trace(machine: Machine, path: Sequence[Step]) -> tuple[Event, ...]:
+def path_steps(machine: Machine, path: Sequence[Step]) -> tuple[PathStep, ...]:
     """A path, replayed step by step, in the program's own terms."""
     moves = (machine.describe(state, step) for state, step in replay(machine, path))
-    return tuple(Event(step=number, moved=moved) for number, moved in enumerate(filter(None, moves), start=1))
+    return tuple(PathStep(step=number, moved=moved) for number, moved in enumerate(filter(None, moves), start=1))

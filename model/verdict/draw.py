@@ -9,7 +9,7 @@ from pathlib import Path
 import networkx as nx
 from matplotlib.figure import Figure
 
-from model.verdict.decide import Result
+from model.verdict.result import Result
 
 STUCK, FREE, WAIT = (
     "#d55e00",

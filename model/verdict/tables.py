@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from model.program.checked import Program
 from model.program.text_form import program_text
-from model.verdict.decide import Result
+from model.verdict.result import Result
 
 MAX_ROWS = 40
 """Rows of a table: of a run the last ones, as the end is what explains a deadlock."""
@@ -57,18 +57,18 @@ def verdict_lines(result: Result, cure: Change | None = None) -> Iterator[str]:
         yield program_text(cure.program).rstrip()
     if result.verdict != "ok":
         yield ""
-        hidden = max(0, len(result.trace) - MAX_ROWS)
-        if not result.trace and result.engine == "graph":
+        hidden = max(0, len(result.path) - MAX_ROWS)
+        if not result.path and result.engine == "graph":
             yield "trace: none was made"
-        elif not result.trace:
+        elif not result.path:
             yield "trace: none of the ranks can take a first step"
         else:
-            yield f"trace of {len(result.trace)} steps" + (f", the last {MAX_ROWS}" if hidden else "")
+            yield f"trace of {len(result.path)} steps" + (f", the last {MAX_ROWS}" if hidden else "")
             yield table(
                 ["step", "rank: operation"],
                 [
                     [event.step, " + ".join(f"{rank}: {op}" for rank, op in event.moved)]
-                    for event in result.trace[hidden:]
+                    for event in result.path[hidden:]
                 ],
             )
 

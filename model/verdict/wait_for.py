@@ -11,21 +11,9 @@ import networkx as nx
 from model.program.ops import ANY
 from model.semantics.instructions import Instruction
 from model.states.machine import Machine, State
+from model.verdict.result import Blocked
 
 Node = tuple[str, int]  # ("thread", t) that is stuck, or ("rank", r) that has finished
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blocked:
-    """A rank that cannot go on, the operation it is in, and the ranks any of which could free it.
-
-    A rank whose operations are queued stands here once for each queue that is stuck.
-    """
-
-    rank: int
-    op: str
-    index: int
-    waits_for: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from model.events.timing import Timing
 from model.program.checked import Program, program
 from model.program.ops import NULL, Batch, Isend, Probe, Recv, Send, Sendrecv
 from model.program.text_form import parse_program
-from model.semantics.columns import flat
+from model.semantics.columns import columns_of
 from model.semantics.libraries import semantics
 from model.semantics.lowering import lower
 from model.validation import tool
@@ -118,7 +118,7 @@ def test_a_chain_with_late_waits(actors: None, nbytes: int, stored: bool, librar
         f"1: irecv(0, request=x); compute(seconds=40); irecv(0, request=y); wait(y); send(2, {size}); wait(x)\n"
         "2: compute(seconds=5000); recv(1)\n"
     )
-    ours = simulate(flat(lower(made, semantics(library))), timing).makespan
+    ours = simulate(columns_of(lower(made, semantics(library))), timing).makespan
     assert ours is not None and equal(ours, simgrid_makespan(made, stored=stored, timing=timing))
 
 

@@ -28,7 +28,7 @@ def test_ok_is_status_0_and_one_json_object() -> None:
         "engine": "explorer",
         "circuit": [],
         "blocked": [],
-        "trace": [],
+        "path": [],
         "lost": [],
         "depends_on_buffering": False,
         "note": "",
@@ -41,7 +41,7 @@ def test_a_deadlock_is_status_1_with_its_circuit_and_trace() -> None:
     done = run("check", "ring", "--ranks", "3", "--ordering", "SSS", "--semantics", "rendezvous", "--json")
     assert (done.returncode, done.stderr) == (1, "")
     found = json.loads(done.stdout)
-    assert (found["verdict"], found["states"], found["trace"]) == ("deadlock", 1, [])
+    assert (found["verdict"], found["states"], found["path"]) == ("deadlock", 1, [])
     assert found["circuit"] == [
         {"rank": rank, "op": f"send({(rank + 1) % 3})", "index": 0, "waits_for": [(rank + 1) % 3]} for rank in range(3)
     ]
@@ -53,7 +53,7 @@ def test_a_lost_message_is_status_1_and_the_trace_says_how(tmp_path: Path) -> No
     assert (done.returncode, done.stderr) == (1, "")
     found = json.loads(done.stdout)
     assert (found["verdict"], found["lost"]) == ("lost", ["rank 0: message sent to rank 1, tag 0"])
-    assert found["trace"] == [
+    assert found["path"] == [
         {"step": 1, "moved": [[0, "compute(label=think)"]]},
         {"step": 2, "moved": [[0, "send(1)"]]},
     ]

@@ -15,11 +15,11 @@ from model.program.ops import ANY, Irecv, Isend, Recv, Send, Wait
 from model.rings.orderings import NAMED as ORDERINGS
 from model.rings.orderings import ordering
 from model.rings.ring import ring
-from model.semantics.columns import flat
+from model.semantics.columns import columns_of
 from model.semantics.libraries import NAMED, bounded, semantics
 from model.semantics.lowering import lower
 from model.semantics.parameters import Semantics
-from model.semantics.table import WAIT, flat_of_table, ring_table, table
+from model.semantics.table import WAIT, columns_of_table, ring_table, table
 from model.states.bfs import one_schedule
 from model.states.machine import Machine
 from model.verdict.by_graph import check_table
@@ -42,7 +42,7 @@ def machine_of(made: Program, rules: Semantics) -> Machine:
 def test_the_graph_ends_where_the_transition_system_ends(made: Program, rules: Semantics) -> None:
     machine = machine_of(made, rules)
     (ending,) = one_schedule(machine).endings
-    found = run(flat(machine.lowered))
+    found = run(columns_of(machine.lowered))
     assert final_state(found, machine.lowered) == ending.state
     assert found.hangs != machine.finished(ending.state)
 
@@ -59,13 +59,13 @@ def test_the_three_engines_give_one_verdict_and_one_explanation(made: Program, r
             other.blocked,
             other.lost,
         )
-    assert graph.trace == schedule.trace
+    assert graph.path == schedule.path
 
 
 @settings(max_examples=150)
 @given(programs(), any_semantics)
 def test_a_dead_circuit_closes_and_none_is_there_where_nothing_hangs(made: Program, rules: Semantics) -> None:
-    found = run(flat(machine_of(made, rules).lowered))
+    found = run(columns_of(machine_of(made, rules).lowered))
     if not found.hangs:
         assert found.makespan is not None
         return
@@ -87,7 +87,7 @@ def test_both_faces_of_a_ring_are_equal(rules: Semantics, name: str, rounds: int
     listed = table(made)
     for field in ("rank", "index", "kind", "peer", "tag", "nbytes", "request"):
         assert np.array_equal(getattr(columns, field), getattr(listed, field)), field
-    assert flat_of_table(columns, rules).same_as(flat(lower(made, rules)))
+    assert columns_of_table(columns, rules).same_as(columns_of(lower(made, rules)))
     one, other = check_table(columns, rules), check(made, rules)
     assert (one.verdict, one.depends_on_buffering) == (other.verdict, other.depends_on_buffering)
     if one.hangs:
@@ -128,7 +128,7 @@ def tabled(draw: st.DrawFn) -> Program:
 def test_a_table_is_lowered_as_its_operations_are(made: Program, name: str) -> None:
     columns = table(made)
     assert np.array_equal(columns.kind == WAIT, columns.request >= 0)
-    assert flat_of_table(columns, semantics(name)).same_as(flat(lower(made, semantics(name))))
+    assert columns_of_table(columns, semantics(name)).same_as(columns_of(lower(made, semantics(name))))
 
 
 def test_what_has_no_row_is_refused() -> None:
@@ -137,7 +137,7 @@ def test_what_has_no_row_is_refused() -> None:
             table(((op,),))
     for name in ("nccl", "nccl-cold", "hccl", "deferred"):
         with pytest.raises(ValueError, match="use the list of operations"):
-            flat_of_table(ring_table(ranks=3, rounds=1, ordering=ORDERINGS["parity"]), semantics(name))
+            columns_of_table(ring_table(ranks=3, rounds=1, ordering=ORDERINGS["parity"]), semantics(name))
 
 
 @pytest.mark.parametrize("name", list(ORDERINGS))
@@ -164,5 +164,5 @@ def test_sizes_beyond_the_memory_are_refused(inside: Inside) -> None:
 @given(programs(most=4), st.integers(0, 3))
 def test_statement_2_more_room_never_adds_a_hang(made: Program, capacity: int) -> None:
     lowered = [machine_of(made, rules).lowered for rules in (NAMED["rendezvous"], bounded(capacity))]
-    tight, roomy = (run(flat(one)) for one in lowered)
+    tight, roomy = (run(columns_of(one)) for one in lowered)
     assert tight.hangs or not roomy.hangs

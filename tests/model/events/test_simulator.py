@@ -15,11 +15,11 @@ from model.events.timing import UNIT, Timing, loggp
 from model.program.checked import Program
 from model.rings.orderings import NAMED, ordering
 from model.rings.ring import ring
-from model.semantics.columns import Flat, flat
+from model.semantics.columns import Columns, columns_of
 from model.semantics.libraries import semantics
 from model.semantics.lowering import lower
 from model.semantics.parameters import Semantics
-from model.semantics.table import flat_of_table, ring_table
+from model.semantics.table import columns_of_table, ring_table
 from model.traces import timeline
 from model.traces.simulated import simulated_spans
 from tests.model.conftest import Inside
@@ -34,9 +34,9 @@ timings = st.builds(
 )
 
 
-def columns(made: Program, rules: Semantics) -> Flat:
+def columns(made: Program, rules: Semantics) -> Columns:
     try:
-        return flat(lower(made, rules))
+        return columns_of(lower(made, rules))
     except ValueError:
         assume(False)
         raise
@@ -47,7 +47,7 @@ def columns(made: Program, rules: Semantics) -> Flat:
 def test_every_time_is_the_event_graph_s_to_the_last_tick(made: Program, rules: Semantics, timing: Timing) -> None:
     given_columns = columns(made, rules)
     graph, simulation = run(given_columns, timing), simulate(given_columns, timing)
-    place = graph.wiring.place
+    place = graph.built.place
     assert np.array_equal(simulation.arrived, graph.times[place])
     assert np.array_equal(simulation.passed, graph.times[place + 1])
     assert (simulation.hangs, simulation.makespan) == (graph.hangs, graph.makespan)
@@ -56,7 +56,7 @@ def test_every_time_is_the_event_graph_s_to_the_last_tick(made: Program, rules: 
 @pytest.mark.parametrize("ranks", [*range(2, 14), 40, 41])
 @pytest.mark.parametrize("rounds", [1, 2, 3, 7, 12, 30])
 def test_statement_6_parity_takes_exactly_the_least_steps(ranks: int, rounds: int) -> None:
-    given_columns = flat_of_table(
+    given_columns = columns_of_table(
         ring_table(ranks=ranks, rounds=rounds, ordering=NAMED["parity"]), semantics("rendezvous")
     )
     least = 2 * rounds + (0 if ranks % 2 == 0 else -(-2 * rounds // (ranks - 1)))
@@ -66,7 +66,9 @@ def test_statement_6_parity_takes_exactly_the_least_steps(ranks: int, rounds: in
 @pytest.mark.parametrize("word", ["SSR", "SRSRR", "SSSR", "RSSRRS"])
 def test_statement_4_one_round_takes_one_more_than_the_longest_run(word: str) -> None:
     longest = max(len(part) for part in (word * 2).replace("SR", "S R").replace("RS", "R S").split())
-    given_columns = flat(lower(ring(ranks=len(word), rounds=1, ordering=ordering(word, len(word))), semantics("gloo")))
+    given_columns = columns_of(
+        lower(ring(ranks=len(word), rounds=1, ordering=ordering(word, len(word))), semantics("gloo"))
+    )
     assert simulate(given_columns).makespan == 1 + longest
 
 
@@ -74,7 +76,7 @@ def test_loggp_of_one_message() -> None:
     """L + 2 o + (k - 1) G, as Alexandrov and others have it."""
     timing = loggp(latency=5e-6, overhead=1e-6, per_byte=1e-9)
     made = ring(ranks=2, rounds=1, ordering=NAMED["parity"], nbytes=1001)
-    half = simulate(flat(lower((made[0][:1], made[1][:1]), semantics("eager"))), timing)
+    half = simulate(columns_of(lower((made[0][:1], made[1][:1]), semantics("eager"))), timing)
     assert half.makespan is not None
     assert half.makespan * timing.tick == pytest.approx(5e-6 + 2e-6 + 1e-6)
 

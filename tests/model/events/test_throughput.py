@@ -12,10 +12,10 @@ from model.events.earliest_run import run
 from model.events.throughput import period
 from model.rings.orderings import ordering
 from model.rings.ring import ring
-from model.semantics.columns import flat
+from model.semantics.columns import columns_of
 from model.semantics.libraries import semantics
 from model.semantics.lowering import lower
-from model.semantics.table import flat_of_table, ring_table
+from model.semantics.table import columns_of_table, ring_table
 from tests.model.conftest import Inside
 
 
@@ -23,7 +23,7 @@ from tests.model.conftest import Inside
 def test_statement_5_the_closed_form_holds_for_every_ordering(ranks: int) -> None:
     for letters in map("".join, itertools.product("SR", repeat=ranks)):
         columns = ring_table(ranks=ranks, rounds=1, ordering=ordering(letters, ranks))
-        found = period(flat_of_table(columns, semantics("rendezvous")))
+        found = period(columns_of_table(columns, semantics("rendezvous")))
         fewer = min(letters.count("S"), letters.count("R"))
         assert found.ticks == (Fraction(ranks, fewer) if fewer else None), letters
 
@@ -33,7 +33,7 @@ def test_statement_5_the_closed_form_holds_for_every_ordering(ranks: int) -> Non
 def test_a_long_run_takes_the_period_for_each_round(letters: str, name: str) -> None:
     policy, rules = ordering(letters, len(letters)), semantics(name)
     columns = [ring_table(ranks=len(letters), rounds=rounds, ordering=policy) for rounds in (1, 60, 120)]
-    once, some, more = (flat_of_table(one, rules) for one in columns)
+    once, some, more = (columns_of_table(one, rules) for one in columns)
     found = period(once)
     if found.ticks is None:
         assert run(once).hangs
@@ -46,7 +46,7 @@ def test_a_long_run_takes_the_period_for_each_round(letters: str, name: str) -> 
 
 
 def test_the_critical_circuit_closes() -> None:
-    found = period(flat(lower(ring(ranks=5, rounds=1, ordering=ordering("SSRSR", 5)), semantics("rendezvous"))))
+    found = period(columns_of(lower(ring(ranks=5, rounds=1, ordering=ordering("SSRSR", 5)), semantics("rendezvous"))))
     ranks = [hop.rank for hop in found.circuit]
     assert [hop.waits_for for hop in found.circuit] == [*ranks[1:], ranks[0]]
 

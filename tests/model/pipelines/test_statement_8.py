@@ -13,7 +13,7 @@ from model.program.ops import Batch, Irecv, Isend, Recv, Wait
 from model.rings.orderings import BATCHED
 from model.rings.orderings import NAMED as ORDERINGS
 from model.semantics.libraries import NAMED
-from model.semantics.parameters import World
+from model.semantics.parameters import SemanticsByComm
 
 BLOCKING = {CONTROL: NAMED["gloo"], DATA: NAMED["rendezvous"]}
 ASYNCHRONOUS = {CONTROL: NAMED["gloo"], DATA: NAMED["gloo"]}
@@ -35,7 +35,7 @@ def longest_run(present: Sequence[bool]) -> int:
     return max((len(list(group)) for batch, group in itertools.groupby(present) if batch), default=0)
 
 
-def verdict(ranks: int, depth: int, name: str, present: Sequence[bool], world: World) -> str:
+def verdict(ranks: int, depth: int, name: str, present: Sequence[bool], world: SemanticsByComm) -> str:
     made = unroll(ranks=ranks, depth=depth, ordering=ORDERINGS[name], present=present)
     return check(made, world).verdict
 

@@ -28,12 +28,12 @@ from model.rings.orderings import NAMED as ORDERINGS
 from model.rings.orderings import ordering
 from model.rings.ring import ring
 from model.semantics.libraries import NAMED, semantics
-from model.semantics.parameters import World
+from model.semantics.parameters import SemanticsByComm
 from tests.patience import stretch
 
 PROOF = Path(__file__).resolve().parents[3] / "model" / "proof"
 INSTALL_COQ = "apt-get install coq"
-LIBRARIES: dict[str, World] = {
+LIBRARIES: dict[str, SemanticsByComm] = {
     "blocking": {CONTROL: NAMED["gloo"], DATA: NAMED["rendezvous"]},
     "posting": {CONTROL: NAMED["gloo"], DATA: NAMED["gloo"]},
 }
@@ -46,7 +46,7 @@ def lines(kind: str) -> list[list[str]]:
     return found
 
 
-def deadlocks(program: Program, library: World, engine: str = "schedule") -> str:
+def deadlocks(program: Program, library: SemanticsByComm, engine: str = "schedule") -> str:
     verdict = check(program, library, engine=engine).verdict  # type: ignore[arg-type]
     assert verdict in ("ok", "deadlock")
     return "1" if verdict == "deadlock" else "0"

@@ -78,7 +78,7 @@ def test_pinned_deadlocks(promise: str, name: str) -> None:
     for ranks, rounds in itertools.product(range(2, 7), (1, 2, 3)):
         program = ring(ranks=ranks, rounds=rounds, ordering=NAMED[name])
         result = check(program, semantics(promise), engine="explorer")
-        assert (result.verdict, result.states, result.transitions, result.trace) == ("deadlock", 1, 0, ())
+        assert (result.verdict, result.states, result.transitions, result.path) == ("deadlock", 1, 0, ())
         assert {item.rank: item.waits_for for item in result.blocked} == {
             rank: ((rank + step) % ranks,) for rank in range(ranks)
         }

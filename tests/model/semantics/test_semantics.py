@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.semantics.libraries import NAMED, bounded, semantics
-from model.semantics.parameters import EVERY_COMM, UNLIMITED, Semantics, of_comm, world
+from model.semantics.parameters import EVERY_COMM, UNLIMITED, Semantics, semantics_by_comm, semantics_of
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -91,9 +91,9 @@ def test_stores(rules: Semantics, nbytes: int, waiting: int, stored: bool) -> No
 
 
 def test_a_world_gives_each_communicator_its_semantics() -> None:
-    assert of_comm(world(NAMED["gloo"]), "anything") is NAMED["gloo"]
+    assert semantics_of(semantics_by_comm(NAMED["gloo"]), "anything") is NAMED["gloo"]
     mixed = {"data": NAMED["xccl"], EVERY_COMM: NAMED["gloo"]}
-    assert of_comm(mixed, "data") is NAMED["xccl"]
-    assert of_comm(mixed, "control") is NAMED["gloo"]
+    assert semantics_of(mixed, "data") is NAMED["xccl"]
+    assert semantics_of(mixed, "control") is NAMED["gloo"]
     with pytest.raises(ValueError, match="no semantics for communicator 'control'"):
-        of_comm({"data": NAMED["xccl"]}, "control")
+        semantics_of({"data": NAMED["xccl"]}, "control")

@@ -105,7 +105,7 @@ def follows_the_program(given_program: Program, result: Result) -> None:
     """Every event is the next operation of its rank (a batch takes a step a part and one to wait); the end fits."""
     position = [0] * len(given_program)
     left = [0] * len(given_program)
-    for number, event in enumerate(result.trace, start=1):
+    for number, event in enumerate(result.path, start=1):
         assert event.step == number
         assert 1 <= len(event.moved) <= 2
         for rank, shown in event.moved:
@@ -177,7 +177,7 @@ def test_on_every_library_a_circuit_is_one_and_a_trace_is_of_the_program(given_p
     result = check(given_program, rules, engine="explorer")
     assert all(str(given_program[item.rank][item.index]) == item.op for item in result.blocked)
     shown = {(rank, str(op)) for rank, ops in enumerate(given_program) for op in ops}
-    assert {moved for event in result.trace for moved in event.moved} <= shown
+    assert {moved for event in result.path for moved in event.moved} <= shown
     assert bool(result.circuit) == result.hangs
     for item, following in zip(result.circuit, result.circuit[1:], strict=False):
         assert following.rank in item.waits_for or following.rank == item.rank
@@ -187,7 +187,7 @@ def test_on_every_library_a_circuit_is_one_and_a_trace_is_of_the_program(given_p
 def test_every_counterexample_replays_and_every_circuit_is_one(given_program: Program, rules: Any) -> None:
     result = check(given_program, rules, engine="explorer")
     if result.verdict == "ok":
-        assert not (result.trace or result.circuit or result.blocked or result.lost)
+        assert not (result.path or result.circuit or result.blocked or result.lost)
         return
     if wildcard_free(given_program):  # else the trace also tells which message a receive took, once both are posted
         follows_the_program(given_program, result)

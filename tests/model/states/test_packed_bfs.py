@@ -13,13 +13,14 @@ from model.program.checked import Program, program
 from model.program.ops import ANY, Compute, Recv, Send
 from model.rings.orderings import NAMED, ordering
 from model.rings.ring import ring
-from model.semantics.guards import Gate, Gates, gates, spin_processes, symmetry
+from model.semantics.guards import Gate, Gates, gates, symmetry
 from model.semantics.libraries import semantics
 from model.semantics.lowering import lower
 from model.semantics.parameters import Semantics
 from model.states.bfs import explore
 from model.states.machine import Machine
 from model.states.packed_bfs import Interrupted, search
+from model.validation.spin import spin_processes
 from tests.model.small_programs import any_semantics, programs
 
 MANY = 10**7

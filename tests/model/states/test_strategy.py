@@ -15,7 +15,8 @@ from model.rings.ring import ring
 from model.semantics.libraries import semantics
 from model.semantics.parameters import Semantics
 from model.states.machine import Machine
-from model.states.strategy import Options, explore_machine
+from model.states.options import Options
+from model.states.strategy import explore_machine
 from tests.model.small_programs import any_semantics, programs
 
 RACE = program([[Recv(peer=ANY), Recv(peer=2)], [Send(peer=0)], [Send(peer=0)]])
@@ -100,5 +101,5 @@ def test_the_trace_of_a_packed_search_replays_to_the_deadlock() -> None:
     )
     result = check(made, semantics("eager"), engine="explorer")
     assert result.verdict == "deadlock"
-    assert len(result.trace) == 8
+    assert len(result.path) == 8
     assert len(result.circuit) == 4

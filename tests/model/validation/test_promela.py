@@ -13,12 +13,13 @@ from model.rings.orderings import NAMED, ordering
 from model.rings.ring import ring
 from model.semantics.libraries import bounded, semantics
 from model.semantics.lowering import lower
-from model.validation.promela import capacity, loop, loop_steps, promela
+from model.validation.promela import to_promela
+from model.validation.spin_ring import capacity, loop, loop_steps
 from tests.model.small_programs import any_semantics, programs
 
 
 def export(made: Program, name: str = "rendezvous") -> str:
-    return promela(lower(made, semantics(name)))
+    return to_promela(lower(made, semantics(name)))
 
 
 def test_the_send_first_ring_of_two() -> None:
@@ -35,7 +36,7 @@ def test_the_send_first_ring_of_two() -> None:
 
 def test_a_bounded_channel_says_how_many_may_wait() -> None:
     made = program([[Send(peer=1)] * 3, [Recv(peer=0)] * 3])
-    text = promela(lower(made, bounded(2)))
+    text = to_promela(lower(made, bounded(2)))
     assert text.count("len(sent0) <= 1 -> sent0!1") == 2  # the second and the third; the first has nothing before it
     assert "len(sent0) <= 0 -> sent0!1" in text
 
@@ -62,7 +63,7 @@ def test_what_has_no_export_is_named(made: list[list[object]], name: str, what: 
 @given(programs(), any_semantics)
 def test_every_export_is_ascii_and_balanced(made: Program, rules: object) -> None:
     try:
-        text = promela(lower(made, rules))  # type: ignore[arg-type]
+        text = to_promela(lower(made, rules))  # type: ignore[arg-type]
     except ValueError as error:
         assert len(str(error).splitlines()) == 1
         return

@@ -16,8 +16,9 @@ from model.rings.ring import STYLES, ring
 from model.semantics.libraries import semantics
 from model.semantics.lowering import lower
 from model.semantics.parameters import Semantics
-from model.validation.promela import promela
-from model.validation.spin import judge, judge_loop, spun
+from model.validation.promela import to_promela
+from model.validation.spin import compare, run_spin
+from model.validation.spin_ring import compare_loop
 from tests.model.small_programs import any_semantics, programs
 from tests.patience import stretch
 
@@ -35,7 +36,7 @@ def tools(require: Callable[[str, str], str]) -> None:
 # States under the encoding `loop`, parity, rendezvous, 3 rounds (theory, "Proof obligations").
 @pytest.mark.parametrize(("ranks", "states"), [(4, 886), (5, 3_615), (7, 67_271)])
 def test_known_counts(ranks: int, states: int) -> None:
-    found = judge_loop(ranks=ranks, rounds=3, ordering=NAMED["parity"], semantics=semantics("rendezvous"), **limits())
+    found = compare_loop(ranks=ranks, rounds=3, ordering=NAMED["parity"], semantics=semantics("rendezvous"), **limits())
     assert (found.agree, found.verdict, found.states, found.spin.states) == (True, "ok", states, states)
 
 
@@ -43,21 +44,21 @@ def test_known_counts(ranks: int, states: int) -> None:
 def test_rings_have_the_same_verdict_and_states(name: str, promise: str) -> None:
     ranks, rounds = 2 + len(name) % 4, 1 + len(promise) % 3  # every number of ranks and of rounds occurs
     made = ring(ranks=ranks, rounds=rounds, ordering=NAMED[name])
-    found = judge(made, semantics(promise), **limits())
+    found = compare(made, semantics(promise), **limits())
     assert found.agree, found
     assert found.spin.transitions == found.transitions + 1  # SPIN counts one more, into the initial state
 
 
 @pytest.mark.parametrize(("promise", "verdict"), [("rendezvous", "deadlock"), ("bounded(1)", "ok"), ("eager", "ok")])
 def test_loops_of_other_libraries(promise: str, verdict: str) -> None:
-    found = judge_loop(ranks=3, rounds=2, ordering=NAMED["send-first"], semantics=semantics(promise), **limits())
+    found = compare_loop(ranks=3, rounds=2, ordering=NAMED["send-first"], semantics=semantics(promise), **limits())
     assert (found.agree, found.verdict) == (True, verdict), found
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_other_styles(style: str) -> None:
     made = ring(ranks=3, rounds=1, ordering=NAMED["parity"], style=style)  # type: ignore[arg-type]
-    assert judge(made, semantics("gloo"), **limits()).agree
+    assert compare(made, semantics("gloo"), **limits()).agree
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_other_styles(style: str) -> None:
     ],
 )
 def test_every_verdict(made: list[list[object]], verdict: str) -> None:
-    found = judge(program(made), semantics("eager"), **limits())  # type: ignore[arg-type]
+    found = compare(program(made), semantics("eager"), **limits())  # type: ignore[arg-type]
     assert (found.agree, found.verdict, found.spin.verdict) == (True, verdict, verdict)
 
 
@@ -78,7 +79,7 @@ def test_the_judge_sees_a_difference() -> None:
     """A wrong export, of another library, does not agree."""
     made = ring(ranks=3, rounds=1, ordering=NAMED["send-first"])
     right, wrong = (
-        spun(promela(lower(made, semantics(name))), limit_s=stretch(60)) for name in ("rendezvous", "eager")
+        run_spin(to_promela(lower(made, semantics(name))), limit_s=stretch(60)) for name in ("rendezvous", "eager")
     )
     assert (right.verdict, wrong.verdict) == ("deadlock", "ok")
     assert right.states != wrong.states
@@ -92,28 +93,28 @@ def test_the_judge_sees_a_difference() -> None:
 @given(programs(native=True), any_semantics)
 def test_random_programs_have_the_same_verdict_and_states(made: Program, rules: Semantics) -> None:
     try:
-        promela(lower(made, rules))
+        to_promela(lower(made, rules))
     except ValueError:
         return  # no export, as test_promela says
-    found = judge(made, rules, **limits())
-    assert found.agree, (found, promela(lower(made, rules)))
+    found = compare(made, rules, **limits())
+    assert found.agree, (found, to_promela(lower(made, rules)))
 
 
 def test_a_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda tool: None if tool == "spin" else tool)
     with pytest.raises(ValueError, match="'spin' is missing; on Debian: apt-get install spin"):
-        spun("init { skip }", limit_s=stretch(60))
+        run_spin("init { skip }", limit_s=stretch(60))
 
 
 def test_a_model_that_spin_refuses() -> None:
     with pytest.raises(ValueError, match="spin"):
-        spun("this is no Promela", limit_s=stretch(60))
+        run_spin("this is no Promela", limit_s=stretch(60))
 
 
 def test_a_verifier_past_its_limit_is_ended() -> None:
     endless = "byte a, b, c, d; active proctype P() { do :: a++ :: b++ :: c++ :: d++ od }"
     with pytest.raises(ValueError, match=r"ran for more than 3 s; raise --limit-s"):
-        spun(endless, limit_s=3)
+        run_spin(endless, limit_s=3)
 
 
 def test_the_command_agrees_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:

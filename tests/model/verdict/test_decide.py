@@ -67,7 +67,7 @@ def test_a_message_that_nobody_receives_is_lost_where_it_is_stored() -> None:
     made = program([[Send(peer=1, tag=4)], []])
     result = check(made, NAMED["eager"])
     assert (result.verdict, result.lost) == ("lost", ("rank 0: message sent to rank 1, tag 4",))
-    assert [event.moved for event in result.trace] == [((0, "send(1, tag=4)"),)]
+    assert [event.moved for event in result.path] == [((0, "send(1, tag=4)"),)]
     assert verdicts(made, "bounded(1)", "mpich", "rendezvous", "gloo") == ["lost", "lost", HANG, HANG]
 
 
@@ -108,7 +108,7 @@ def test_where_one_run_deadlocks_and_another_loses_a_message_the_deadlock_is_sho
     )
     result = check(made, NAMED["mpich"])
     assert (result.verdict, [item.rank for item in result.blocked], result.lost) == (HANG, [1, 2], ())
-    assert [event.moved for event in result.trace] == [((0, "send(2, tag=1, nbytes=8113)"), (2, "recv(any, tag=any)"))]
+    assert [event.moved for event in result.path] == [((0, "send(2, tag=1, nbytes=8113)"), (2, "recv(any, tag=any)"))]
 
 
 def test_without_a_circuit_the_chain_to_a_finished_rank_is_shown() -> None:
@@ -142,10 +142,10 @@ def test_the_circuit_is_a_shortest_one() -> None:
 def test_the_trace_is_a_shortest_run_to_the_deadlock() -> None:
     made = program([[Compute(label="a"), Send(peer=1), Recv(peer=1)], [Compute(label="b"), Send(peer=0), Recv(peer=0)]])
     result = check(made, NAMED["rendezvous"], engine="explorer")
-    assert [event.step for event in result.trace] == [1, 2]
-    assert sorted(event.moved for event in result.trace) == [((0, "compute(label=a)"),), ((1, "compute(label=b)"),)]
+    assert [event.step for event in result.path] == [1, 2]
+    assert sorted(event.moved for event in result.path) == [((0, "compute(label=a)"),), ((1, "compute(label=b)"),)]
     met = check(program([[Send(peer=1), Recv(peer=1)], [Recv(peer=0)]]), NAMED["rendezvous"])
-    assert [event.moved for event in met.trace] == [((0, "send(1)"), (1, "recv(0)"))]
+    assert [event.moved for event in met.path] == [((0, "send(1)"), (1, "recv(0)"))]
 
 
 def test_communicators_may_promise_different_things() -> None:

@@ -1,0 +1,68 @@
+"""What a verdict is, with its evidence: plain data that every engine gives and every printer takes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Engine = Literal["explorer", "schedule", "graph"]
+Verdict = Literal["ok", "deadlock", "livelock", "lost"]
+Buffering = Literal["zero", "infinite", "either"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocked:
+    """A rank that cannot go on, the operation it is in, and the ranks any of which could free it.
+
+    A rank whose operations are queued stands here once for each queue that is stuck.
+    """
+
+    rank: int
+    op: str
+    index: int
+    waits_for: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathStep:
+    """One step of a trace: the ranks that took part, each with its operation."""
+
+    step: int
+    moved: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A verdict with its evidence.
+
+    verdict: `ok`, `deadlock` (some ranks can never finish), `livelock` (a deadlock in whose circuit a rank
+        polls in a send, statement 12) or `lost` (all finish, a message is left over).
+    states: distinct states seen, by the engine named in `engine`.
+    circuit: on a deadlock, the ranks of a shortest wait-for circuit, each waiting for the next and the last
+        for the first; if there is none, the chain to a rank that has finished. blocked: every stuck rank.
+    path: a run that ends there. lost: the messages left over.
+    depends_on_buffering: ok on these libraries, and hangs where they store nothing.
+    note: what a reader should know of how this was decided.
+    makespan: of the event graph where it finishes, in transfers one after another; None of other engines.
+    """
+
+    verdict: Verdict
+    states: int
+    transitions: int
+    engine: Engine
+    circuit: tuple[Blocked, ...] = ()
+    blocked: tuple[Blocked, ...] = ()
+    path: tuple[PathStep, ...] = ()
+    lost: tuple[str, ...] = ()
+    depends_on_buffering: bool = False
+    note: str = ""
+    makespan: int | None = None
+
+    @property
+    def hangs(self) -> bool:
+        """Whether some rank never finishes."""
+        return self.verdict in ("deadlock", "livelock")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types, one key a field."""
+        return asdict(self)
