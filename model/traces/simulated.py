@@ -15,19 +15,19 @@ from model.traces.spans import Span, SpanKind
 
 def simulated_spans(lowered: Lowered, simulation: Simulation, timing: Timing) -> list[Span]:
     """The spans of every rank, by rank, lane and time; those of no length are left out."""
-    flat = simulation.flat
-    wires = np.zeros(len(flat.index), dtype=np.int64)  # how long the messages of an instruction are under way at most
+    columns = simulation.columns
+    wires = np.zeros(len(columns.index), dtype=np.int64)  # how long its messages are under way at most
     sizes = np.array([_bytes(lowered, message) for message in range(len(lowered.messages))], dtype=np.int64)
     length = timing.wire(sizes) + timing.overhead
-    np.maximum.at(wires, flat.at[flat.blocking], length[flat.blocking])
-    wires[flat.at[~flat.blocking]] = timing.overhead
-    np.maximum.at(wires, flat.awaits[:, 0], length[flat.awaits[:, 1]])
+    np.maximum.at(wires, columns.at[columns.blocking], length[columns.blocking])
+    wires[columns.at[~columns.blocking]] = timing.overhead
+    np.maximum.at(wires, columns.awaits[:, 0], length[columns.awaits[:, 1]])
     lanes: dict[int, int] = {}
     out: list[Span] = []
     for thread, one in enumerate(lowered.threads):
         lane = lanes[one.rank] = lanes.get(one.rank, -1) + 1
         for place, item in enumerate(one.code):
-            number = int(flat.starts[thread]) + place
+            number = int(columns.starts[thread]) + place
             begin, end = int(simulation.arrived[number]), int(simulation.passed[number])
             if begin != NEVER:
                 out += _split(one.rank, lane, item.kind, str(item.op), begin, end, int(wires[number]))
