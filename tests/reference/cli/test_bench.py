@@ -26,6 +26,7 @@ from reference.cli.bench_protocol import (
     warm_ups,
 )
 from reference.cli.bench_targets import USUAL_VOCABULARY, EngineTarget, UrlTarget
+from tests.patience import stretch
 from tests.reference.conftest import Web
 
 pytestmark = pytest.mark.xdist_group("web")
@@ -189,7 +190,7 @@ def stranger(*answers: bytes) -> Iterator[str]:
         speaker = Thread(target=speak, daemon=True)
         speaker.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        speaker.join(10)
+        speaker.join(stretch(10))
 
 
 def http(body: bytes, length: int | None = None) -> bytes:

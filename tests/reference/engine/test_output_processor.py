@@ -11,6 +11,7 @@ from reference.engine.output_processor import Desk, Ticket
 from reference.engine.outputs import Output, TextOut
 from reference.scheduling.request import NewToken, Request, SchedulerInput
 from reference.scheduling.sampling_params import QueueFull
+from tests.patience import stretch
 
 
 class Letters:
@@ -191,19 +192,19 @@ def test_cancel_waits_for_the_output_at_hand(desk: Desk) -> None:
 
     def slow(news: Any) -> None:
         telling.set()
-        assert go_on.wait(10)
+        assert go_on.wait(stretch(10))
         heard.append(news)
 
     ticket = desk.take(ask(1, 2), [TextOut(None)] * 2, slow)
     teller = threading.Thread(target=desk.hand_out, args=(tokens((1, "a"), (2, "a")), 0.0))
     teller.start()
-    assert telling.wait(10)
+    assert telling.wait(stretch(10))
     canceller = threading.Thread(target=ticket.cancel)
     canceller.start()
     canceller.join(0.1)
     assert canceller.is_alive(), "it did not wait"
     go_on.set()
-    canceller.join(10)
+    canceller.join(stretch(10))
     told = len(heard)
-    teller.join(10)
+    teller.join(stretch(10))
     assert 1 <= told == len(heard) <= 2

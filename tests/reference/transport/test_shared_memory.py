@@ -16,6 +16,7 @@ from reference.engine.engine import Engine
 from reference.transport import shared_memory
 from reference.transport.selection import choose_route
 from reference.transport.shared_memory import SIZE, make_rings
+from tests.patience import stretch
 
 SIZES = (1, 7, SIZE // 2 + 3, SIZE - 1, 5, SIZE + 11, 2 * SIZE + 1, 64)
 ORDERED = pytest.mark.skipif(not shared_memory.possible(), reason="rings are for x86-64; nothing to install")
@@ -42,7 +43,7 @@ def test_messages_of_any_size_arrive_whole_and_in_order():
         into = torch.zeros_like(tensor)
         second.recv([into], 0, PROXY).wait()
         assert torch.equal(into, tensor)
-    sender.join(10)
+    sender.join(stretch(10))
     assert not sender.is_alive()
 
 
@@ -58,7 +59,7 @@ def test_a_send_waits_for_room_and_for_nothing_else():
     first.send([full[:1]], 1, PROXY).wait()  # another tag has a ring of its own, and so has the other way
     second.send([full[:1]], 0, OUTPUT).wait()
     second.recv([torch.empty(1, dtype=torch.uint8)], 0, OUTPUT).wait()
-    sender.join(10)
+    sender.join(stretch(10))
     assert not sender.is_alive()
 
 
