@@ -4,6 +4,7 @@
 Python model says the same of the same programs; `make -C model/proof` holds the file against Coq.
 """
 
+import fcntl
 import importlib
 import itertools
 import json
@@ -266,5 +267,7 @@ def test_verdicts_are_what_coq_computes(require: Callable[[str, str], str]) -> N
     """Builds what the bridge needs (half a minute from nothing) and computes the verdicts anew."""
     require("coqc", INSTALL_COQ)
     make = require("make", "apt-get install make")
-    done = subprocess.run([make, "-C", PROOF, "verdicts"], capture_output=True, text=True)
+    with (PROOF / "Makefile").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # another run of the tests may be about to build the same files
+        done = subprocess.run([make, "-C", PROOF, "verdicts"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
