@@ -38,7 +38,7 @@ def main() -> int:
             return 1  # who reads the output has enough, as `head` does
         say(f"error: {' '.join(str(error).splitlines())}")
         return 2
-    except RuntimeError as error:  # PipelineStuck, RankDied
+    except RuntimeError as error:  # PipelineStalled, RankDied
         say(str(error))
         return 1
     except KeyboardInterrupt:

@@ -19,7 +19,7 @@ from experiments.lab.harness import last_line
 from experiments.lab.progress import ProgressCounters
 from experiments.lab.rank_driver import run_rank
 from reference.ranks import processes
-from reference.transport.torch_distributed import Transport
+from reference.transport.torch_distributed import TorchTransport
 
 LONGER_THAN_ANY_PROBE = timedelta(days=1)
 
@@ -98,9 +98,9 @@ def _rank(
     world = dist.group.WORLD
     assert world is not None, "init_process_group has just made it"
 
-    def fresh() -> Transport:
+    def fresh() -> TorchTransport:
         dist.barrier()
-        return Transport({"world": world}, blocking=frozenset({"world"}) if blocking else frozenset())
+        return TorchTransport({"world": world}, blocking=frozenset({"world"}) if blocking else frozenset())
 
     run_rank(
         job,

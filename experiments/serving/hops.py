@@ -13,7 +13,7 @@ from model.pipelines.serving import CONTROL, DATA, OUTPUT
 from model.program.ops import Isend, Recv, Wait
 
 if TYPE_CHECKING:
-    from reference.transport.shared_memory import Rings
+    from reference.transport.shared_memory import RingSet
 
 PATIENCE_S = 120.0
 """Without a word for so long, a rank is taken to be stuck."""
@@ -42,8 +42,8 @@ def ping(
     hosts go through shared memory. Raises ValueError where a rank dies.
     """
     from reference.ranks import processes
+    from reference.transport.rendezvous import listen_locally
     from reference.transport.shared_memory import make_rings
-    from reference.transport.torch_distributed import listen_locally
 
     context = processes.context()
     memory = make_rings(context, stages=2, tp=1) if rings else [None, None]
@@ -78,7 +78,7 @@ def _rank(
     messages: Sequence[Message],
     device: str,
     direct: bool,
-    rings: Rings | None,
+    rings: RingSet | None,
     repeats: int,
     pipe: Connection,
 ) -> None:
@@ -87,24 +87,25 @@ def _rank(
 
     from reference.device import HOST, HOST_BACKEND, select_device
     from reference.ranks import processes
-    from reference.transport.host_staged import HostStaged
-    from reference.transport.torch_distributed import Transport, join, meet_locally
+    from reference.transport.host_staged import HostStagedTransport
+    from reference.transport.rendezvous import connect_locally, join
+    from reference.transport.torch_distributed import TorchTransport
 
     processes.end_with_parent()
     processes.speak_on_stderr()
     timeout = timedelta(seconds=2 * PATIENCE_S)
     where = select_device(device, rank, shared=not direct)
     backends = {CONTROL: HOST_BACKEND, DATA: where.backend if direct else HOST_BACKEND}
-    groups = join(store=meet_locally(port, timeout), rank=rank, ranks=2, backends=backends, timeout=timeout)
-    transport: HostStaged | Transport
+    groups = join(store=connect_locally(port, timeout), rank=rank, ranks=2, backends=backends, timeout=timeout)
+    transport: HostStagedTransport | TorchTransport
     ways: dict[str, Any] = dict(groups)
     if rings is not None:
-        ways |= dict.fromkeys((CONTROL,) if direct else (CONTROL, DATA), rings.group())
+        ways |= dict.fromkeys((CONTROL,) if direct else (CONTROL, DATA), rings.open())
     if direct and rings is None:
-        transport = Transport(groups)
+        transport = TorchTransport(groups)
     else:
         staged = {DATA} if rings is None else {CONTROL} if direct else {CONTROL, DATA}
-        transport = HostStaged(ways, where, staged=staged, collective=direct)
+        transport = HostStagedTransport(ways, where, staged=staged, collective=direct)
     other = 1 - rank
     for message in messages:
         comm = CONTROL if message.from_host else DATA

@@ -117,7 +117,7 @@ def hang_run(config: Config, *, pp: int, name: str, requests: int) -> dict[str, 
     """One run under a blocking isend without preflight, one request a microbatch: predicted and measured."""
     from reference.config import EngineConfig
     from reference.engine.engine import Engine
-    from reference.verification.watchdog import PipelineStuck, RankDied
+    from reference.verification.watchdog import PipelineStalled, RankDied
 
     settings = EngineConfig(
         model=config.model,
@@ -139,7 +139,7 @@ def hang_run(config: Config, *, pp: int, name: str, requests: int) -> dict[str, 
             made = len(list(engine.generate(prompts(config, requests), tokens, ignore_eos=True)))
         if made != requests * tokens:
             measured, said = "unclear", f"{made} tokens instead of {requests * tokens}"
-    except PipelineStuck as stuck:
+    except PipelineStalled as stuck:
         circuit, said = stuck.circuit, str(stuck)
         measured = "hang" if circuit else "unclear"
     except RankDied as died:

@@ -76,13 +76,13 @@ class Setting:
     def with_prediction(self, do: Do, run: Mapping[str, Any], *, transport: str) -> tuple[dict[str, Any], Prediction]:
         """Of an engine's run with every slot full: its stages and hops, measured apart, and the event graph's word."""
         from reference.llama.config import SHAPES
-        from reference.transport.shared_memory import SEMANTICS
+        from reference.transport.shared_memory import RING_SEMANTICS
 
         stages = [self.stage(do, pp=run["pp"], number=number, batch=self.batch) for number in range(run["pp"])]
         hidden = SHAPES[self.model].hidden
         shapes = [(self.batch, self.input_len, hidden), (self.batch, 1, hidden)]
         given = {"device": self.device, "dtype": self.dtype, "shapes": shapes, "answers": self.batch}
-        ways = {"transport": transport, "rings": run["control"] == SEMANTICS}
+        ways = {"transport": transport, "rings": run["control"] == RING_SEMANTICS}
         hops = do("hops", {**given, **ways, "repeats": 10 * self.stage_repeats})["hops"]
         prediction = predict(
             times_of(stages, hops),

@@ -76,7 +76,7 @@ def engine(
             "device": running.device.name,
             "ordering": running.ordering.name,
             "semantics": running.semantics,
-            "control": running.route.control,
+            "control": running.transport.control,
             "verdict": running.prediction.verdict if running.prediction is not None else None,
         }
         runs = run_all(EngineTarget(running), [warm], [case] * repeats, seed, lambda line: None)

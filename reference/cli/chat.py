@@ -43,7 +43,7 @@ class Chat(EngineConfig):
         """Checks nothing: `run` does (see `engine_config`)."""
 
     def run(self) -> int:
-        if sys.stdin is None and not torchrun.follows():
+        if sys.stdin is None and not torchrun.is_follower():
             raise ValueError("standard input is closed, and chat reads it; give it a terminal, a pipe or a file")
         config = engine_config(self)
         params = SamplingParams(

@@ -31,6 +31,6 @@ def started(engine: Engine) -> str:
     verdict = "no preflight" if engine.prediction is None else f"the model says {engine.prediction.verdict}"
     extension = ", ipex" if engine.ipex else ""
     return (
-        f"{engine.config.model}: {sizes} layers on {engine.config.ranks} ranks, {engine.route}{extension}; ordering "
-        f"{engine.ordering.name}, isend as in {engine.semantics!r}: {verdict}"
+        f"{engine.config.model}: {sizes} layers on {engine.config.ranks} ranks, {engine.transport}{extension}; "
+        f"ordering {engine.ordering.name}, isend as in {engine.semantics!r}: {verdict}"
     )

@@ -36,7 +36,7 @@ class Serve(EngineConfig):
         self.server.check()
         signal.signal(signal.SIGTERM, _end)
         # in a job of torchrun's the ranks that only follow enter the engine's block, and never leave it
-        with nullcontext() if torchrun.follows() else self.server.bind() as listener:
+        with nullcontext() if torchrun.is_follower() else self.server.bind() as listener:
             with processes.warming_up():
                 try:
                     from reference.server.app import serve

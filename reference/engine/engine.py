@@ -38,13 +38,13 @@ from reference.llama.tensor_parallel import check_tp
 from reference.ranks import processes, worker
 from reference.ranks.multi_node import telling
 from reference.ranks.supervisor import start
-from reference.ranks.torchrun import place
+from reference.ranks.torchrun import rank_info
 from reference.scheduling.messages import decode_tokens, encode_input
 from reference.scheduling.request import Request, SchedulerInput
 from reference.scheduling.sampling_params import QueueFull, SamplingParams
-from reference.transport.selection import choose_route
+from reference.transport.selection import choose_transport
 from reference.verification import trace_merge as recording
-from reference.verification.preflight import BLOCKING_ISEND, choose, preflight
+from reference.verification.preflight import BLOCKING_ISEND, choose_ordering, preflight
 
 __all__ = ["Engine", "Output", "QueueFull", "SamplingParams", "State", "Ticket"]
 
@@ -53,8 +53,8 @@ class Engine:
     """A pipeline that starts with the `with` block and is gone after it.
 
     Making one raises ValueError for what cannot work: unknown names, more stages than layers, a deadlock that
-    the model sees ahead (`DeadlockAhead`). Entering it, and taking tokens from it, raise ValueError for a
-    checkpoint that a rank could not read, `PipelineStuck`, and `RankDied`; then every process has ended.
+    the model sees ahead (`DeadlockPredicted`). Entering it, and taking tokens from it, raise ValueError for a
+    checkpoint that a rank could not read, `PipelineStalled`, and `RankDied`; then every process has ended.
 
     In a job of torchrun's (see `ranks.torchrun`) every process makes the same engine. On rank 0 it is as ever; a
     process of another rank serves when it enters the block, and exits there, when the engine on rank 0 ends.
@@ -62,7 +62,7 @@ class Engine:
 
     @telling()
     def __init__(self, config: EngineConfig) -> None:
-        self.job = place()
+        self.job = rank_info()
         if self.job is not None:
             self.job.check(config.pp, config.tp)
         self.source = resolve_source(config.model, config.load, config.seed)
@@ -70,36 +70,36 @@ class Engine:
         self.layers = partition_layers(self.shape.layers, config.pp)
         check_tp(self.shape, config.tp)
         neighbours = config.ranks if self.job is None else self.job.local_ranks
-        apart = "an isend that blocks" if config.blocking_isend else ""
-        self.route = choose_route(
+        blocked_by = "an isend that blocks" if config.blocking_isend else None
+        self.transport = choose_transport(
             device=config.device,
             transport=config.transport,
             backend=config.backend,
             ranks=neighbours,
-            apart=apart if self.job is None else "a job of a launcher",
+            blocked_by=blocked_by if self.job is None else "a job of a launcher",
             control=config.control,
             stages=config.pp,
         )
-        self.device = self.route.device
+        self.device = self.transport.device
         dtype = select_dtype(config.dtype, self.device)
         self.ipex = use_ipex(config.ipex, self.device, dtype, captured=config.decode == "captured")
         self.config = replace(
             config,
             device=self.device.kind,
-            transport=self.route.way,
-            control="shared" if self.route.rings else "group",
-            backend=self.route.backend,
+            transport=self.transport.kind,
+            control="shared" if self.transport.rings else "group",
+            backend=self.transport.backend,
             ipex="on" if self.ipex else "off",
             max_len=min(config.max_len, self.shape.max_position),
             threads=config.threads_of(neighbours),
         )
-        declared = BLOCKING_ISEND if config.blocking_isend else self.route.semantics
+        declared = BLOCKING_ISEND if config.blocking_isend else self.transport.semantics
         self.semantics = declared if config.semantics == "auto" else config.semantics
-        self.ordering = choose(
+        self.ordering = choose_ordering(
             config.ordering,
             ranks=config.pp,
             depth=config.depth,
-            control=self.route.control,
+            control=self.transport.control,
             data=self.semantics,
             tp=config.tp,
         )
@@ -109,7 +109,7 @@ class Engine:
                 ranks=config.pp,
                 depth=config.depth,
                 policy=self.ordering,
-                control=self.route.control,
+                control=self.transport.control,
                 data=self.semantics,
                 tp=config.tp,
             )
@@ -144,7 +144,7 @@ class Engine:
 
     def __enter__(self) -> Engine:
         if self.config.record is not None and (self.job is None or self.job.rank == 0):
-            header = recording.header(self.config, self.route, ordering=self.ordering.name, data=self.semantics)
+            header = recording.header(self.config, self.transport, ordering=self.ordering.name, data=self.semantics)
             recording.begin(self.config.record, header)
         self._listener = threading.Thread(target=self._listen, name="engine", daemon=True)
         try:

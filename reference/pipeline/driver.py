@@ -33,11 +33,10 @@ from reference.scheduling.batch import ScheduleBatch
 from reference.scheduling.messages import decode_input, encode_input
 from reference.scheduling.request import NewToken, SchedulerInput
 from reference.scheduling.scheduler import Scheduler
-from reference.transport.host_staged import HostStaged
+from reference.transport.base import Transport, bytes_sent
 from reference.transport.stage_group import StageGroup
-from reference.transport.torch_distributed import Transport, sent
-from reference.verification.status_board import Board
-from reference.verification.trace_writer import Recorder
+from reference.verification.status_board import StatusBoard
+from reference.verification.trace_writer import TraceWriter
 
 Observer = Callable[[ScheduleBatch, Tensor], None]
 """Is shown every batch and its logits [B, V] on the last rank."""
@@ -70,13 +69,13 @@ class Pipeline:
         stage: Stage | CapturedStage,
         cache: KVCache,
         scheduler: Scheduler,
-        transport: Transport | HostStaged,
-        board: Board,
+        transport: Transport,
+        board: StatusBoard,
         clients: Clients | None = None,
         observe: Observer | None = None,
         shard: Shard = WHOLE,
         group: StageGroup | None = None,
-        recorder: Recorder | None = None,
+        recorder: TraceWriter | None = None,
         overlap: bool = False,
     ) -> None:
         assert (clients is not None) == (rank == 0), "clients talk to rank 0"
@@ -118,7 +117,7 @@ class Pipeline:
             if step.phase in (Phase.POLL, Phase.RECV_REQUESTS, Phase.TAKE_REQUESTS):
                 self._iteration += 1
             peer = None if step.op is None else self._transport.waits_for(step.op)
-            self._board.enter(
+            self._board.begin_step(
                 self._rank, step.phase, step.op, waits_for=peer, slot=step.slot, iteration=self._iteration
             )
             if self._recorder is not None:
@@ -139,9 +138,9 @@ class Pipeline:
             case Phase.RECV_REQUESTS:
                 return self._take(decode_input(self._message(step)))
             case Phase.SHARE_REQUESTS:
-                self._shared.share(encode_input(self._arrivals))
+                self._shared.broadcast_bytes(encode_input(self._arrivals))
             case Phase.TAKE_REQUESTS:
-                return self._take(decode_input(self._shared.share(None)))
+                return self._take(decode_input(self._shared.broadcast_bytes(None)))
             case Phase.SEND_REQUESTS:
                 self._message(step, encode_input(self._arrivals))
             case Phase.FORM:
@@ -154,7 +153,7 @@ class Pipeline:
                 return True
             case Phase.RECV_PROXY:
                 shape = (*self._batches[slot].shape, self._stage.config.hidden // self._tp)
-                into = self._transport.room(shape, self._dtype) if self._tp == 1 else None
+                into = self._transport.host_recv_buffer(shape, self._dtype) if self._tp == 1 else None
                 if into is None:
                     into = self._empty(*shape, dtype=self._dtype)
                 assert self._placed is not None
@@ -167,10 +166,10 @@ class Pipeline:
                 self._launch(slot, self._batches[slot])
                 self._tell()
             case Phase.AGREE_OUTPUT:
-                self._answers_N[slot] = self._shared.agree(self._answers_N[slot])
+                self._answers_N[slot] = self._shared.broadcast(self._answers_N[slot])
             case Phase.SEND_PROXY:
                 assert self._hidden_BTH is not None
-                self._message(step, self._hidden_BTH if self._tp == 1 else self._shared.cut(self._hidden_BTH))
+                self._message(step, self._hidden_BTH if self._tp == 1 else self._shared.local_slice(self._hidden_BTH))
             case Phase.SEND_OUTPUT:
                 with self._passing():
                     self._message(step, self._outgoing(slot))
@@ -194,7 +193,7 @@ class Pipeline:
         """Performs the step's operation; what a receive brought."""
         assert step.op is not None and None not in payloads, f"{step} without its payload"
         if self._recorder is not None:
-            self._recorder.sends(sent(step.op, payloads))
+            self._recorder.sends(bytes_sent(step.op, payloads))
         return self._transport.perform(step.op, *payloads)
 
     @property
@@ -236,7 +235,7 @@ class Pipeline:
 
     def _aside(self) -> AbstractContextManager[Any]:
         """A context in which messages wait for no forward; one that the host receives never does."""
-        return nullcontext() if self._transport.lands else self._landings.aside()
+        return nullcontext() if self._transport.recv_device else self._landings.aside()
 
     def _passing(self) -> AbstractContextManager[Any]:
         """The same for output messages that are sent, unless they come of a forward."""
@@ -250,7 +249,7 @@ class Pipeline:
 
     def _incoming(self, slot: int) -> Tensor:
         """Room for the output of a slot's batch. Where the host reads it, if the transport can put it there."""
-        where = self._transport.lands or self._device.torch
+        where = self._transport.recv_device or self._device.torch
         return torch.empty(size(self._batches[slot]), dtype=torch.int64, device=where)
 
     def _exchange(self, step: Step) -> None:

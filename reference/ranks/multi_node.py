@@ -19,12 +19,15 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, NoReturn
 
+import torch.distributed as dist
+
 from reference.config import EngineConfig
 from reference.ranks import processes, torchrun, worker
-from reference.ranks.torchrun import Place
+from reference.ranks.torchrun import RankInfo
 from reference.ranks.worker import Assignment
+from reference.transport.rendezvous import connect_store
 from reference.verification import status_board as phases
-from reference.verification.status_board import Board
+from reference.verification.status_board import StatusBoard
 
 BEAT = 0.5
 """Seconds between two publications of a rank."""
@@ -53,9 +56,9 @@ class Beacon:
     Each publication has a number, so that silence shows; `said` holds all that the rank said so far.
     """
 
-    def __init__(self, place: Place, board: Board, patience: timedelta) -> None:
-        self._rank, self._board = place.rank, board
-        self._store = place.meet(patience)
+    def __init__(self, info: RankInfo, board: StatusBoard, patience: timedelta) -> None:
+        self._rank, self._board = info.rank, board
+        self._store = _connect(info, patience)
         self._said: list[Any] = []
         self._beats = 0
         self._lock = threading.Lock()
@@ -71,17 +74,17 @@ class Beacon:
         """Publishes."""
         with self._lock, suppress(RuntimeError):  # a store that is gone: `watch` finds out
             self._beats += 1
-            state = {"beat": self._beats, "row": self._board.copy_row(self._rank), "said": self._said}
+            state = {"beat": self._beats, "row": self._board.row_as_dict(self._rank), "said": self._said}
             self._store.set(at(self._rank), json.dumps(state))
 
 
 class Remote:
     """The ranks of other processes, seen from the engine."""
 
-    def __init__(self, place: Place, config: EngineConfig, board: Board) -> None:
-        self._store = place.meet(PATIENCE, host=True)
+    def __init__(self, info: RankInfo, config: EngineConfig, board: StatusBoard) -> None:
+        self._store = _connect(info, PATIENCE, host=True)
         self._board = board
-        self._heard: dict[int, int] = dict.fromkeys(range(1, place.ranks), 0)  # how much each has said
+        self._heard: dict[int, int] = dict.fromkeys(range(1, info.ranks), 0)  # how much each has said
         self._beat: dict[int, tuple[int, float]] = {}  # its last one, and when that was seen
         self._own = 0
         self._store.set(CONFIG, _told(config))
@@ -96,7 +99,7 @@ class Remote:
             state = json.loads(self._store.get(at(rank)))
             if state["beat"] != self._beat.get(rank, (0, 0.0))[0]:
                 self._beat[rank] = state["beat"], now
-                self._board.paste_row(rank, state["row"], now)
+                self._board.set_row(rank, state["row"], now)
             for message in state["said"][self._heard[rank] :]:
                 self._heard[rank] += 1
                 ((key, value),) = message.items()
@@ -107,7 +110,7 @@ class Remote:
         return frozenset(
             rank
             for rank, (_, seen) in self._beat.items()
-            if now - seen > SILENCE and self._board.read(rank).phase != phases.END
+            if now - seen > SILENCE and self._board.read(rank).phase != phases.PHASE_END
         )
 
     @property
@@ -118,7 +121,7 @@ class Remote:
     @property
     def ended(self) -> bool:
         """Whether every one of these ranks has come to its end."""
-        return all(self._board.read(rank).phase == phases.END for rank in self._heard)
+        return all(self._board.read(rank).phase == phases.PHASE_END for rank in self._heard)
 
     def end(self) -> None:
         """Ends the other processes."""
@@ -132,28 +135,28 @@ def telling() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        job = torchrun.place()
+        job = torchrun.rank_info()
         if job is not None and job.rank > 0:
             with suppress(RuntimeError):  # there is nobody to tell
-                beacon = Beacon(job, Board(processes.context(), job.ranks), PATIENCE)
+                beacon = Beacon(job, StatusBoard(processes.context(), job.ranks), PATIENCE)
                 worker.say(beacon, worker.FAILED, {"kind": worker.USAGE, "text": f"rank {job.rank}: {error}"})
         raise
 
 
-def follow(given: Assignment, place: Place) -> NoReturn:
+def follow(given: Assignment, info: RankInfo) -> NoReturn:
     """The process of a rank other than 0: serves until the engine ends, and exits; 0 after a stop, else 1."""
     processes.end_with_launcher()
     processes.speak_on_stderr()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the engine that ends the job
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once, also in the middle of a collective
-    board = Board(processes.context(), place.ranks)
+    board = StatusBoard(processes.context(), info.ranks)
     try:
-        beacon = Beacon(place, board, timedelta(seconds=given.config.start_timeout))
+        beacon = Beacon(info, board, timedelta(seconds=given.config.start_timeout))
     except RuntimeError as error:
-        _leave(1, f"rank {place.rank}: no meeting point at {place.address}:{place.port} ({error})")
-    threading.Thread(target=_watch, args=(place, given.config, beacon), name="beacon", daemon=True).start()
+        _leave(1, f"rank {info.rank}: no meeting point at {info.address}:{info.port} ({error})")
+    threading.Thread(target=_watch, args=(info, given.config, beacon), name="beacon", daemon=True).start()
     try:
-        if differs := _differs(place, given.config):
+        if differs := _differs(info, given.config):
             worker.fail(beacon, worker.USAGE, differs)
         worker.run(given, board, beacon)
     except SystemExit:
@@ -164,10 +167,10 @@ def follow(given: Assignment, place: Place) -> NoReturn:
     _leave(0)
 
 
-def _watch(place: Place, config: EngineConfig, beacon: Beacon) -> None:
+def _watch(info: RankInfo, config: EngineConfig, beacon: Beacon) -> None:
     """Publishes, and ends the process when the engine does."""
     try:
-        store = place.meet(PATIENCE)
+        store = _connect(info, PATIENCE)
         last, seen = b"", time.monotonic()
         while not store.check([END]):
             beacon.beat()
@@ -175,24 +178,30 @@ def _watch(place: Place, config: EngineConfig, beacon: Beacon) -> None:
             if beat != last:
                 last, seen = beat, now
             if now - seen > (config.watchdog if last else config.start_timeout):
-                _leave(1, f"rank {place.rank}: the engine has been silent for {now - seen:.0f} s")
+                _leave(1, f"rank {info.rank}: the engine has been silent for {now - seen:.0f} s")
             time.sleep(BEAT)
     except RuntimeError as error:
         if not beacon.over:
-            _leave(1, f"rank {place.rank}: the meeting point is gone ({str(error).splitlines()[0]})")
+            _leave(1, f"rank {info.rank}: the meeting point is gone ({str(error).splitlines()[0]})")
     if not beacon.over:
         _leave(1)
 
 
-def _differs(place: Place, config: EngineConfig) -> str:
+def _differs(info: RankInfo, config: EngineConfig) -> str:
     """What this process was told otherwise than rank 0, if anything. Waits for rank 0."""
-    theirs = json.loads(place.meet(timedelta(seconds=config.start_timeout)).get(CONFIG))
+    theirs = json.loads(_connect(info, timedelta(seconds=config.start_timeout)).get(CONFIG))
     ours = json.loads(_told(config))
     for name, value in ours.items():
         if value != theirs.get(name):
-            told = f"rank {place.rank} was started with {name} {value!r}, rank 0 with {theirs.get(name)!r}"
+            told = f"rank {info.rank} was started with {name} {value!r}, rank 0 with {theirs.get(name)!r}"
             return f"{told}; give all nodes the same"
     return ""
+
+
+def _connect(info: RankInfo, timeout: timedelta, *, host: bool = False) -> dist.Store:
+    """A connection to the job's store. host: where no agent has the store, this process does if it is rank 0."""
+    is_master = host and info.rank == 0 and not info.agent_has_store
+    return connect_store(info.address, info.port, info.prefix, timeout, is_master=is_master)
 
 
 def _told(config: EngineConfig) -> str:

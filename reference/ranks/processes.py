@@ -45,7 +45,7 @@ def warming_up() -> Iterator[None]:
     """Starts the fork server, which imports torch. Inside, the caller imports it too (see `interrupts.at_once`)."""
     with interrupts.at_once():
         # a process of a job that has not the engine starts no others
-        if context().get_start_method() == "forkserver" and not torchrun.follows():
+        if context().get_start_method() == "forkserver" and not torchrun.is_follower():
             with interrupts_held():
                 forkserver.ensure_running()
         yield

@@ -19,21 +19,21 @@ from reference.checkpoint.loader import Source
 from reference.config import EngineConfig
 from reference.ranks import processes, worker
 from reference.ranks.multi_node import SILENCE, Remote, follow
-from reference.ranks.torchrun import Place, alone
+from reference.ranks.torchrun import RankInfo, single_host
 from reference.ranks.worker import Assignment
+from reference.transport.rendezvous import listen_locally
 from reference.transport.shared_memory import make_rings
-from reference.transport.torch_distributed import listen_locally
-from reference.verification.status_board import Board
-from reference.verification.watchdog import PipelineStuck, RankDied, Watchdog
+from reference.verification.status_board import StatusBoard
+from reference.verification.watchdog import PipelineStalled, RankDied, Watchdog
 
-GLANCE = 0.25
+POLL_SECONDS = 0.25
 """Seconds between two looks at the board."""
 
 AFTERMATH = 1.0
 """Seconds in which the others may still say what they saw when a rank fails: the first to speak may be a victim."""
 
 
-def start(job: Place | None, *, config: EngineConfig, ordering: str, source: Source) -> Ranks:
+def start(job: RankInfo | None, *, config: EngineConfig, ordering: str, source: Source) -> Ranks:
     """The ranks of a pipeline: all of them, on this host, or in a job of a launcher's the one of this process.
 
     Returns on rank 0 only: in a job's other processes it serves, and exits.
@@ -43,40 +43,40 @@ def start(job: Place | None, *, config: EngineConfig, ordering: str, source: Sou
     tags = (REQUESTS, PROXY, OUTPUT) if config.transport == "shared" else (REQUESTS,)
     rings = make_rings(processes.context(), stages=config.pp, tp=config.tp, tags=tags) if shared else None
 
-    def assignment(place: Place, port: int | None = None) -> Assignment:
+    def assignment(info: RankInfo, port: int | None = None) -> Assignment:
         return Assignment(
-            rank=place.rank,
+            rank=info.rank,
             config=config,
             ordering=ordering,
             source=source,
-            place=place,
+            info=info,
             store_port=port,
-            rings=None if rings is None else rings[place.rank],
+            rings=None if rings is None else rings[info.rank],
         )
 
     if job is None:
         store, port = listen_locally()
-        places = [alone(rank, config.ranks) for rank in range(config.ranks)]
-        return Ranks([assignment(place, port) for place in places], store=store)
+        infos = [single_host(rank, config.ranks) for rank in range(config.ranks)]
+        return Ranks([assignment(info, port) for info in infos], store=store)
     if job.rank > 0:
         follow(assignment(job), job)
     processes.end_with_launcher()
-    return Ranks([assignment(job)], place=job)
+    return Ranks([assignment(job)], job=job)
 
 
 class Ranks:
     """The processes of the ranks, started by `__init__`, gone when `listen` ends.
 
-    place: in a job of a launcher, whose other processes are the other ranks, this process's; it starts rank 0 only.
+    job: in a job of a launcher, whose other processes are the other ranks, what this process is; it starts rank 0 only.
     """
 
-    def __init__(self, assignments: Sequence[Assignment], *, place: Place | None = None, store: Any = None) -> None:
+    def __init__(self, assignments: Sequence[Assignment], *, job: RankInfo | None = None, store: Any = None) -> None:
         self._store = store  # kept until the end: the ranks find each other through it
         config, context = assignments[0].config, processes.context()
-        self._board = Board(context, config.ranks)
-        self._remote = Remote(place, config, self._board) if place is not None else None
+        self._board = StatusBoard(context, config.ranks)
+        self._remote = Remote(job, config, self._board) if job is not None else None
         self._watchdog = Watchdog(
-            self._board, limit=config.watchdog, start_limit=config.start_timeout, glance=2 * GLANCE
+            self._board, limit=config.watchdog, start_limit=config.start_timeout, max_gap=2 * POLL_SECONDS
         )
         self._pipes: dict[int, Connection] = {}
         self._failures: dict[int, dict[str, str]] = {}
@@ -106,7 +106,7 @@ class Ranks:
     @property
     def quiet(self) -> float:
         """As of `Watchdog`."""
-        return self._watchdog.quiet
+        return self._watchdog.idle_seconds
 
     def send(self, data: bytes) -> None:
         """Sends to rank 0; OSError once it is gone. One thread at a time."""
@@ -120,13 +120,13 @@ class Ranks:
     def listen(self) -> Iterator[tuple[int, str, Any]]:
         """What the ranks say, as (rank, key, value), until all have ended.
 
-        Raises PipelineStuck, RankDied, or ValueError for a mistake of the user's that a rank found. However
+        Raises PipelineStalled, RankDied, or ValueError for a mistake of the user's that a rank found. However
         it ends, every process has ended before.
         """
         try:
             while self._pipes or self._sentinels() or (self._remote is not None and not self._remote.ended):
                 sources: list[Any] = [*self._pipes.values(), *self._sentinels(), self._wake]
-                ready = connection.wait(sources, timeout=GLANCE)
+                ready = connection.wait(sources, timeout=POLL_SECONDS)
                 if self._wake in ready:
                     return
                 yield from self._hear(ready)
@@ -134,7 +134,7 @@ class Ranks:
                 if self._failures or any(process.exitcode for process in self._processes):
                     yield from self._aftermath()
                     raise self._blame()
-                if self._watchdog.look(time.monotonic()):
+                if self._watchdog.check(time.monotonic()):
                     raise self._stuck()
         finally:
             if self._remote is not None:
@@ -183,7 +183,7 @@ class Ranks:
             sources: list[Any] = [*self._pipes.values(), *self._sentinels()]
             if not sources and self._remote is None:
                 return
-            yield from self._hear(connection.wait(sources, timeout=min(left, GLANCE)))
+            yield from self._hear(connection.wait(sources, timeout=min(left, POLL_SECONDS)))
             yield from self._hear_remote()
 
     def _culprit(self) -> int | None:
@@ -213,16 +213,16 @@ class Ranks:
         return RankDied(
             rank=rank,
             exitcode=self._processes[rank].exitcode if rank < len(self._processes) else None,
-            position=self._board.read(rank),
+            status=self._board.read(rank),
             reason=failure["text"],
         )
 
-    def _stuck(self) -> PipelineStuck:
-        return PipelineStuck(
-            positions=self._board.positions(),
+    def _stuck(self) -> PipelineStalled:
+        return PipelineStalled(
+            statuses=self._board.statuses(),
             seconds=self._watchdog.limit,
             now=time.monotonic(),
-            still=self._watchdog.still,
+            stalled=self._watchdog.stalled,
             stopped=[rank for rank, pid in enumerate(self.pids) if _suspended(pid)],
             silent=self._silent() | (frozenset() if self._remote is None else self._remote.unheard),
         )

@@ -1,4 +1,4 @@
-"""A job that torchrun started: which rank this process is, and where the ranks meet. Imports torch only to meet.
+"""A job that torchrun started: which rank this process is, and where the ranks meet.
 
 torchrun tells each process through its environment; any launcher that sets the same variables will do.
 
@@ -13,16 +13,8 @@ Standard output and standard input are those of rank 0, which also serves client
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING
-
-import psutil
-
-if TYPE_CHECKING:
-    import torch.distributed as dist
 
 NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT")
 AGENT_STORE = "TORCHELASTIC_USE_AGENT_STORE"
@@ -30,8 +22,8 @@ RESTARTS = "TORCHELASTIC_RESTART_COUNT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Of one process in the job. `local_rank` counts the `local_ranks` processes of its node."""
+class RankInfo:
+    """One process of a job. `local_rank` counts the `local_ranks` processes of its node."""
 
     rank: int
     ranks: int
@@ -50,41 +42,16 @@ class Place:
                 "give --nnodes and --nproc-per-node that multiply to the ranks"
             )
 
-    def meet(self, timeout: timedelta, *, host: bool = False) -> dist.Store:
-        """A connection of its own to the job's store, for one thread. `host`: where no agent has the store, this
-        process does if it is rank 0. Raises RuntimeError when nobody answers."""
-        import torch.distributed as dist
 
-        store = dist.TCPStore(
-            self.address,
-            self.port,
-            is_master=host and self.rank == 0 and not self.agent_has_store,
-            wait_for_workers=False,
-            timeout=timeout,
-        )
-        return dist.PrefixStore(self.prefix, store)
-
-    def interface(self) -> str | None:
-        """The network interface through which this node reaches the meeting point, None where that is unclear."""
-        try:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                probe.connect((self.address, self.port))  # sends nothing
-                own = probe.getsockname()[0]
-        except OSError:
-            return None
-        found = psutil.net_if_addrs().items()
-        return next((name for name, addresses in found if any(own == item.address for item in addresses)), None)
-
-
-def follows() -> bool:
+def is_follower() -> bool:
     """Whether this process is of a job and has not its engine."""
-    job = place()
+    job = rank_info()
     return job is not None and job.rank > 0
 
 
-def alone(rank: int, ranks: int) -> Place:
-    """The place of a rank whose engine started all ranks, on this host."""
-    return Place(
+def single_host(rank: int, ranks: int) -> RankInfo:
+    """Of a rank whose engine started all ranks, on this host."""
+    return RankInfo(
         rank=rank,
         ranks=ranks,
         local_rank=rank,
@@ -96,15 +63,15 @@ def alone(rank: int, ranks: int) -> Place:
     )
 
 
-def place(environment: Mapping[str, str] = os.environ) -> Place | None:
-    """This process's place, None where no launcher started it. Raises ValueError on variables that are no numbers."""
+def rank_info(environment: Mapping[str, str] = os.environ) -> RankInfo | None:
+    """Which rank this process is; None without a launcher. Raises ValueError on variables that are no numbers."""
     if "MASTER_ADDR" not in environment or not all(name in environment for name in NUMBERS):
         return None
     wrong = [name for name in NUMBERS if not environment[name].isdecimal()]
     if wrong:
         raise ValueError(f"{wrong[0]} is {environment[wrong[0]]!r}; start the ranks with torchrun, or unset it")
     rank, ranks, local_rank, local_ranks, port = (int(environment[name]) for name in NUMBERS)
-    return Place(
+    return RankInfo(
         rank=rank,
         ranks=ranks,
         local_rank=local_rank,

@@ -17,12 +17,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from model.pipelines.serving import CONTROL, DATA
-from model.pipelines.tensor_parallel import STAGE_CONTROL, STAGE_DATA
 from model.rings.orderings import output_policy
 from reference.checkpoint.loader import Source, load_stage
 from reference.config import EngineConfig
-from reference.device import HOST, HOST_BACKEND, select_device, select_dtype
+from reference.device import HOST, select_device, select_dtype
 from reference.llama import ipex
 from reference.llama.config import partition_layers
 from reference.llama.graph_runner import CapturedStage, select_runner
@@ -30,18 +28,24 @@ from reference.llama.kv_cache import KVCache
 from reference.llama.tensor_parallel import ALONE, Shard
 from reference.pipeline.driver import Clients, Pipeline
 from reference.ranks.processes import end_with_parent, keep_memory, speak_on_stderr
-from reference.ranks.torchrun import Place
+from reference.ranks.torchrun import RankInfo
 from reference.scheduling.batch import ScheduleBatch
 from reference.scheduling.messages import decode_input, encode_tokens
 from reference.scheduling.request import NewToken, SchedulerInput
 from reference.scheduling.scheduler import Scheduler
-from reference.transport.host_staged import HostStaged
-from reference.transport.shared_memory import Rings
-from reference.transport.stage_group import GroupLost, StageGroup, join_stage
-from reference.transport.torch_distributed import PeerLost, Transport, join, meet_locally, use_interface
+from reference.transport.base import CollectiveFailed, PeerLost
+from reference.transport.rendezvous import (
+    connect_locally,
+    connect_store,
+    interface_to,
+    join_ranks,
+    make_transport,
+    use_interface,
+)
+from reference.transport.shared_memory import RingSet
 from reference.verification import status_board as phases
-from reference.verification.status_board import Board
-from reference.verification.trace_writer import Recorder
+from reference.verification.status_board import StatusBoard
+from reference.verification.trace_writer import TraceWriter
 
 READY, TOKENS, FAILED = "ready", "tokens", "failed"
 """What a rank says to the engine: JSON objects whose only key is one of these."""
@@ -52,16 +56,16 @@ USAGE, LOST, CRASH = "usage", "lost", "crash"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """All that a rank is told when its process starts. `ordering` is the policy's name, already chosen; `place`
+    """All that a rank is told when its process starts. `ordering` is the policy's name, already chosen; `info`
     says which of its host's processes it is."""
 
     rank: int
     config: EngineConfig
     ordering: str
     source: Source
-    place: Place
+    info: RankInfo
     store_port: int | None = None  # on this host; None where a launcher has a store
-    rings: Rings | None = None  # where messages go through memory that ranks share
+    rings: RingSet | None = None  # where messages go through memory that ranks share
 
 
 class PipeClients:
@@ -118,24 +122,24 @@ def hear(pipe: Connection) -> tuple[str, Any]:
     return key, value
 
 
-def main(given: Assignment, board: Board, pipe: Connection) -> None:
+def main(given: Assignment, board: StatusBoard, pipe: Connection) -> None:
     """The process of a rank that the engine started."""
     end_with_parent()
     speak_on_stderr()  # what the user reads is for the engine alone
     run(given, board, pipe, PipeClients(pipe) if given.rank == 0 else None)
 
 
-def run(given: Assignment, board: Board, pipe: Voice, clients: Clients | None = None) -> None:
+def run(given: Assignment, board: StatusBoard, pipe: Voice, clients: Clients | None = None) -> None:
     """A rank's work. It returns after a stop, and exits with 1 after a failure, of which it tells first."""
     try:
         serve(given, board, pipe, clients)
     except ValueError as error:
         fail(pipe, USAGE, str(error))
-    except (PeerLost, GroupLost, dist.DistError) as error:
+    except (PeerLost, CollectiveFailed, dist.DistError) as error:
         fail(pipe, LOST, str(error))
     except Exception:
         fail(pipe, CRASH, traceback.format_exc())
-    board.enter(given.rank, phases.END)
+    board.begin_step(given.rank, phases.PHASE_END)
 
 
 def fail(pipe: Voice, kind: str, text: str) -> None:
@@ -145,45 +149,31 @@ def fail(pipe: Voice, kind: str, text: str) -> None:
     raise SystemExit(1)
 
 
-def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None) -> None:
+def serve(given: Assignment, board: StatusBoard, pipe: Voice, clients: Clients | None) -> None:
     """Joins the others, loads the stage, and runs the loop to its end."""
-    config, rank = given.config, given.rank
+    config, rank, info = given.config, given.rank, given.info
     number, shard = rank // config.tp, Shard(rank=rank % config.tp, size=config.tp)
-    torch.set_num_threads(config.threads_of(given.place.local_ranks))
-    device = select_device(config.device, given.place.local_rank, shared=config.transport != "device")
+    torch.set_num_threads(config.threads_of(info.local_ranks))
+    device = select_device(config.device, info.local_rank, shared=config.transport != "device")
     dtype = select_dtype(config.dtype, device)
     if device.is_host:
         keep_memory()
 
-    board.enter(rank, phases.JOIN)
+    board.begin_step(rank, phases.PHASE_JOIN)
     # longer than whatever the watchdog allows: it is the one that reports, and it knows more
     timeout = timedelta(seconds=60 + config.start_timeout + config.watchdog)
     if given.store_port is not None:
-        store: dist.Store = meet_locally(given.store_port, timeout)
+        store: dist.Store = connect_locally(given.store_port, timeout)
     else:
-        use_interface(given.place.interface())
-        store = given.place.meet(timeout)
-    backends = {CONTROL: HOST_BACKEND, DATA: config.backend}
-    groups = join(store=store, rank=rank, ranks=config.ranks, backends=backends, timeout=timeout)
-    shared = None
-    if shard.size > 1:
-        backends = {STAGE_CONTROL: HOST_BACKEND, STAGE_DATA: config.backend}
-        beside = join_stage(rank=rank, stages=config.pp, tp=config.tp, backends=backends, timeout=timeout)
-        via_host = backends[STAGE_DATA] == HOST_BACKEND and not device.is_host
-        shared = StageGroup(
-            rank=rank,
-            shard=shard,
-            groups=beside,
-            board=board,
-            via_host=via_host,
-            capturable=config.backend == device.backend,
-        )
+        use_interface(interface_to(info.address, info.port))
+        store = connect_store(info.address, info.port, info.prefix, timeout)
+    groups, stage_group = join_ranks(config, rank, store=store, device=device, board=board, timeout=timeout)
 
-    board.enter(rank, phases.LOAD)
+    board.begin_step(rank, phases.PHASE_LOAD)
     shape = given.source.config()
     layers = partition_layers(shape.layers, config.pp)[number]
     ends = number == 0, number == config.pp - 1
-    stage = load_stage(given.source, shape, layers, *ends, dtype, device.torch, shard, shared or ALONE)
+    stage = load_stage(given.source, shape, layers, *ends, dtype, device.torch, shard, stage_group or ALONE)
     if config.ipex == "on":
         ipex.prepack(stage, dtype)
     try:
@@ -192,24 +182,13 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
         size = f"a cache of {config.cache_rows} requests of {config.max_len} tokens"
         raise ValueError(f"{size} does not fit ({error}); lower rows, max_batch, depth or max_len") from None
 
-    blocking = frozenset({DATA}) if config.blocking_isend else frozenset()
-    transport: HostStaged | Transport
-    assert (given.rings is not None) == (config.control == "shared"), "what was chosen is what there is"
-    if given.rings is not None:
-        rings = given.rings.group()
-        ways = {CONTROL: rings, DATA: rings if config.transport == "shared" else groups[DATA]}
-        staged = [comm for comm, way in ways.items() if way is rings]
-        transport = HostStaged(ways, device, staged=staged, collective=DATA not in staged or shared is not None)
-    elif config.transport != "device":
-        transport = HostStaged(groups, device, staged={DATA}, blocking=blocking)
-    else:
-        transport = Transport(groups, blocking)
+    transport = make_transport(config, device, groups, given.rings)
     recorded = config.record_logits is not None and stage.last and shard.rank == 0
     recorder = LogitsRecorder() if recorded else None
     events = None if device.is_host else device.timed_event
     if config.record is not None:  # on another node than the engine's, unless the nodes share it
         config.record.mkdir(parents=True, exist_ok=True)
-    trace = None if config.record is None else Recorder(config.record, rank, event=events)
+    trace = None if config.record is None else TraceWriter(config.record, rank, event=events)
     running = select_runner(stage, cache, device, choice=config.decode, most=config.max_batch)
     pipeline = Pipeline(
         rank=rank,
@@ -231,10 +210,12 @@ def serve(given: Assignment, board: Board, pipe: Voice, clients: Clients | None)
         observe=recorder,
         recorder=trace,
         shard=shard,
-        group=shared,
+        group=stage_group,
         overlap=config.overlaps(on_host=device.is_host),
     )
-    board.enter(rank, phases.READY)  # first: to ranks of other nodes, who may hear of it late, another bound applies
+    board.begin_step(
+        rank, phases.PHASE_READY
+    )  # first: to ranks of other nodes, who may hear of it late, another bound applies
     say(pipe, READY, None)
     gc.collect()
     gc.freeze()  # what there is now stays: no collection needs to look at it in the middle of a step

@@ -20,18 +20,18 @@ import torch.distributed as dist
 from model.pipelines.serving import DATA
 from model.program.ops import Batch, Irecv, Isend, Operation, Recv, RequestId, Send, Wait
 from reference.device import HOST, Device
-from reference.transport.send_queue import Out, Posting, RingPosting, ThreadPosting
-from reference.transport.shared_memory import SharedGroup, framed
-from reference.transport.shared_memory import Work as RingWork
-from reference.transport.torch_distributed import Payload, PeerLost, Transport
+from reference.transport.base import Payload, PeerLost
+from reference.transport.send_queue import PendingSend, PolledSendQueue, SendQueue, ThreadSendQueue
+from reference.transport.shared_memory import RingGroup, RingWork, frame
+from reference.transport.torch_distributed import TorchTransport
 
-CHUNK = 2**20
+CHUNK_BYTES = 2**20
 """Bytes of a piece of a message: large enough for the socket, small enough to keep the copies beside it. Sender and
 receiver cut alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _In:
+class PendingRecv:
     """A receive that is posted: chunk by chunk of `buffer` it comes to be copied into `into`."""
 
     op: Recv | Irecv
@@ -64,12 +64,12 @@ class Buffers:
         self._free[buffer.numel()].append((buffer, over))
 
 
-class HostStaged:
-    """The operations of one rank, as `Transport` performs them. Tensors in host memory need no staging and go as ever.
+class HostStagedTransport:
+    """The operations of one rank, as `Transport` has them. Tensors in host memory need no staging and go as ever.
 
-    groups: as for `Transport`; of a staged communicator also a `SharedGroup`, which carries bytes, too. staged: the
+    groups: as for `TorchTransport`; of a staged communicator also a `RingGroup`, which carries bytes, too. staged: the
     communicators whose groups are between hosts while their tensors may be a device's; the others are as in
-    `Transport`. blocking: as there. collective: whether the rank waits elsewhere, too.
+    `TorchTransport`. blocking: as there. collective: whether the rank waits elsewhere, too.
     """
 
     def __init__(
@@ -83,17 +83,17 @@ class HostStaged:
     ) -> None:
         self._groups, self._device, self._staged = dict(groups), device, frozenset(staged)
         self._blocking = blocking
-        self._direct = Transport(groups, blocking=blocking - self._staged)
+        self._direct = TorchTransport(groups, blocking=blocking - self._staged)
         self._waiter = ThreadPoolExecutor(1, thread_name_prefix="isend") if blocking & self._staged else None
         self._buffers = Buffers(device)
         self._copies = device.stream()
-        self._open: dict[RequestId, Out | _In] = {}
-        rings = next((group for group in groups.values() if isinstance(group, SharedGroup)), None)
-        self._posting: Posting
+        self._open: dict[RequestId, PendingSend | PendingRecv] = {}
+        rings = next((group for group in groups.values() if isinstance(group, RingGroup)), None)
+        self._send_queue: SendQueue
         if rings is not None and not collective:
-            self._posting = RingPosting(rings)
+            self._send_queue = PolledSendQueue(rings)
         else:
-            self._posting = ThreadPosting(self._groups, lasting=rings is not None)
+            self._send_queue = ThreadSendQueue(self._groups, sends_block=rings is not None)
 
     def perform(self, op: Operation, *payloads: Payload) -> Any:
         """Performs one operation; returns what a Recv received. Contract and errors as `Transport.perform`."""
@@ -106,7 +106,7 @@ class HostStaged:
                         self._direct.perform(Wait(requests=(request,)))
             case Batch() if all(part.comm in self._staged for part in op.ops):
                 started = [self._start(part, payload) for part, payload in zip(op.ops, payloads, strict=True)]
-                for one in sorted(started, key=lambda one: isinstance(one, Out)):  # a send may wait for room
+                for one in sorted(started, key=lambda one: isinstance(one, PendingSend)):  # a send may wait for room
                     self._finish(one)
             case Recv() if op.comm in self._staged and not payloads:
                 return self._groups[op.comm].recv_bytes(op.peer, op.tag)
@@ -115,7 +115,7 @@ class HostStaged:
                 if isinstance(op, Send | Recv):
                     self._finish(started_one)
                     return payloads[0] if isinstance(op, Recv) else None
-                if isinstance(started_one, Out) and self._waiter is not None and op.comm in self._blocking:
+                if isinstance(started_one, PendingSend) and self._waiter is not None and op.comm in self._blocking:
                     self._poll(self._waiter, started_one)
                 self._open[op.request] = started_one
             case _:
@@ -132,55 +132,55 @@ class HostStaged:
     def close(self) -> None:
         """Ends the helper threads; requests still open are dropped."""
         self._open.clear()
-        self._posting.close()
+        self._send_queue.close()
         if self._waiter is not None:
             self._waiter.shutdown(wait=False, cancel_futures=True)
         self._direct.close()
 
     @property
-    def lands(self) -> torch.device | None:
+    def recv_device(self) -> torch.device | None:
         """Where to receive what the host needs anyhow: there it needs no copy. None as in `Transport`."""
         return torch.device(HOST) if DATA in self._staged else None
 
-    def room(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor | None:
+    def host_recv_buffer(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor | None:
         """Host memory, for what is so small that the device may as well fetch it when it is used; else None."""
         nbytes = math.prod(shape) * dtype.itemsize
-        if self._device.is_host or nbytes > CHUNK or DATA not in self._staged:
+        if self._device.is_host or nbytes > CHUNK_BYTES or DATA not in self._staged:
             return None
         return self._device.host_buffer(nbytes).view(dtype).view(shape)
 
-    def _start(self, op: Send | Isend | Recv | Irecv, payload: Payload) -> Out | _In:
+    def _start(self, op: Send | Isend | Recv | Irecv, payload: Payload) -> PendingSend | PendingRecv:
         if isinstance(op, Send | Isend):
             if isinstance(payload, bytes):
-                message = framed(payload)
-                return self._put(Out(op=op, buffer=None, chunks=(message,), copied=(), payload=message))
+                message = frame(payload)
+                return self._put(PendingSend(op=op, buffer=None, chunks=(message,), copied=(), payload=message))
             return self._send(op, payload)
         assert isinstance(payload, torch.Tensor), "only Send, Isend and Recv carry bytes"
         return self._receive(op, payload)
 
-    def _send(self, op: Send | Isend, payload: torch.Tensor) -> Out:
+    def _send(self, op: Send | Isend, payload: torch.Tensor) -> PendingSend:
         """Queues the copies. Payload and buffer are held until the message is waited for."""
         flat = _bytes(payload.contiguous())
         if not self._staged_at_all(payload):  # it is there already, whatever the device has still to do
-            return self._put(Out(op=op, buffer=None, chunks=_cut(flat), copied=(), payload=flat))
+            return self._put(PendingSend(op=op, buffer=None, chunks=_cut(flat), copied=(), payload=flat))
         buffer = self._buffers.take(flat.numel())
         pieces = _cut(buffer[: flat.numel()])
         copied = []
         stream = self._device.current_stream()
-        if flat.numel() > CHUNK:  # less is copied sooner than another stream has learnt of it
+        if flat.numel() > CHUNK_BYTES:  # less is copied sooner than another stream has learnt of it
             self._copies.wait_stream(stream)
             stream = self._copies
         with self._device.on_stream(stream):
             for piece, source in zip(pieces, _cut(flat), strict=True):
                 piece.copy_(source, non_blocking=True)
                 copied.append(stream.record_event())
-        return self._put(Out(op=op, buffer=buffer, chunks=pieces, copied=copied, payload=flat))
+        return self._put(PendingSend(op=op, buffer=buffer, chunks=pieces, copied=copied, payload=flat))
 
-    def _put(self, out: Out) -> Out:
-        self._posting.put(out)
+    def _put(self, out: PendingSend) -> PendingSend:
+        self._send_queue.put(out)
         return out
 
-    def _receive(self, op: Recv | Irecv, into: torch.Tensor) -> _In:
+    def _receive(self, op: Recv | Irecv, into: torch.Tensor) -> PendingRecv:
         """Posts the receive of every chunk. A tensor in host memory is received in place."""
         assert into.is_contiguous(), "received into a tensor of its own"
         flat = _bytes(into)
@@ -191,15 +191,15 @@ class HostStaged:
             works = [group.recv([piece], op.peer, op.tag) for piece in _cut(target)]
         except RuntimeError as error:
             raise PeerLost(op.peer, str(error)) from None
-        return _In(op=op, buffer=buffer, works=works, into=flat)
+        return PendingRecv(op=op, buffer=buffer, works=works, into=flat)
 
     def _staged_at_all(self, tensor: torch.Tensor) -> bool:
         """Whether the tensor is the device's; a device that is a host itself stages all, so that tests can."""
         return self._device.is_host or tensor.device.type != HOST
 
-    def _finish(self, started: Out | _In) -> None:
-        if isinstance(started, Out):
-            self._posting.finish(started)
+    def _finish(self, started: PendingSend | PendingRecv) -> None:
+        if isinstance(started, PendingSend):
+            self._send_queue.finish(started)
             if started.buffer is not None:
                 self._buffers.give(started.buffer)
             return
@@ -221,8 +221,8 @@ class HostStaged:
                     raise
                 raise PeerLost(peer, str(error)) from None
 
-    def _poll(self, waiter: ThreadPoolExecutor, out: Out) -> None:
-        """Lets the isend return no earlier than its receive is posted, polling, as `Transport` does."""
+    def _poll(self, waiter: ThreadPoolExecutor, out: PendingSend) -> None:
+        """Lets the isend return no earlier than its receive is posted, polling, as `TorchTransport` does."""
         assert out.event is not None, "only a thread's group blocks"
         out.event.wait()
         over = waiter.submit(self._wait, out.op.peer, tuple(out.works))
@@ -237,4 +237,4 @@ def _bytes(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _cut(flat: torch.Tensor) -> Sequence[torch.Tensor]:
-    return flat.split(CHUNK) if flat.numel() else ()
+    return flat.split(CHUNK_BYTES) if flat.numel() else ()

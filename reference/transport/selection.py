@@ -1,4 +1,4 @@
-"""The way of the tensors from stage to stage: on which devices, through which library, and what that promises."""
+"""The kind of the tensors from stage to stage: on which devices, through which library, and what that promises."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Literal
 from reference.device import HOST, HOST_BACKEND, SEMANTICS, Device, select_backend, select_device
 from reference.transport import shared_memory
 
-Way = Literal["device", "host", "shared"]
+TransportKind = Literal["device", "host", "shared"]
 """device: the library takes tensors where they live. host: they are copied to the host, sent between hosts, and
 copied to the device there. shared: the same on one host, where all messages go through memory that processes share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class TransportChoice:
     """What was chosen. `semantics` is the model's name for what `backend` promises; `device` is the last rank's.
     rings: whether requests go through memory that the ranks share."""
 
     device: Device
-    way: Way
+    kind: TransportKind
     backend: str
     semantics: str
     rings: bool = False
@@ -27,51 +27,53 @@ class Route:
     @property
     def control(self) -> str:
         """The model's name for what is promised of messages between hosts."""
-        return shared_memory.SEMANTICS if self.rings else SEMANTICS[HOST_BACKEND]
+        return shared_memory.RING_SEMANTICS if self.rings else SEMANTICS[HOST_BACKEND]
 
     def __str__(self) -> str:
-        ways = {
+        texts = {
             "device": ", requests through shared memory" if self.rings else "",
             "host": " through the host",
             "shared": " for collectives, shared memory for messages",
         }
-        return f"{self.device.kind}, {self.backend}{ways[self.way]}"
+        return f"{self.device.kind}, {self.backend}{texts[self.kind]}"
 
 
-def choose_route(
+def choose_transport(
     *,
     device: str,
     transport: str,
     backend: str,
     ranks: int,
-    apart: str = "",
+    blocked_by: str | None = None,
     control: str = "auto",
     stages: int = 2,
-) -> Route:
-    """The way for `ranks` ranks on this host. The arguments are the user's choices, each of which may be `auto`.
+) -> TransportChoice:
+    """The transport of `ranks` ranks on this host. The arguments are the user's choices, each of which may be `auto`.
 
-    apart: what keeps the ranks from having memory together, if anything does. stages: of the pipeline; one sends no
+    blocked_by: what keeps the ranks from having memory together. stages: of the pipeline; one sends no
     requests. Raises ValueError for what cannot be.
     """
-    hindrance = apart or ("control 'group'" if control == "group" else "")
-    found = _way_of_tensors(device=device, transport=transport, backend=backend, ranks=ranks, apart=hindrance)
+    no_memory = blocked_by or ("control 'group'" if control == "group" else None)
+    choice = _tensor_transport(device=device, transport=transport, backend=backend, ranks=ranks, blocked_by=no_memory)
     if control == "shared":
-        _check_shared("control", apart)
-        if found.way == "host":
+        _check_shared("control", blocked_by)
+        if choice.kind == "host":
             raise ValueError("control 'shared' is not for transport 'host'; choose --transport shared, or leave it out")
-    own = found.way == "device" and not found.device.is_host and stages > 1
-    rings = found.way == "shared" or control == "shared"
-    return replace(found, rings=rings or (control == "auto" and own and not apart and shared_memory.possible()))
+    own = choice.kind == "device" and not choice.device.is_host and stages > 1
+    rings = choice.kind == "shared" or control == "shared"
+    return replace(choice, rings=rings or (control == "auto" and own and not blocked_by and shared_memory.supported()))
 
 
-def _check_shared(option: str, apart: str) -> None:
-    shared_memory.check(option)
-    if apart:
-        raise ValueError(f"{option} 'shared' is not for {apart}; leave it out")
+def _check_shared(option: str, blocked_by: str | None) -> None:
+    shared_memory.check_supported(option)
+    if blocked_by:
+        raise ValueError(f"{option} 'shared' is not for {blocked_by}; leave it out")
 
 
-def _way_of_tensors(*, device: str, transport: str, backend: str, ranks: int, apart: str) -> Route:
-    """Route without its `rings`.
+def _tensor_transport(
+    *, device: str, transport: str, backend: str, ranks: int, blocked_by: str | None
+) -> TransportChoice:
+    """What `choose_transport` gives, without its `rings`.
 
     An automatic transport is the device's own where each rank has a device to itself and torch was built with the
     library, else through shared memory where that can be and no backend was chosen, else the host's. An automatic
@@ -79,28 +81,28 @@ def _way_of_tensors(*, device: str, transport: str, backend: str, ranks: int, ap
     ValueError for what cannot be.
     """
     if transport == "shared":
-        _check_shared("transport", apart)
+        _check_shared("transport", blocked_by)
         if backend not in ("auto", HOST_BACKEND):
             raise ValueError(f"backend {backend!r} has nothing to carry with transport 'shared'; leave it out")
-        return _shared(select_device(device, ranks - 1, shared=True))
+        return _over_rings(select_device(device, ranks - 1, shared=True))
     if transport == "host":
-        return _route(select_device(device, ranks - 1, shared=True), "host", backend)
+        return _over_backend(select_device(device, ranks - 1, shared=True), "host", backend)
     try:
-        return _route(select_device(device, ranks - 1), "device", backend)
+        return _over_backend(select_device(device, ranks - 1), "device", backend)
     except ValueError:
-        if transport == "auto" and (found := select_device(device, ranks - 1, shared=True)) and not found.is_host:
-            if not apart and backend == "auto" and shared_memory.possible():
-                return _shared(found)
-            return _route(found, "host", backend)
+        if transport == "auto" and (choice := select_device(device, ranks - 1, shared=True)) and not choice.is_host:
+            if not blocked_by and backend == "auto" and shared_memory.supported():
+                return _over_rings(choice)
+            return _over_backend(choice, "host", backend)
         if device != "auto":
             raise
-    return _route(select_device(HOST), "device", backend)
+    return _over_backend(select_device(HOST), "device", backend)
 
 
-def _route(device: Device, way: Way, backend: str) -> Route:
-    carrier = select_backend(backend, HOST if way == "host" else device.kind)
-    return Route(device=device, way=way, backend=carrier, semantics=SEMANTICS[carrier])
+def _over_backend(device: Device, kind: TransportKind, backend: str) -> TransportChoice:
+    carrier = select_backend(backend, HOST if kind == "host" else device.kind)
+    return TransportChoice(device=device, kind=kind, backend=carrier, semantics=SEMANTICS[carrier])
 
 
-def _shared(device: Device) -> Route:
-    return Route(device=device, way="shared", backend=HOST_BACKEND, semantics=shared_memory.SEMANTICS)
+def _over_rings(device: Device) -> TransportChoice:
+    return TransportChoice(device=device, kind="shared", backend=HOST_BACKEND, semantics=shared_memory.RING_SEMANTICS)

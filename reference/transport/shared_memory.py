@@ -4,7 +4,7 @@ A ring of bytes for each rank, the next one in its column, and each tag: one wri
 writer counts up after it has written, the reader after it has read; on x86 stores are seen in their order, and on
 nothing else is this offered. Whoever waits polls at first, where there are cores enough, and then sleeps.
 
-A send ends when its bytes are in the ring, so to the model a channel stores `SIZE` bytes.
+A send ends when its bytes are in the ring, so to the model a channel stores `RING_BYTES` bytes.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ import torch
 from model.pipelines.serving import OUTPUT, PROXY, REQUESTS
 from reference.config import HEARTBEAT
 
-SIZE = 2**22
+RING_BYTES = 2**22
 """Bytes of a ring."""
 
-PIECE = 2**18
+PIECE_BYTES = 2**18
 """Bytes after which the other side is told: so that it reads while the rest is written."""
 
-SEMANTICS = f"fifo({SIZE})"
+RING_SEMANTICS = f"fifo({RING_BYTES})"
 """What the model calls this."""
 
-POLLED = 0.05
+SPIN_SECONDS = 0.05
 """Seconds of polling before sleeping, longer than a decode step, where each rank has cores to itself."""
-NAP = 0.0002
+SLEEP = 0.0002
 """Seconds between two looks of one who sleeps."""
-IDLE = 0.8 * HEARTBEAT
+IDLE_AFTER = 0.8 * HEARTBEAT
 """A wait as long as that of a rank that is only told, once a heartbeat, that there is nothing to do."""
-LONG_NAP = 0.002
+IDLE_SLEEP = 0.002
 """Seconds between two looks for what comes after such a wait."""
 
 _APART = 64  # bytes: counters of two processes on one cache line would slow both
@@ -50,44 +50,46 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rings:
-    """The rings of one rank, by sender, receiver and tag. `polled`: seconds of polling before it sleeps."""
+class RingSet:
+    """The rings of one rank, by sender, receiver and tag. `spin_seconds`: seconds of polling before it sleeps."""
 
     rank: int
     memory: Mapping[tuple[int, int, int], Any]
-    polled: float
+    spin_seconds: float
 
-    def group(self) -> SharedGroup:
+    def open(self) -> RingGroup:
         """The rank's ends of them, in its own process."""
-        return SharedGroup(self.rank, {key: _Ring(memory) for key, memory in self.memory.items()}, self.polled)
+        return RingGroup(self.rank, {key: _SpscRing(memory) for key, memory in self.memory.items()}, self.spin_seconds)
 
 
 def make_rings(
     context: BaseContext, *, stages: int, tp: int, tags: Sequence[int] = (REQUESTS, PROXY, OUTPUT)
-) -> list[Rings]:
+) -> list[RingSet]:
     """Those of every rank of a pipeline of `stages` times `tp` ranks, for messages with these tags. Made by the engine;
     each rank gets its own, at its start."""
     ranks = stages * tp
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    polled = POLLED if cores >= 2 * ranks else 0.0
+    spin_seconds = SPIN_SECONDS if cores >= 2 * ranks else 0.0
     # unlinked mappings: nothing is left on the machine, however the processes end
     memory = {
-        (rank, (rank + tp) % ranks, tag): context.RawArray(ctypes.c_uint8, 2 * _APART + SIZE)
+        (rank, (rank + tp) % ranks, tag): context.RawArray(ctypes.c_uint8, 2 * _APART + RING_BYTES)
         for rank in range(ranks)
         for tag in tags
     }
     return [
-        Rings(rank=rank, memory={key: one for key, one in memory.items() if rank in key[:2]}, polled=polled)
+        RingSet(
+            rank=rank, memory={key: one for key, one in memory.items() if rank in key[:2]}, spin_seconds=spin_seconds
+        )
         for rank in range(ranks)
     ]
 
 
-class SharedGroup:
+class RingGroup:
     """One rank's ends of its rings, as `host_staged` uses a process group: `send` and `recv` of lists of one
     tensor. `meanwhile` is called again and again while something is waited for."""
 
-    def __init__(self, rank: int, rings: dict[tuple[int, int, int], _Ring], polled: float) -> None:
-        self._rank, self._rings, self._polled = rank, rings, polled
+    def __init__(self, rank: int, rings: dict[tuple[int, int, int], _SpscRing], spin_seconds: float) -> None:
+        self._rank, self._rings, self._spin_seconds = rank, rings, spin_seconds
         self.meanwhile: Callable[[], object] = _nothing
         self._closed = False
 
@@ -95,15 +97,15 @@ class SharedGroup:
         """Whoever waits here waits no longer: a RuntimeError."""
         self._closed = True
 
-    def send(self, payloads: Sequence[torch.Tensor | Bytes], peer: int, tag: int) -> Work:
+    def send(self, payloads: Sequence[torch.Tensor | Bytes], peer: int, tag: int) -> RingWork:
         """Returns when the bytes are in the ring, which waits for the reader where they do not fit."""
         self._write(_array(payloads[0]), peer, tag)
-        return Work(None)
+        return RingWork(None)
 
-    def recv(self, tensors: Sequence[torch.Tensor], peer: int, tag: int) -> Work:
+    def recv(self, tensors: Sequence[torch.Tensor], peer: int, tag: int) -> RingWork:
         """Takes the bytes when it is waited for. Receives of one ring must be waited for in their order."""
         into = tensors[0].numpy()
-        return Work(lambda: self._read(into, peer, tag))
+        return RingWork(lambda: self._read(into, peer, tag))
 
     def check(self, peer: int, tag: int) -> None:
         """Raises ValueError unless this rank can send to the peer with this tag."""
@@ -113,36 +115,36 @@ class SharedGroup:
         """Whether there is room for so many bytes now."""
         return self._ring(self._rank, peer, tag).room >= nbytes
 
-    def offer(self, payload: torch.Tensor | Bytes, peer: int, tag: int, *, begin: int = 0) -> int:
+    def try_send(self, payload: torch.Tensor | Bytes, peer: int, tag: int, *, begin: int = 0) -> int:
         """Puts in as many bytes, from `begin` on, as there is room for, which is how many; waits for nothing."""
         return self._ring(self._rank, peer, tag).put(_array(payload)[begin:])
 
     def recv_bytes(self, peer: int, tag: int) -> bytes:
-        """What was `framed` and sent, once it is there."""
+        """What was framed and sent, once it is there."""
         length = np.empty(_LENGTH, dtype=np.uint8)
         self._read(length, peer, tag)
         content = np.empty(int.from_bytes(length.tobytes(), "little"), dtype=np.uint8)
         self._read(content, peer, tag)
         return content.tobytes()
 
-    def until(self, over: Callable[[], bool], ring: _Ring | None = None) -> None:
+    def wait_until(self, over: Callable[[], bool], ring: _SpscRing | None = None) -> None:
         """Waits, for a ring if that is what it is for."""
         if over():
             return
         idle = ring is not None and ring.idle
-        polled, nap = (0.0, LONG_NAP) if idle else (self._polled, NAP)
+        spin_seconds, nap = (0.0, IDLE_SLEEP) if idle else (self._spin_seconds, SLEEP)
         began, waited = time.perf_counter(), 0.0
         while not over():
             if self._closed:
                 raise RuntimeError("the rings were closed")
             self.meanwhile()
-            if waited >= polled:
+            if waited >= spin_seconds:
                 time.sleep(nap)
             waited = time.perf_counter() - began
         if ring is not None:
-            ring.idle = waited > IDLE
+            ring.idle = waited > IDLE_AFTER
 
-    def _ring(self, sender: int, receiver: int, tag: int) -> _Ring:
+    def _ring(self, sender: int, receiver: int, tag: int) -> _SpscRing:
         try:
             return self._rings[sender, receiver, tag]
         except KeyError:
@@ -151,15 +153,15 @@ class SharedGroup:
     def _write(self, source: Bytes, peer: int, tag: int) -> None:
         ring, done = self._ring(self._rank, peer, tag), 0
         while (done := done + ring.put(source[done:])) < source.size:
-            self.until(lambda: ring.room > 0, ring)
+            self.wait_until(lambda: ring.room > 0, ring)
 
     def _read(self, into: Bytes, peer: int, tag: int) -> None:
         ring, done = self._ring(peer, self._rank, tag), 0
         while (done := done + ring.take(into[done:])) < into.size:
-            self.until(lambda: ring.filled > 0, ring)
+            self.wait_until(lambda: ring.filled > 0, ring)
 
 
-class Work:
+class RingWork:
     """What is left of a message."""
 
     def __init__(self, rest: Callable[[], None] | None) -> None:
@@ -172,7 +174,7 @@ class Work:
             self._rest = None
 
 
-def framed(data: bytes) -> Bytes:
+def frame(data: bytes) -> Bytes:
     """A message that `recv_bytes` finds out the length of."""
     return np.frombuffer(len(data).to_bytes(_LENGTH, "little") + data, dtype=np.uint8)
 
@@ -185,7 +187,7 @@ def _array(payload: torch.Tensor | Bytes) -> Bytes:
     return payload.numpy() if isinstance(payload, torch.Tensor) else payload
 
 
-class _Ring:
+class _SpscRing:
     """One process's view of a ring. `idle`: whether its last wait for it was a long one."""
 
     def __init__(self, memory: Any) -> None:
@@ -203,13 +205,13 @@ class _Ring:
     @property
     def room(self) -> int:
         """Bytes that still fit."""
-        return SIZE - self.filled
+        return RING_BYTES - self.filled
 
     def put(self, source: Bytes) -> int:
         """Puts in what there is room for, in pieces; how much that was."""
         done, at = 0, self._written[0]
-        while count := min(self.room, source.size - done, PIECE, SIZE - at % SIZE):
-            self._data[at % SIZE : at % SIZE + count] = source[done : done + count]
+        while count := min(self.room, source.size - done, PIECE_BYTES, RING_BYTES - at % RING_BYTES):
+            self._data[at % RING_BYTES : at % RING_BYTES + count] = source[done : done + count]
             done, at = done + count, at + count
             self._written[0] = at
         return done
@@ -217,19 +219,19 @@ class _Ring:
     def take(self, into: Bytes) -> int:
         """Takes out what is there and wanted, in pieces; how much that was."""
         done, at = 0, self._read[0]
-        while count := min(self.filled, into.size - done, PIECE, SIZE - at % SIZE):
-            into[done : done + count] = self._data[at % SIZE : at % SIZE + count]
+        while count := min(self.filled, into.size - done, PIECE_BYTES, RING_BYTES - at % RING_BYTES):
+            into[done : done + count] = self._data[at % RING_BYTES : at % RING_BYTES + count]
             done, at = done + count, at + count
             self._read[0] = at
         return done
 
 
-def possible() -> bool:
+def supported() -> bool:
     """Whether processors here see stores in the order in which they are made."""
     return platform.machine() in ("x86_64", "AMD64")
 
 
-def check(option: str = "transport") -> None:
+def check_supported(option: str = "transport") -> None:
     """Raises ValueError where that is not so, for the option that asks for it."""
-    if not possible():
+    if not supported():
         raise ValueError(f"{option} 'shared' is for x86-64, this is {platform.machine()}; leave it out")

@@ -6,32 +6,17 @@ travel as two messages: their number, and they themselves if there are any.
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from model.program.checked import parts
 from model.program.ops import Barrier, Batch, Compute, Irecv, Isend, Operation, Recv, RequestId, Send, Wait
-from reference.device import HOST_BACKEND
-
-Payload = torch.Tensor | bytes
-LOOPBACK = "127.0.0.1"
-
-
-class PeerLost(ConnectionError):
-    """A message could not be sent or received, most likely because the process of rank `peer` ended."""
-
-    def __init__(self, peer: int, why: str) -> None:
-        self.peer = peer
-        super().__init__(f"the connection to rank {peer} broke: {why}")
+from reference.transport.base import Payload, PeerLost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +28,7 @@ class _Open:
     payload: tuple[torch.Tensor, ...]
 
 
-class Transport:
+class TorchTransport:
     """The operations of one rank.
 
     groups: the process group of every communicator. blocking: communicators on which an isend does not
@@ -101,11 +86,11 @@ class Transport:
                 return op.peer
 
     @property
-    def lands(self) -> torch.device | None:
+    def recv_device(self) -> torch.device | None:
         """Where to receive what the host needs anyhow; None for the device, whose library takes only its tensors."""
         return None
 
-    def room(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor | None:
+    def host_recv_buffer(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor | None:
         """Where to receive what the device needs, if anywhere but on the device."""
         return None
 
@@ -124,7 +109,7 @@ class Transport:
 
     def _send(self, op: Send | Isend, payload: Payload) -> _Open:
         group = self._group(op)
-        tensors = (payload.contiguous(),) if isinstance(payload, torch.Tensor) else _framed(payload)
+        tensors = (payload.contiguous(),) if isinstance(payload, torch.Tensor) else _frame(payload)
         try:
             works = [dist.isend(tensor, op.peer, group=group, tag=op.tag) for tensor in tensors]
         except RuntimeError as error:
@@ -180,57 +165,11 @@ class Transport:
         over.result()
 
 
-def sent(op: Operation, payloads: Sequence[Payload]) -> int:
-    """The bytes that an operation sends, of the payloads that `Transport.perform` is given with it."""
-    return sum(
-        payload.nbytes if isinstance(payload, torch.Tensor) else len(payload)
-        for part, payload in zip(parts(op), payloads, strict=False)
-        if isinstance(part, Send | Isend)
-    )
-
-
-def join(
-    *, store: dist.Store, rank: int, ranks: int, backends: Mapping[str, str], timeout: timedelta
-) -> dict[str, dist.ProcessGroup]:
-    """A process group of all ranks for each communicator, of the backend named. Every rank calls it.
-
-    An operation that waits longer than `timeout` fails, so it must outlast the watchdog.
-    """
-    (first, backend), *others = backends.items()
-    dist.init_process_group(backend, store=store, rank=rank, world_size=ranks, timeout=timeout)
-    world = dist.group.WORLD
-    assert world is not None, "just initialised"
-    groups = {first: world}
-    groups.update((comm, dist.new_group(backend=name, timeout=timeout)) for comm, name in others)
-    return groups
-
-
-def listen_locally() -> tuple[dist.TCPStore, int]:
-    """The meeting point of the ranks of one host, and its port, on the loopback interface only."""
-    listener = socket.create_server((LOOPBACK, 0))
-    port = listener.getsockname()[1]
-    store = dist.TCPStore(LOOPBACK, port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach())
-    return store, port
-
-
-def meet_locally(port: int, timeout: timedelta) -> dist.TCPStore:
-    """The meeting point at `port`. The host's messages then stay on the loopback interface, unless told otherwise."""
-    names = [name for _, name in socket.if_nameindex() if name.startswith("lo")]
-    use_interface(names[0] if names else None)
-    return dist.TCPStore(LOOPBACK, port, is_master=False, timeout=timeout)
-
-
-def use_interface(name: str | None) -> None:
-    """Lets messages between hosts go through a network interface, unless the user has named one. Before `join`."""
-    if name is not None:
-        os.environ.setdefault(f"{HOST_BACKEND.upper()}_SOCKET_IFNAME", name)
-
-
 def _tensor(payload: Payload) -> torch.Tensor:
     assert isinstance(payload, torch.Tensor), "only Isend, Send and Recv carry bytes"
     return payload
 
 
-def _framed(data: bytes) -> tuple[torch.Tensor, ...]:
+def _frame(data: bytes) -> tuple[torch.Tensor, ...]:
     size = torch.tensor([len(data)], dtype=torch.int64)
     return (size, torch.frombuffer(bytearray(data), dtype=torch.uint8)) if data else (size,)

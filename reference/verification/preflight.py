@@ -24,7 +24,7 @@ PREFERRED = ("send-first", "parity", BATCHED.name)
 for a message before they send; a group lets every rank wait for both."""
 
 
-class DeadlockAhead(ValueError):
+class DeadlockPredicted(ValueError):
     """The model says that the pipeline would hang. Carries the model's `result`."""
 
     def __init__(self, message: str, result: Result) -> None:
@@ -32,7 +32,7 @@ class DeadlockAhead(ValueError):
         super().__init__(message)
 
 
-def choose(name: str, *, ranks: int, depth: int, control: str, data: str, tp: int = 1) -> Ordering:
+def choose_ordering(name: str, *, ranks: int, depth: int, control: str, data: str, tp: int = 1) -> Ordering:
     """The output phase's policy of a name; `auto` asks the model.
 
     It is the first of `PREFERRED` under which the serving loop finishes, and would without any buffering too;
@@ -60,7 +60,7 @@ def predict(*, ranks: int, depth: int, policy: Ordering, control: str, data: str
 
 
 def preflight(*, ranks: int, depth: int, policy: Ordering, control: str, data: str, tp: int = 1) -> Result:
-    """The model's verdict, which is `ok`; raises DeadlockAhead, with circuit and cure, on any other."""
+    """The model's verdict, which is `ok`; raises DeadlockPredicted, with circuit and cure, on any other."""
     result = predict(ranks=ranks, depth=depth, policy=policy, control=control, data=data, tp=tp)
     if result.verdict == "ok":
         return result
@@ -74,7 +74,7 @@ def preflight(*, ranks: int, depth: int, policy: Ordering, control: str, data: s
     ]
     cure = f"use --ordering {cures[0]}" if cures else "use a backend whose isend returns at once"
     size = f"{ranks} ranks" if tp == 1 else f"{ranks} stages of {tp} ranks"
-    raise DeadlockAhead(
+    raise DeadlockPredicted(
         f"ordering {policy.name} with {size} would end in a {result.verdict} where data messages are sent "
         f"as in {data!r}: {circuit}; {cure} (or run it all the same with --no-preflight)",
         result,

@@ -16,14 +16,21 @@ from typing import Any
 from model.pipelines.serving import Phase
 from model.program.ops import Batch, Isend, Operation, Recv, Wait
 
-START = "start"
-LOAD = "load weights"
-JOIN = "join group"
-READY = "ready"
-END = "end"
+PHASE_START = "start"
+PHASE_LOAD = "load weights"
+PHASE_JOIN = "join group"
+PHASE_READY = "ready"
+PHASE_END = "end"
 
-PHASES: tuple[str, ...] = (START, LOAD, JOIN, READY, *(str(phase) for phase in Phase), END)
-PREPARING = frozenset({START, LOAD, JOIN})
+PHASES: tuple[str, ...] = (
+    PHASE_START,
+    PHASE_LOAD,
+    PHASE_JOIN,
+    PHASE_READY,
+    *(str(phase) for phase in Phase),
+    PHASE_END,
+)
+PREPARING = frozenset({PHASE_START, PHASE_LOAD, PHASE_JOIN})
 """Phases before the loop: their time is bounded by `start_timeout`, not by `watchdog`."""
 
 _INDEX = {name: index for index, name in enumerate(PHASES)}
@@ -48,7 +55,7 @@ class _Row(ctypes.Structure):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
+class RankStatus:
     """What one rank is doing. `progress` counts its steps; `since` is when this one began (seconds, monotonic).
 
     kind, peer, tag: the operation, where the step has one; `peer` is the rank that it waits for.
@@ -80,7 +87,7 @@ class Position:
         return "" if self.peer is None else f"{self.kind}({self.peer}, tag={self.tag})"
 
 
-class Board:
+class StatusBoard:
     """The rows of all ranks. Made by the engine, and handed to each rank when its process is started."""
 
     def __init__(self, context: BaseContext, ranks: int) -> None:
@@ -88,9 +95,9 @@ class Board:
         self._rows: Any = context.RawArray(_Row, ranks)
         self.ranks = ranks
         for rank in range(ranks):
-            self.enter(rank, START)
+            self.begin_step(rank, PHASE_START)
 
-    def enter(
+    def begin_step(
         self,
         rank: int,
         phase: str,
@@ -115,7 +122,7 @@ class Board:
         row.since = clock()
         row.progress += 1
 
-    def meet(
+    def begin_collective(
         self, rank: int, kind: str, members: Sequence[int], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """The rank enters a collective of neighbouring ranks, within its step."""
@@ -125,19 +132,19 @@ class Board:
         row.since = clock()
         row.progress += 1
 
-    def part(self, rank: int) -> None:
+    def end_collective(self, rank: int) -> None:
         """The rank has left its collective."""
         row = self._rows[rank]
         row.kind, row.peer, row.members = 0, _NOBODY, 0
         row.progress += 1
 
-    def copy_row(self, rank: int, *, clock: Callable[[], float] = time.monotonic) -> dict[str, float]:
+    def row_as_dict(self, rank: int, *, clock: Callable[[], float] = time.monotonic) -> dict[str, float]:
         """The rank's row as plain numbers, for another host: `since` becomes the age of the step."""
         row = self._rows[rank]
         return {name: getattr(row, name) for name, _ in _Row._fields_} | {"since": clock() - row.since}
 
-    def paste_row(self, rank: int, row: Mapping[str, float], now: float) -> None:
-        """The inverse of `copy_row`, on a board of another host."""
+    def set_row(self, rank: int, row: Mapping[str, float], now: float) -> None:
+        """The inverse of `row_as_dict`, on a board of another host."""
         for name, _ in _Row._fields_:
             setattr(self._rows[rank], name, now - row[name] if name == "since" else row[name])
 
@@ -145,11 +152,11 @@ class Board:
         """How many steps each rank has begun."""
         return tuple(row.progress for row in self._rows)
 
-    def read(self, rank: int) -> Position:
+    def read(self, rank: int) -> RankStatus:
         """Where the rank is. Exact once it stands still; while it moves, two steps may be mixed."""
         row = self._rows[rank]
         members = tuple(range(row.peer, row.peer + row.members))
-        return Position(
+        return RankStatus(
             rank=rank,
             progress=row.progress,
             since=row.since,
@@ -163,6 +170,6 @@ class Board:
             late=tuple(other for other in members if self._rows[other].met < row.met),
         )
 
-    def positions(self) -> tuple[Position, ...]:
+    def statuses(self) -> tuple[RankStatus, ...]:
         """Where all ranks are."""
         return tuple(self.read(rank) for rank in range(self.ranks))

@@ -20,26 +20,34 @@ from model.traces import jsonl as trace
 from model.traces.trace import LoopSettings, Trace, TraceEvent
 from reference.config import EngineConfig
 from reference.device import HOST_BACKEND, WARM_SEMANTICS
-from reference.transport.selection import Route
-from reference.verification.trace_writer import BEGIN, DEVICE, END, KINDS, NOTHING, ROW, ROWS
+from reference.transport.selection import TransportChoice
+from reference.verification.trace_writer import (
+    BEGIN_FIELDS,
+    DEVICE_FIELDS,
+    END_FIELDS,
+    KINDS_FILE,
+    NOTHING,
+    ROW_BYTES,
+    ROWS_FILE,
+)
 
 HEADER = "header.jsonl"
 """The trace without its events."""
 
 
-def header(config: EngineConfig, route: Route, *, ordering: str, data: str) -> Trace:
+def header(config: EngineConfig, transport: TransportChoice, *, ordering: str, data: str) -> Trace:
     """What the trace of an engine begins with. data: the declared semantics of its tensor messages."""
-    declared = {CONTROL: route.control, DATA: data}
+    declared = {CONTROL: transport.control, DATA: data}
     # Of a stage's ranks; they have met before the loop begins where decode steps are recorded, so it is not asked for.
     collective = {
         CONTROL: HOST_BACKEND,
-        DATA: HOST_BACKEND if route.way == "shared" else WARM_SEMANTICS.get(data, data),
+        DATA: HOST_BACKEND if transport.kind == "shared" else WARM_SEMANTICS.get(data, data),
     }
     return Trace(
         ranks=config.ranks,
         loop=LoopSettings(depth=config.depth, ordering=ordering, tp=config.tp),
         semantics=declared | {beside: collective[comm] for beside, comm in STAGE_LIBRARY.items()},
-        queued=frozenset() if route.backend == HOST_BACKEND else frozenset({DATA, STAGE_DATA}),
+        queued=frozenset() if transport.backend == HOST_BACKEND else frozenset({DATA, STAGE_DATA}),
         clocks=("",) * config.ranks,
         events=(),
         complete=False,
@@ -50,7 +58,7 @@ def begin(folder: Path, header: Trace) -> None:
     """Makes the folder ready for a run: an older one's files go. Raises ValueError where it cannot be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for old in (*folder.glob(ROWS.format("*")), *folder.glob(KINDS.format("*")), folder / trace.FILE):
+        for old in (*folder.glob(ROWS_FILE.format("*")), *folder.glob(KINDS_FILE.format("*")), folder / trace.FILE):
             old.unlink(missing_ok=True)
         trace.write(replace(header, events=()), folder / HEADER)
     except OSError as error:
@@ -66,20 +74,20 @@ def combine(folder: Path, note: str = "") -> Path:
     events: list[TraceEvent] = []
     clocks, whole, until = list(header.clocks), True, list[int]()
     for rank in range(header.ranks):
-        said = _said(folder / KINDS.format(rank))
+        said = _said(folder / KINDS_FILE.format(rank))
         first = next(said, {})
         clocks[rank] = str(first.get("clock", header.clocks[rank]))
         kinds = list(said)
         until += [int(line["at"]) for line in kinds if "stopped" in line]
         whole = whole and any("rows" in line for line in kinds)
-        events += _rows(folder / ROWS.format(rank), rank, [line for line in kinds if "phase" in line])
+        events += _rows(folder / ROWS_FILE.format(rank), rank, [line for line in kinds if "phase" in line])
     events.sort(key=lambda event: event.begin)  # stable: a rank's own order stays
     found = replace(header, events=tuple(events), clocks=tuple(clocks), complete=whole, note=note)
     if until:
         found = replace(found.until(min(until)), note=f"{note}; the record was full".lstrip("; "))
     trace.write(found, folder / trace.FILE)
     for rank in range(header.ranks):
-        for name in (ROWS, KINDS):
+        for name in (ROWS_FILE, KINDS_FILE):
             (folder / name.format(rank)).unlink(missing_ok=True)
     return folder / trace.FILE
 
@@ -99,12 +107,12 @@ def _rows(path: Path, rank: int, kinds: list[Mapping[str, Any]]) -> list[TraceEv
     ops = [None if kind["op"] is None else from_json(kind["op"]) for kind in kinds]
     collectives = [tuple(map(from_json, kind["collective"])) for kind in kinds]
     events: list[TraceEvent] = []
-    for at in range(0, len(data) - ROW + 1, ROW):
-        began, iteration, number, _ = BEGIN.unpack_from(data, at)
+    for at in range(0, len(data) - ROW_BYTES + 1, ROW_BYTES):
+        began, iteration, number, _ = BEGIN_FIELDS.unpack_from(data, at)
         if not 0 < number <= len(kinds):
             break
-        ended, nbytes, answer, _ = END.unpack_from(data, at + BEGIN.size)
-        device = DEVICE.unpack_from(data, at + BEGIN.size + END.size)
+        ended, nbytes, answer, _ = END_FIELDS.unpack_from(data, at + BEGIN_FIELDS.size)
+        device = DEVICE_FIELDS.unpack_from(data, at + BEGIN_FIELDS.size + END_FIELDS.size)
         kind = kinds[number - 1]
         events.append(
             TraceEvent(

@@ -20,28 +20,28 @@ from model.pipelines.serving import Step
 from model.program.json_form import to_json
 from model.program.ops import Compute
 
-ROWS, KINDS = "rank{}.rows", "rank{}.jsonl"
+ROWS_FILE, KINDS_FILE = "rank{}.rows", "rank{}.jsonl"
 """Names of a rank's two files."""
 
-BEGIN = Struct("<qqii")
+BEGIN_FIELDS = Struct("<qqii")
 """begin, iteration, kind of row counted from 1, filler"""
-END = Struct("<qqii")
-"""end, bytes of the payload, answer (NOTHING, 0 or 1), filler; after BEGIN"""
-DEVICE = Struct("<qq")
-"""begin and end on the device, 0 where there is none; after END"""
-ROW = BEGIN.size + END.size + DEVICE.size
+END_FIELDS = Struct("<qqii")
+"""end, bytes of the payload, answer (NOTHING, 0 or 1), filler; after BEGIN_FIELDS"""
+DEVICE_FIELDS = Struct("<qq")
+"""begin and end on the device, 0 where there is none; after END_FIELDS"""
+ROW_BYTES = BEGIN_FIELDS.size + END_FIELDS.size + DEVICE_FIELDS.size
 NOTHING = -1
 
-CHUNK = 2**15 * ROW
+GROW_BYTES = 2**15 * ROW_BYTES
 """Bytes by which the file grows."""
-MOST = 2**17 * ROW
+MAX_BYTES = 2**17 * ROW_BYTES
 """Bytes of a file at most, minutes of a busy pipeline; then the record ends, as the beginning of the run."""
 
 REBASE = 10.0
 """Seconds after which device times count from a new event: they come as 32-bit floats of milliseconds."""
 
 
-class Recorder:
+class TraceWriter:
     """The record of one rank: `begin` and `end` frame each step.
 
     event: makes an event of the device that keeps the time; None where the device works in program order. Raises
@@ -55,17 +55,17 @@ class Recorder:
         *,
         event: Callable[[], Any] | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
-        most: int = MOST,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
-        self._clock, self._most = clock, most
+        self._clock, self._max_bytes = clock, max_bytes
         self._kinds: dict[Step, int] = {}
-        self._said = (folder / KINDS.format(rank)).open("w", encoding="utf-8")
+        self._said = (folder / KINDS_FILE.format(rank)).open("w", encoding="utf-8")
         self._say({"rank": rank, "clock": clock_name()})
-        self._file = (folder / ROWS.format(rank)).open("w+b")
-        os.posix_fallocate(self._file.fileno(), 0, CHUNK)  # a full disk is an error here, and no signal later
-        self._rows = mmap.mmap(self._file.fileno(), CHUNK)
-        self._size = CHUNK
-        self._at = -ROW
+        self._file = (folder / ROWS_FILE.format(rank)).open("w+b")
+        os.posix_fallocate(self._file.fileno(), 0, GROW_BYTES)  # a full disk is an error here, and no signal later
+        self._rows = mmap.mmap(self._file.fileno(), GROW_BYTES)
+        self._size = GROW_BYTES
+        self._at = -ROW_BYTES
         self._full = False
         self._nbytes = 0
         self._event = event
@@ -78,7 +78,7 @@ class Recorder:
 
     def begin(self, step: Step, iteration: int) -> None:
         """The rank begins a step."""
-        at = self._at + ROW
+        at = self._at + ROW_BYTES
         if at >= self._size and not self._grow():
             return
         kind = self._kinds.get(step)
@@ -88,7 +88,7 @@ class Recorder:
             collective = [to_json(op) for op in step.collective]
             self._say({"phase": step.phase, "slot": step.slot, "op": op, "collective": collective})
         self._at = at
-        BEGIN.pack_into(self._rows, at, self._clock(), iteration, kind, 0)
+        BEGIN_FIELDS.pack_into(self._rows, at, self._clock(), iteration, kind, 0)
         if self._event is not None and isinstance(step.op, Compute):
             self._began = self._mark()
 
@@ -96,13 +96,13 @@ class Recorder:
         """The step at hand sends so many bytes: noted now, as it may never end."""
         if not self._full:
             self._nbytes = nbytes
-            END.pack_into(self._rows, self._at + BEGIN.size, 0, nbytes, NOTHING, 0)
+            END_FIELDS.pack_into(self._rows, self._at + BEGIN_FIELDS.size, 0, nbytes, NOTHING, 0)
 
     def end(self, answer: bool | None) -> None:
         """The step at hand is over; `answer` is what the loop is told."""
         if not self._full:
             told = NOTHING if answer is None else int(answer)
-            END.pack_into(self._rows, self._at + BEGIN.size, self._clock(), self._nbytes, told, 0)
+            END_FIELDS.pack_into(self._rows, self._at + BEGIN_FIELDS.size, self._clock(), self._nbytes, told, 0)
             self._nbytes = 0
         if self._began is not None:  # its times on the device are looked up later, without waiting
             self._pending.append((self._at, self._began, self._mark()))
@@ -112,7 +112,7 @@ class Recorder:
     def close(self) -> None:
         """Completes the record; the rank is at its end."""
         self._resolve(wait=True)
-        self._say({"rows": self._at // ROW + 1})
+        self._say({"rows": self._at // ROW_BYTES + 1})
         self._said.close()
         self._rows.close()
         self._file.close()
@@ -124,16 +124,16 @@ class Recorder:
         return mark
 
     def _grow(self) -> bool:
-        if self._full or self._size >= self._most:
+        if self._full or self._size >= self._max_bytes:
             self._stop(f"the record is full: {self._size} bytes")
             return False
         try:
-            os.posix_fallocate(self._file.fileno(), self._size, CHUNK)
-            self._rows.resize(self._size + CHUNK)
+            os.posix_fallocate(self._file.fileno(), self._size, GROW_BYTES)
+            self._rows.resize(self._size + GROW_BYTES)
         except OSError as error:
             self._stop(f"the record could not grow: {error}")
             return False
-        self._size += CHUNK
+        self._size += GROW_BYTES
         return True
 
     def _stop(self, why: str) -> None:
@@ -154,7 +154,7 @@ class Recorder:
                 return
             self._pending.popleft()
             first, last = (self._origin + self._base.elapsed_time(mark) * 1e6 for mark in (began, ended))
-            DEVICE.pack_into(self._rows, at + BEGIN.size + END.size, int(first), int(last))
+            DEVICE_FIELDS.pack_into(self._rows, at + BEGIN_FIELDS.size + END_FIELDS.size, int(first), int(last))
             if last - self._origin > REBASE * 1e9:
                 self._base, self._origin = ended, last
 

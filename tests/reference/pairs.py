@@ -10,8 +10,10 @@ from typing import Any
 from model.pipelines.serving import CONTROL, DATA
 from reference.device import HOST, HOST_BACKEND, Device
 from reference.ranks import processes
-from reference.transport.host_staged import HostStaged
-from reference.transport.torch_distributed import Transport, join, listen_locally, meet_locally
+from reference.transport.base import Transport
+from reference.transport.host_staged import HostStagedTransport
+from reference.transport.rendezvous import connect_locally, join, listen_locally
+from reference.transport.torch_distributed import TorchTransport
 from tests.patience import stretch
 
 PATIENCE = 60.0
@@ -24,16 +26,16 @@ def _rank(rank: int, part: Part, port: int, way: str, blocking: bool, event: Eve
     processes.end_with_parent()
     timeout = timedelta(seconds=stretch(PATIENCE))
     groups = join(
-        store=meet_locally(port, timeout),
+        store=connect_locally(port, timeout),
         rank=rank,
         ranks=2,
         backends={CONTROL: HOST_BACKEND, DATA: HOST_BACKEND},
         timeout=timeout,
     )
     blocks = frozenset({DATA}) if blocking else frozenset()
-    transport: Transport | HostStaged = Transport(groups, blocking=blocks)
+    transport: Transport = TorchTransport(groups, blocking=blocks)
     if way == "host":
-        transport = HostStaged(groups, Device(kind=HOST), staged={DATA}, blocking=blocks)
+        transport = HostStagedTransport(groups, Device(kind=HOST), staged={DATA}, blocking=blocks)
     pipe.send("joined")
     pipe.recv()  # one that left already would break the other's joining
     pipe.send(part(transport, event))

@@ -10,8 +10,8 @@ from experiments.serving import pipeline
 from experiments.serving.pipeline import Config, collect, predict, prompts, same_tokens, speed
 from reference.engine import engine
 from reference.engine.engine import Output
-from reference.verification.status_board import Position
-from reference.verification.watchdog import PipelineStuck, RankDied
+from reference.verification.status_board import RankStatus
+from reference.verification.watchdog import PipelineStalled, RankDied
 from tests.experiments import samples
 from tests.patience import stretch
 
@@ -70,7 +70,7 @@ def test_send_first_is_predicted_to_hang_once_every_slot_is_full(pp: int) -> Non
     assert {predict(pp=pp, name="parity", requests=requests, tokens=3) for requests in range(1, pp + 1)} == {"ok"}
 
 
-AT = Position(rank=1, progress=5, since=0.0, phase="forward", iteration=2, slot=0)
+AT = RankStatus(rank=1, progress=5, since=0.0, phase="forward", iteration=2, slot=0)
 
 
 def _too_little() -> Iterable[int]:
@@ -78,11 +78,11 @@ def _too_little() -> Iterable[int]:
 
 
 def _dies() -> Iterable[int]:
-    raise RankDied(rank=1, exitcode=-9, position=AT)
+    raise RankDied(rank=1, exitcode=-9, status=AT)
 
 
 def _silent() -> Iterable[int]:
-    raise PipelineStuck(positions=[AT], seconds=3, now=0)
+    raise PipelineStalled(statuses=[AT], seconds=3, now=0)
 
 
 @pytest.mark.parametrize(

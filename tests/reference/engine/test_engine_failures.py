@@ -17,8 +17,8 @@ from model.pipelines.serving import Phase
 from reference.device import HOST, HOST_BACKEND, Device
 from reference.engine.engine import Engine, SamplingParams
 from reference.transport import shared_memory
-from reference.verification.preflight import DeadlockAhead
-from reference.verification.watchdog import PipelineStuck, RankDied
+from reference.verification.preflight import DeadlockPredicted
+from reference.verification.watchdog import PipelineStalled, RankDied
 from tests.patience import stretch, wait_until
 from tests.reference.checkpoints import save_llama
 from tests.reference.engines import LONG, PROMPTS, Heard, config, gone, tokens
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.xdist_group("engine")
 ROOT = Path(__file__).parents[3]
 SHARED = pytest.param(
     "shared",
-    marks=pytest.mark.skipif(not shared_memory.possible(), reason="rings are for x86-64; nothing to install"),
+    marks=pytest.mark.skipif(not shared_memory.supported(), reason="rings are for x86-64; nothing to install"),
 )
 WAYS = pytest.mark.parametrize("transport", ["device", SHARED])
 SHARED_CONTROL = pytest.param({"control": "shared"}, marks=SHARED.marks)
@@ -41,17 +41,17 @@ SHARED_ALL = pytest.param({"transport": "shared"}, marks=SHARED.marks)
 
 def test_send_first_under_a_blocking_isend_hangs_and_is_reported(checkpoint: Path) -> None:
     options = {"blocking_isend": True, "ordering": "send-first"}
-    with pytest.raises(DeadlockAhead, match="use --ordering parity") as refused:
+    with pytest.raises(DeadlockPredicted, match="use --ordering parity") as refused:
         Engine(config(checkpoint, **options))
     with (
-        pytest.raises(PipelineStuck) as caught,
+        pytest.raises(PipelineStalled) as caught,
         Engine(config(checkpoint, **options, preflight=False, watchdog=stretch(4))) as engine,
     ):
         tokens(engine, PROMPTS, LONG)
     stuck = caught.value
     assert stuck.circuit == (0, 1, 2)
     assert stuck.circuit == tuple(item.rank for item in refused.value.result.circuit)
-    assert [(item.phase, item.kind, item.peer) for item in stuck.positions] == [
+    assert [(item.phase, item.kind, item.peer) for item in stuck.statuses] == [
         (Phase.SEND_OUTPUT, "isend", 1),
         (Phase.SEND_OUTPUT, "isend", 2),
         (Phase.SEND_OUTPUT, "isend", 0),
@@ -64,12 +64,12 @@ def test_send_first_under_a_blocking_isend_hangs_and_is_reported(checkpoint: Pat
 def test_receive_first_hangs_without_any_blocking_isend(checkpoint: Path, transport: str) -> None:
     options = {"ordering": "receive-first", "preflight": False, "watchdog": stretch(4)}
     with (
-        pytest.raises(PipelineStuck) as caught,
+        pytest.raises(PipelineStalled) as caught,
         Engine(config(checkpoint, pp=2, transport=transport, **options)) as engine,
     ):
         tokens(engine, PROMPTS, LONG)
     assert caught.value.circuit == (0, 1)
-    assert {item.phase for item in caught.value.positions} == {Phase.RECV_OUTPUT}
+    assert {item.phase for item in caught.value.statuses} == {Phase.RECV_OUTPUT}
     assert gone(engine.pids)
 
 
@@ -82,7 +82,7 @@ def test_fewer_batches_than_ranks_do_not_hang(checkpoint: Path) -> None:
 @WAYS
 def test_a_suspended_rank_is_named(checkpoint: Path, transport: str) -> None:
     with (
-        pytest.raises(PipelineStuck) as caught,
+        pytest.raises(PipelineStalled) as caught,
         Engine(config(checkpoint, transport=transport, watchdog=stretch(4))) as engine,
     ):
         stream = engine.generate(PROMPTS, LONG, ignore_eos=True)
@@ -98,11 +98,11 @@ def test_a_suspended_rank_is_named(checkpoint: Path, transport: str) -> None:
 @pytest.mark.parametrize("options", [{}, SHARED_CONTROL, SHARED_ALL], ids=str)
 def test_a_suspended_rank_is_noticed_while_nobody_asks_for_anything(checkpoint: Path, options: dict[str, Any]) -> None:
     """Requests that say that there are none go into a ring without anybody there to take them out."""
-    with pytest.raises(PipelineStuck) as caught, Engine(config(checkpoint, watchdog=stretch(4), **options)) as engine:
+    with pytest.raises(PipelineStalled) as caught, Engine(config(checkpoint, watchdog=stretch(4), **options)) as engine:
         os.kill(engine.pids[2], signal.SIGSTOP)
         wait_until(lambda: engine.failure is not None, 60, what="nobody notices")
         tokens(engine, PROMPTS[:1], 1)
-    assert caught.value.stopped == {2} <= caught.value.still
+    assert caught.value.stopped == {2} <= caught.value.stalled
     assert "the process of rank 2 is suspended" in str(caught.value)
     assert gone(engine.pids)
 
@@ -269,8 +269,8 @@ def test_ranks_share_an_accelerator_through_the_host(checkpoint: Path, monkeypat
     ):
         engine = Engine(config(checkpoint, **{"pp": 2, **options}))
         assert (engine.config.device, engine.config.transport, engine.config.backend) == chosen
-        promised = {"shared": shared_memory.SEMANTICS}.get(chosen[1], "gloo")
-        assert engine.route.semantics == promised
+        promised = {"shared": shared_memory.RING_SEMANTICS}.get(chosen[1], "gloo")
+        assert engine.transport.semantics == promised
     with pytest.raises(ValueError, match="there is one"):
         Engine(config(checkpoint, device="xpu", pp=2, transport="device"))
 

@@ -19,17 +19,19 @@ from tests.reference.small_ring import ask, scheduler
 class Library:
     """A transport that notes on which stream it is called: aside, or where forwards are."""
 
-    def __init__(self, lands: torch.device | None) -> None:
-        self.lands, self.aside, self.calls = lands, False, list[tuple[str, bool]]()
+    def __init__(self, recv_device: torch.device | None) -> None:
+        self.recv_device, self.aside, self.calls = recv_device, False, list[tuple[str, bool]]()
 
     def perform(self, op: Operation, *payloads: Any) -> Any:
         self.calls.append((op.kind, self.aside))
         return payloads[0] if payloads else None
 
 
-def pipeline(monkeypatch: pytest.MonkeyPatch, *, rank: int, lands: torch.device | None = None) -> tuple[Any, Library]:
+def pipeline(
+    monkeypatch: pytest.MonkeyPatch, *, rank: int, recv_device: torch.device | None = None
+) -> tuple[Any, Library]:
     """A rank of two, with a batch in slot 0, an answer, and an output to be passed on."""
-    library = Library(lands)
+    library = Library(recv_device)
     first, last = rank == 0, rank == 1
     made: Any = Pipeline(
         rank=rank,
@@ -81,7 +83,7 @@ def test_the_last_rank_sends_what_comes_of_its_forward(monkeypatch: pytest.Monke
 
 
 def test_what_the_host_receives_needs_no_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, library = pipeline(monkeypatch, rank=0, lands=torch.device(HOST))
+    first, library = pipeline(monkeypatch, rank=0, recv_device=torch.device(HOST))
     for one in (RECEIVE, SEND, SETTLE):
         first._do(one)
     assert [aside for _, aside in library.calls] == [False] * 3

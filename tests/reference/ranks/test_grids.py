@@ -13,8 +13,8 @@ import torch
 from model.pipelines.serving import Phase
 from reference.config import EngineConfig
 from reference.engine.engine import Engine, Output
-from reference.verification.preflight import DeadlockAhead
-from reference.verification.watchdog import PipelineStuck, RankDied
+from reference.verification.preflight import DeadlockPredicted
+from reference.verification.watchdog import PipelineStalled, RankDied
 from tests.patience import stretch
 from tests.reference.checkpoints import SMALL, oracle_greedy, save_llama
 from tests.reference.engine.test_engine import gone
@@ -126,17 +126,17 @@ def test_what_cannot_be_shared_is_refused(checkpoint: Path, options: dict[str, A
 
 def test_a_deadlock_of_the_grid_is_seen_ahead_and_reported(checkpoint: Path) -> None:
     options = config(checkpoint, blocking_isend=True, ordering="send-first")
-    with pytest.raises(DeadlockAhead, match=r"2 stages of 2 ranks .*use --ordering parity") as refused:
+    with pytest.raises(DeadlockPredicted, match=r"2 stages of 2 ranks .*use --ordering parity") as refused:
         Engine(EngineConfig(**options))
     foreseen = {item.rank for item in refused.value.result.circuit}
     assert foreseen in ({0, 2}, {1, 3})
     with (
-        pytest.raises(PipelineStuck) as caught,
+        pytest.raises(PipelineStalled) as caught,
         Engine(EngineConfig(**options, preflight=False, watchdog=stretch(4))) as engine,
     ):
         list(engine.generate(PROMPTS, LONG, ignore_eos=True))
     assert caught.value.circuit == (0, 2)
-    assert [(item.phase, item.peer) for item in caught.value.positions] == [
+    assert [(item.phase, item.peer) for item in caught.value.statuses] == [
         (Phase.SEND_OUTPUT, 2),
         (Phase.SEND_OUTPUT, 3),
         (Phase.SEND_OUTPUT, 0),
@@ -154,7 +154,7 @@ def under_way(checkpoint: Path) -> Iterator[tuple[Engine, Iterator[Any]]]:
             stream = engine.generate(PROMPTS, LONG, ignore_eos=True)
             next(stream)
             yield engine, stream
-    except (PipelineStuck, RankDied):
+    except (PipelineStalled, RankDied):
         pass
     assert gone(engine.pids)
 
@@ -165,10 +165,10 @@ def test_a_suspended_rank_is_named_and_who_waits_for_it_in_a_collective(
 ) -> None:
     engine, stream = under_way
     os.kill(engine.pids[rank], signal.SIGSTOP)
-    with pytest.raises(PipelineStuck) as caught:
+    with pytest.raises(PipelineStalled) as caught:
         list(stream)
     assert caught.value.stopped == {rank} and caught.value.circuit == ()
-    beside = caught.value.positions[rank ^ 1]
+    beside = caught.value.statuses[rank ^ 1]
     # in a collective that the suspended rank has come to, nobody is late: then its members wait for each other
     assert rank in (beside.waits_for or beside.members), f"{beside} shares the stage of rank {rank}"
     if beside.members:

@@ -16,7 +16,7 @@ from model.pipelines.serving import Phase
 from reference.config import EngineConfig
 from reference.engine.engine import Engine
 from reference.ranks import processes
-from reference.verification.status_board import JOIN, LOAD, START
+from reference.verification.status_board import PHASE_JOIN, PHASE_LOAD, PHASE_START
 from tests.patience import stretch
 from tests.reference.checkpoints import save_llama
 
@@ -141,7 +141,7 @@ def test_a_fork_server_whose_engine_has_ended_already_imports_nothing() -> None:
     assert process.returncode == 1
 
 
-@pytest.mark.parametrize("phase", [START, JOIN, LOAD, Phase.POLL])
+@pytest.mark.parametrize("phase", [PHASE_START, PHASE_JOIN, PHASE_LOAD, Phase.POLL])
 def test_an_interrupt_while_an_engine_starts_leaves_no_process(tmp_path: Path, phase: str) -> None:
     """It comes when a rank is seen in this phase or, where the phase was too short to be seen, later."""
     save_llama(tmp_path)
@@ -152,8 +152,8 @@ def test_an_interrupt_while_an_engine_starts_leaves_no_process(tmp_path: Path, p
         while not over.is_set():
             ranks = getattr(engine, "_ranks", None)
             if ranks is not None:
-                seen = {item.phase for item in ranks._board.positions()}
-                if phase in seen or not seen & {START, JOIN, LOAD}:
+                seen = {item.phase for item in ranks._board.statuses()}
+                if phase in seen or not seen & {PHASE_START, PHASE_JOIN, PHASE_LOAD}:
                     os.kill(os.getpid(), signal.SIGINT)
                     return
             time.sleep(0.001)

@@ -18,7 +18,7 @@ import pytest
 
 from reference.config import EngineConfig
 from reference.engine.engine import Engine
-from reference.ranks.torchrun import place
+from reference.ranks.torchrun import rank_info
 from tests.conftest import missing
 from tests.patience import stretch, wait_until
 
@@ -187,7 +187,8 @@ def test_a_stuck_ring_across_processes_is_reported_by_the_engine(job: Job) -> No
     (status, out, err), (other, other_out, _) = ends(ranks(job, command=[sys.executable, "-c", STUCK, str(limit)]))
     assert (status, out) == (1, "served\n")
     assert (
-        f"PipelineStuck: no rank made progress for {limit} s: deadlock, rank 0 -> rank 1 -> rank 0 wait for each" in err
+        f"PipelineStalled: no rank made progress for {limit} s: deadlock, rank 0 -> rank 1 -> rank 0 wait for each"
+        in err
     )
     rows = [line.split()[:4] for line in err.splitlines() if "receive output" in line]
     assert rows == [["0", "receive", "output", "recv(1,"], ["1", "receive", "output", "recv(0,"]]
@@ -287,9 +288,9 @@ def test_a_job_of_another_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_place_in_a_job_is_what_the_environment_says() -> None:
-    found = place(GIVEN)
+    found = rank_info(GIVEN)
     assert found is not None and (found.rank, found.ranks, found.local_rank, found.local_ranks) == (1, 4, 1, 2)
     assert found.interface() == next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
-    assert place({name: value for name, value in GIVEN.items() if name != "MASTER_ADDR"}) is None
+    assert rank_info({name: value for name, value in GIVEN.items() if name != "MASTER_ADDR"}) is None
     with pytest.raises(ValueError, match="WORLD_SIZE is 'many'; start the ranks with torchrun"):
-        place(GIVEN | {"WORLD_SIZE": "many"})
+        rank_info(GIVEN | {"WORLD_SIZE": "many"})

@@ -11,8 +11,8 @@ import torch
 from model.pipelines.serving import CONTROL, DATA
 from model.program.ops import Irecv, Isend, Recv, Send, Wait
 from reference.device import HOST, Device, HostEvent, HostStream
-from reference.transport.host_staged import CHUNK, Buffers, HostStaged
-from reference.transport.torch_distributed import PeerLost
+from reference.transport.base import PeerLost
+from reference.transport.host_staged import CHUNK_BYTES, Buffers, HostStagedTransport
 from tests.patience import stretch
 from tests.reference.pairs import PATIENCE, pair_of_ranks
 
@@ -23,31 +23,31 @@ def pair() -> Iterator[Callable[..., list[Any]]]:
         yield lambda *parts: run(*parts, way="host")
 
 
-SIZES = (0, 1, 4096, CHUNK // 2 - 1, CHUNK // 2, CHUNK // 2 + 1, 3 * CHUNK // 2 + 5)
+SIZES = (0, 1, 4096, CHUNK_BYTES // 2 - 1, CHUNK_BYTES // 2, CHUNK_BYTES // 2 + 1, 3 * CHUNK_BYTES // 2 + 5)
 """Elements of two bytes: below, at and over the size of a chunk, and several of them."""
 
-LONG = CHUNK // 2 + 1
+LONG = CHUNK_BYTES // 2 + 1
 """Elements that take two chunks, and a stream of their own."""
 
 
 def test_what_does_not_go_through_the_host_is_received_on_the_device() -> None:
     """Where only requests are sent between hosts, tensors are the other library's."""
-    requests = HostStaged({}, Device(kind=HOST), staged={CONTROL})
-    assert requests.lands is None and requests.room((2,), torch.float32) is None
-    assert HostStaged({}, Device(kind=HOST), staged={CONTROL, DATA}).lands == torch.device(HOST)
+    requests = HostStagedTransport({}, Device(kind=HOST), staged={CONTROL})
+    assert requests.recv_device is None and requests.host_recv_buffer((2,), torch.float32) is None
+    assert HostStagedTransport({}, Device(kind=HOST), staged={CONTROL, DATA}).recv_device == torch.device(HOST)
 
 
 def values(size: int) -> torch.Tensor:
     return (torch.arange(size) % 251).to(torch.bfloat16)
 
 
-def send_sizes(transport: HostStaged, event: Event) -> None:
+def send_sizes(transport: HostStagedTransport, event: Event) -> None:
     for number, size in enumerate(SIZES):
         transport.perform(Isend(peer=1, request=number, comm=DATA), values(size))
     transport.perform(Wait(requests=tuple(range(len(SIZES)))))
 
 
-def recv_sizes(transport: HostStaged, event: Event) -> list[bool]:
+def recv_sizes(transport: HostStagedTransport, event: Event) -> list[bool]:
     arrived = [transport.perform(Recv(peer=0, comm=DATA), torch.empty(size, dtype=torch.bfloat16)) for size in SIZES]
     return [torch.equal(tensor, values(size)) for tensor, size in zip(arrived, SIZES, strict=True)]
 
@@ -80,7 +80,7 @@ class GatedStream(HostStream):
         return self.gates[-1]
 
 
-def send_before_the_copy_is_done(transport: HostStaged, event: Event) -> list[bool]:
+def send_before_the_copy_is_done(transport: HostStagedTransport, event: Event) -> list[bool]:
     stream = transport._copies = GatedStream()
     transport.perform(Isend(peer=1, request="first", tag=1, comm=DATA), values(LONG))  # returns: nobody opened a gate
     transport.perform(Isend(peer=1, request="second", tag=2, comm=DATA), values(LONG + 1))
@@ -97,7 +97,7 @@ def send_before_the_copy_is_done(transport: HostStaged, event: Event) -> list[bo
     return posted
 
 
-def recv_both(transport: HostStaged, event: Event) -> list[int]:
+def recv_both(transport: HostStagedTransport, event: Event) -> list[int]:
     assert event.wait(stretch(PATIENCE))
     transport.perform(Send(peer=0, comm=CONTROL), torch.ones(1))
     got = [
@@ -110,9 +110,9 @@ def test_an_isend_returns_before_its_copy_and_nothing_overtakes_it(pair: Callabl
     assert pair(send_before_the_copy_is_done, recv_both) == [[False, False], [LONG, LONG + 1]]
 
 
-def send_to_nobody(transport: HostStaged, event: Event) -> str:
+def send_to_nobody(transport: HostStagedTransport, event: Event) -> str:
     stream = transport._copies = GatedStream()
-    transport.perform(Isend(peer=1, request=0, comm=DATA), values(4 * CHUNK))
+    transport.perform(Isend(peer=1, request=0, comm=DATA), values(4 * CHUNK_BYTES))
     event.set()
     with pytest.raises(PeerLost):
         transport.perform(Recv(peer=1, comm=CONTROL), torch.empty(1))  # it has gone
@@ -123,7 +123,7 @@ def send_to_nobody(transport: HostStaged, event: Event) -> str:
     return f"{lost.value.peer}"
 
 
-def leave(transport: HostStaged, event: Event) -> None:
+def leave(transport: HostStagedTransport, event: Event) -> None:
     assert event.wait(stretch(PATIENCE))
 
 
@@ -131,14 +131,14 @@ def test_a_send_that_fails_in_the_thread_is_told_at_its_wait(pair: Callable[...,
     assert pair(send_to_nobody, leave)[0] == "1"
 
 
-def many(transport: HostStaged, event: Event) -> int:
+def many(transport: HostStagedTransport, event: Event) -> int:
     for _ in range(50):
         transport.perform(Isend(peer=1, request=0, comm=DATA), values(1000))
         transport.perform(Wait(requests=(0,)))
     return transport._buffers.made
 
 
-def receive_many(transport: HostStaged, event: Event) -> int:
+def receive_many(transport: HostStagedTransport, event: Event) -> int:
     for _ in range(50):
         transport.perform(Recv(peer=0, comm=DATA), values(1000))
     return transport._buffers.made
@@ -161,7 +161,7 @@ def test_a_buffer_is_not_used_again_while_a_copy_reads_it() -> None:
     assert buffers.made == 3
 
 
-def wait_for_rank_0(transport: HostStaged, event: Event) -> list[int | None]:
+def wait_for_rank_0(transport: HostStagedTransport, event: Event) -> list[int | None]:
     into = values(10)
     transport.perform(Irecv(peer=0, request="late", comm=DATA), into)
     asked = [transport.waits_for(Wait(requests=("late",))), transport.waits_for(Recv(peer=0, comm=DATA))]
@@ -170,10 +170,10 @@ def wait_for_rank_0(transport: HostStaged, event: Event) -> list[int | None]:
     return [*asked, transport.waits_for(Wait(requests=("late",))), into.numel()]
 
 
-def send_late(transport: HostStaged, event: Event) -> bool:
+def send_late(transport: HostStagedTransport, event: Event) -> bool:
     assert event.wait(stretch(PATIENCE))
     transport.perform(Send(peer=1, comm=DATA), values(10))
-    return transport.lands == torch.device(HOST)
+    return transport.recv_device == torch.device(HOST)
 
 
 def test_who_is_waited_for_counts_rank_0_too(pair: Callable[..., list[Any]]) -> None:

@@ -6,7 +6,7 @@ import torch
 from reference import device as devices
 from reference.device import SEMANTICS
 from reference.transport import shared_memory
-from reference.transport.selection import choose_route
+from reference.transport.selection import choose_transport
 
 
 @pytest.fixture
@@ -24,38 +24,38 @@ def cards(monkeypatch):
     return pretend
 
 
-def chosen(ranks=2, device="auto", transport="auto", backend="auto", apart="a test"):
-    route = choose_route(device=device, transport=transport, backend=backend, ranks=ranks, apart=apart)
-    assert route.semantics == (shared_memory.SEMANTICS if route.way == "shared" else SEMANTICS[route.backend])
-    assert route.control == (shared_memory.SEMANTICS if route.rings else "gloo")
-    assert route.rings == (
-        route.way == "shared" or (route.way == "device" and not apart and route.device.kind != "cpu")
+def chosen(ranks=2, device="auto", transport="auto", backend="auto", blocked_by="a test"):
+    choice = choose_transport(device=device, transport=transport, backend=backend, ranks=ranks, blocked_by=blocked_by)
+    assert choice.semantics == (shared_memory.RING_SEMANTICS if choice.kind == "shared" else SEMANTICS[choice.backend])
+    assert choice.control == (shared_memory.RING_SEMANTICS if choice.rings else "gloo")
+    assert choice.rings == (
+        choice.kind == "shared" or (choice.kind == "device" and not blocked_by and choice.device.kind != "cpu")
     )
-    return route.device.kind, route.device.index, route.way, route.backend
+    return choice.device.kind, choice.device.index, choice.kind, choice.backend
 
 
 def test_each_rank_on_a_card_of_its_own_uses_the_cards_library(cards, monkeypatch):
     monkeypatch.setattr(shared_memory.platform, "machine", lambda: "x86_64")
     cards(cuda=4)
-    assert chosen(ranks=4) == chosen(ranks=4, apart="") == ("cuda", 3, "device", "nccl")
+    assert chosen(ranks=4) == chosen(ranks=4, blocked_by="") == ("cuda", 3, "device", "nccl")
     cards(xpu=2)
     assert chosen() == ("xpu", 1, "device", "xccl")
-    route = choose_route(device="xpu", transport="auto", backend="auto", ranks=2)
-    assert str(route) == "xpu, xccl, requests through shared memory"
-    assert not choose_route(device="xpu", transport="auto", backend="auto", ranks=2, stages=1).rings
+    choice = choose_transport(device="xpu", transport="auto", backend="auto", ranks=2)
+    assert str(choice) == "xpu, xccl, requests through shared memory"
+    assert not choose_transport(device="xpu", transport="auto", backend="auto", ranks=2, stages=1).rings
     monkeypatch.setattr(shared_memory.platform, "machine", lambda: "aarch64")
-    assert not choose_route(device="xpu", transport="auto", backend="auto", ranks=2).rings
+    assert not choose_transport(device="xpu", transport="auto", backend="auto", ranks=2).rings
 
 
 def test_ranks_that_share_a_card_share_memory_where_they_can(cards, monkeypatch):
     cards(cuda=1)
     monkeypatch.setattr(shared_memory.platform, "machine", lambda: "x86_64")
-    assert chosen(ranks=4, apart="") == ("cuda", 0, "shared", "gloo")
-    assert chosen(ranks=4, apart="", backend="gloo") == ("cuda", 0, "host", "gloo")
-    route = choose_route(device="auto", transport="auto", backend="auto", ranks=4, control="group")
-    assert (route.way, route.rings) == ("host", False)
+    assert chosen(ranks=4, blocked_by="") == ("cuda", 0, "shared", "gloo")
+    assert chosen(ranks=4, blocked_by="", backend="gloo") == ("cuda", 0, "host", "gloo")
+    choice = choose_transport(device="auto", transport="auto", backend="auto", ranks=4, control="group")
+    assert (choice.kind, choice.rings) == ("host", False)
     monkeypatch.setattr(shared_memory.platform, "machine", lambda: "aarch64")
-    assert chosen(ranks=4, apart="") == ("cuda", 0, "host", "gloo")
+    assert chosen(ranks=4, blocked_by="") == ("cuda", 0, "host", "gloo")
 
 
 def test_ranks_that_share_a_card_go_through_the_host_else(cards):
@@ -64,7 +64,9 @@ def test_ranks_that_share_a_card_go_through_the_host_else(cards):
     cards(cuda=2)
     assert chosen(ranks=4, device="cuda") == ("cuda", 1, "host", "gloo")
     assert chosen(ranks=2, transport="host") == ("cuda", 1, "host", "gloo")
-    assert str(choose_route(device="cuda", transport="host", backend="auto", ranks=3)) == "cuda, gloo through the host"
+    assert (
+        str(choose_transport(device="cuda", transport="host", backend="auto", ranks=3)) == "cuda, gloo through the host"
+    )
 
 
 def test_a_torch_without_the_cards_library_goes_through_the_host(cards):
@@ -79,7 +81,7 @@ def test_a_host_sends_what_it_has(cards):
     assert chosen(ranks=5) == ("cpu", 0, "device", "gloo")
     assert chosen(transport="host") == ("cpu", 0, "host", "gloo")
     assert chosen(backend="mpi") == ("cpu", 0, "device", "mpi")
-    assert str(choose_route(device="cpu", transport="auto", backend="auto", ranks=2)) == "cpu, gloo"
+    assert str(choose_transport(device="cpu", transport="auto", backend="auto", ranks=2)) == "cpu, gloo"
 
 
 def test_what_must_be_the_devices_transport_is(cards):

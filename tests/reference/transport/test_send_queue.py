@@ -11,21 +11,23 @@ import torch
 from model.pipelines.serving import CONTROL, DATA, OUTPUT, PROXY, REQUESTS
 from model.program.ops import Irecv, Isend, Operation, Recv, Wait
 from reference.device import HOST, Device, HostEvent, HostStream
-from reference.transport.host_staged import CHUNK, HostStaged
-from reference.transport.shared_memory import SIZE, make_rings, possible
+from reference.transport.host_staged import CHUNK_BYTES, HostStagedTransport
+from reference.transport.shared_memory import RING_BYTES, make_rings, supported
 from tests.patience import stretch
 
 PATIENCE = 30.0
 
-pytestmark = pytest.mark.skipif(not possible(), reason="rings are for x86-64; nothing to install")
+pytestmark = pytest.mark.skipif(not supported(), reason="rings are for x86-64; nothing to install")
 
 
 @pytest.fixture(params=[False, True], ids=["alone", "collective"])
-def pair(request: pytest.FixtureRequest) -> Iterator[tuple[HostStaged, HostStaged]]:
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[HostStagedTransport, HostStagedTransport]]:
     """Transports of two ranks, that share their stages with others or do not."""
     rings = make_rings(multiprocessing.get_context("spawn"), stages=2, tp=1)
-    ways = [dict.fromkeys((CONTROL, DATA), rings[rank].group()) for rank in (0, 1)]
-    first, second = (HostStaged(way, Device(kind=HOST), staged=way.keys(), collective=request.param) for way in ways)
+    ways = [dict.fromkeys((CONTROL, DATA), rings[rank].open()) for rank in (0, 1)]
+    first, second = (
+        HostStagedTransport(way, Device(kind=HOST), staged=way.keys(), collective=request.param) for way in ways
+    )
     yield first, second
     first.close()
     second.close()
@@ -77,11 +79,11 @@ class LateStream(HostStream):
 
 
 def test_what_a_copy_held_up_is_handed_on_while_the_rank_waits_for_something_else(
-    pair: tuple[HostStaged, HostStaged],
+    pair: tuple[HostStagedTransport, HostStagedTransport],
 ) -> None:
     first, second = pair
     stream = first._copies = LateStream()  # type: ignore[assignment]
-    sent = torch.arange(CHUNK + 8, dtype=torch.int64).to(torch.uint8)
+    sent = torch.arange(CHUNK_BYTES + 8, dtype=torch.int64).to(torch.uint8)
     first.perform(data(Isend, 1), sent)
     assert not first._open[PROXY].posted  # type: ignore[union-attr]
     stream.may.set()
@@ -97,12 +99,17 @@ def test_what_a_copy_held_up_is_handed_on_while_the_rank_waits_for_something_els
     first.perform(Wait(requests=(PROXY,)))
 
 
-def test_two_ranks_that_send_first_exchange_more_than_their_rings_hold(pair: tuple[HostStaged, HostStaged]) -> None:
+def test_two_ranks_that_send_first_exchange_more_than_their_rings_hold(
+    pair: tuple[HostStagedTransport, HostStagedTransport],
+) -> None:
     def exchange(rank: int) -> bool:
         transport, other = pair[rank], 1 - rank
-        transport.perform(data(Isend, other), torch.full((3 * SIZE + 5,), rank, dtype=torch.uint8))
+        transport.perform(data(Isend, other), torch.full((3 * RING_BYTES + 5,), rank, dtype=torch.uint8))
         transport.perform(data(Isend, other), torch.full((7,), 10 + rank, dtype=torch.uint8))
-        got = [transport.perform(data(Recv, other), torch.empty(size, dtype=torch.uint8)) for size in (3 * SIZE + 5, 7)]
+        got = [
+            transport.perform(data(Recv, other), torch.empty(size, dtype=torch.uint8))
+            for size in (3 * RING_BYTES + 5, 7)
+        ]
         transport.perform(Wait(requests=(PROXY,)))
         return bool((got[0] == other).all() and (got[1] == 10 + other).all())
 
@@ -110,9 +117,9 @@ def test_two_ranks_that_send_first_exchange_more_than_their_rings_hold(pair: tup
     assert [end() for end in ends] == [True, True]
 
 
-def test_a_full_ring_holds_up_no_other(pair: tuple[HostStaged, HostStaged]) -> None:
+def test_a_full_ring_holds_up_no_other(pair: tuple[HostStagedTransport, HostStagedTransport]) -> None:
     first, second = pair
-    first.perform(data(Isend, 1, PROXY), torch.zeros(2 * SIZE, dtype=torch.uint8))
+    first.perform(data(Isend, 1, PROXY), torch.zeros(2 * RING_BYTES, dtype=torch.uint8))
     first.perform(data(Isend, 1, OUTPUT), torch.ones(2))
     beside(lambda: first.perform(Wait(requests=(OUTPUT,))) or True)()
     assert not first._open[PROXY].posted  # type: ignore[union-attr]
@@ -123,7 +130,9 @@ def test_a_full_ring_holds_up_no_other(pair: tuple[HostStaged, HostStaged]) -> N
 
 
 @pytest.mark.parametrize("content", [b"", b"x", bytes(range(256)) * 40000])
-def test_bytes_arrive_whole_whatever_their_number(pair: tuple[HostStaged, HostStaged], content: bytes) -> None:
+def test_bytes_arrive_whole_whatever_their_number(
+    pair: tuple[HostStagedTransport, HostStagedTransport], content: bytes
+) -> None:
     first, second = pair
     first.perform(Isend(peer=1, tag=REQUESTS, request=REQUESTS, comm=CONTROL), content)
     got = beside(lambda: second.perform(Recv(peer=0, tag=REQUESTS, comm=CONTROL)))
@@ -131,7 +140,9 @@ def test_bytes_arrive_whole_whatever_their_number(pair: tuple[HostStaged, HostSt
     assert got() == content
 
 
-def test_what_cannot_be_sent_is_told_and_the_next_send_goes(pair: tuple[HostStaged, HostStaged]) -> None:
+def test_what_cannot_be_sent_is_told_and_the_next_send_goes(
+    pair: tuple[HostStagedTransport, HostStagedTransport],
+) -> None:
     first, second = pair
     with pytest.raises(ValueError, match="there is no ring from rank 0 to rank 7 with tag 1"):
         first.perform(data(Isend, 7), torch.zeros(2))
@@ -140,7 +151,9 @@ def test_what_cannot_be_sent_is_told_and_the_next_send_goes(pair: tuple[HostStag
     assert second.perform(data(Recv, 0, OUTPUT), torch.zeros(2)).tolist() == [1, 1]
 
 
-def test_a_device_that_fails_is_not_taken_for_a_peer_that_is_lost(pair: tuple[HostStaged, HostStaged]) -> None:
+def test_a_device_that_fails_is_not_taken_for_a_peer_that_is_lost(
+    pair: tuple[HostStagedTransport, HostStagedTransport],
+) -> None:
     first, _ = pair
 
     class Broken(HostEvent):
@@ -155,5 +168,5 @@ def test_a_device_that_fails_is_not_taken_for_a_peer_that_is_lost(pair: tuple[Ho
 
     first._copies = BrokenStream()  # type: ignore[assignment]
     with pytest.raises(RuntimeError, match="the device is gone"):
-        first.perform(data(Isend, 1), torch.zeros(CHUNK + 1))
+        first.perform(data(Isend, 1), torch.zeros(CHUNK_BYTES + 1))
         first.perform(Wait(requests=(PROXY,)))

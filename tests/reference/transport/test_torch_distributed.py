@@ -10,7 +10,8 @@ import torch
 
 from model.pipelines.serving import CONTROL, DATA
 from model.program.ops import Batch, Compute, Irecv, Isend, Recv, Send, Wait
-from reference.transport.torch_distributed import PeerLost, Transport
+from reference.transport.base import PeerLost
+from reference.transport.torch_distributed import TorchTransport
 from tests.patience import stretch
 from tests.reference.pairs import PATIENCE, Part, pair_of_ranks
 
@@ -34,7 +35,7 @@ def empty(count: int = 1000) -> torch.Tensor:
     return torch.empty(count, dtype=torch.int64)
 
 
-def speak(transport: Transport, event: Event) -> list[int]:
+def speak(transport: TorchTransport, event: Event) -> list[int]:
     transport.perform(Send(peer=1, tag=5, comm=DATA), numbers(1))
     transport.perform(Isend(peer=1, tag=6, request="a", comm=DATA), numbers(2))
     transport.perform(Isend(peer=1, tag=7, request="b", comm=CONTROL), numbers(3))
@@ -49,7 +50,7 @@ def speak(transport: Transport, event: Event) -> list[int]:
     return [int(into[0])]
 
 
-def listen(transport: Transport, event: Event) -> list[int]:
+def listen(transport: TorchTransport, event: Event) -> list[int]:
     got = [transport.perform(Recv(peer=0, tag=5, comm=DATA), empty())]
     into = empty()
     transport.perform(Irecv(peer=0, tag=6, request=0, comm=DATA), into)
@@ -72,13 +73,13 @@ def test_every_operation_moves_its_tensor(pair: Callable[..., list[Any]], blocki
 TEXTS = (b"", b"{}", b"", bytes(range(256)) * 5000)
 
 
-def speak_bytes(transport: Transport, event: Event) -> None:
+def speak_bytes(transport: TorchTransport, event: Event) -> None:
     for text in TEXTS:
         transport.perform(Isend(peer=1, request=0, comm=CONTROL), text)
         transport.perform(Wait(requests=(0,)))
 
 
-def listen_bytes(transport: Transport, event: Event) -> list[bytes]:
+def listen_bytes(transport: TorchTransport, event: Event) -> list[bytes]:
     return [transport.perform(Recv(peer=0, comm=CONTROL)) for _ in TEXTS]
 
 
@@ -86,7 +87,7 @@ def test_bytes_of_any_length_travel(pair: Callable[..., list[Any]]) -> None:
     assert pair(speak_bytes, listen_bytes)[1] == list(TEXTS)
 
 
-def speak_and_forget(transport: Transport, event: Event) -> None:
+def speak_and_forget(transport: TorchTransport, event: Event) -> None:
     transport.perform(Isend(peer=1, request=0, comm=DATA), numbers(0, 1 << 20))
     clutter = [torch.full((1 << 20,), -1) for _ in range(8)]  # takes the payload's memory, were it free
     event.set()
@@ -94,7 +95,7 @@ def speak_and_forget(transport: Transport, event: Event) -> None:
     assert len(clutter) == 8
 
 
-def listen_late(transport: Transport, event: Event) -> bool:
+def listen_late(transport: TorchTransport, event: Event) -> bool:
     assert event.wait(stretch(PATIENCE))
     return torch.equal(transport.perform(Recv(peer=0, comm=DATA), empty(1 << 20)), numbers(0, 1 << 20))
 
@@ -103,7 +104,7 @@ def test_a_payload_lives_until_it_is_waited_for(pair: Callable[..., list[Any]]) 
     assert pair(speak_and_forget, listen_late)[1] is True
 
 
-def isend_then_look(transport: Transport, event: Event) -> int:
+def isend_then_look(transport: TorchTransport, event: Event) -> int:
     """How often the isend polled. Rank 1 receives after the third time, or once the isend has returned."""
     polls = 0
     sleep = time.sleep
@@ -123,7 +124,7 @@ def isend_then_look(transport: Transport, event: Event) -> int:
     return returned_after
 
 
-def recv_later(transport: Transport, event: Event) -> bool:
+def recv_later(transport: TorchTransport, event: Event) -> bool:
     assert event.wait(stretch(PATIENCE))
     return torch.equal(transport.perform(Recv(peer=0, comm=DATA), empty()), numbers(0))
 
@@ -134,7 +135,7 @@ def test_a_blocking_isend_polls_until_its_receive_is_posted(pair: Callable[..., 
     assert received
 
 
-def isend_then_allow(transport: Transport, event: Event) -> bool:
+def isend_then_allow(transport: TorchTransport, event: Event) -> bool:
     transport.perform(Isend(peer=1, request=0, comm=DATA), numbers(0))
     event.set()
     transport.perform(Wait(requests=(0,)))
@@ -145,19 +146,19 @@ def test_an_ordinary_isend_returns_before_its_receive_is_posted(pair: Callable[.
     assert pair(isend_then_allow, recv_when_allowed) == [True, True]
 
 
-def recv_when_allowed(transport: Transport, event: Event) -> bool:
+def recv_when_allowed(transport: TorchTransport, event: Event) -> bool:
     assert event.wait(stretch(PATIENCE)), "the isend waits for its receive"
     return torch.equal(transport.perform(Recv(peer=0, comm=DATA), empty()), numbers(0))
 
 
-def recv_from_nobody(transport: Transport, event: Event) -> str:
+def recv_from_nobody(transport: TorchTransport, event: Event) -> str:
     event.set()
     with pytest.raises(PeerLost) as caught:
         transport.perform(Recv(peer=1, comm=DATA), empty())
     return f"{caught.value.peer}: {caught.value}"
 
 
-def leave(transport: Transport, event: Event) -> None:
+def leave(transport: TorchTransport, event: Event) -> None:
     assert event.wait(stretch(PATIENCE))
 
 
@@ -165,7 +166,7 @@ def test_a_broken_connection_names_the_peer(pair: Callable[..., list[Any]]) -> N
     assert pair(recv_from_nobody, leave)[0].startswith("1: the connection to rank 1 broke")
 
 
-def compute(transport: Transport, event: Event) -> str:
+def compute(transport: TorchTransport, event: Event) -> str:
     with pytest.raises(ValueError, match="nothing that torch") as caught:
         transport.perform(Compute(seconds=1.0))
     return str(caught.value)

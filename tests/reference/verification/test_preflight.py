@@ -10,7 +10,7 @@ from model.rings.orderings import BATCHED, NAMED, POLICIES, Ordering
 from model.semantics.libraries import NAMED as LIBRARIES
 from model.semantics.libraries import semantics
 from reference.device import SEMANTICS
-from reference.verification.preflight import DeadlockAhead, choose, predict, preflight
+from reference.verification.preflight import DeadlockPredicted, choose_ordering, predict, preflight
 
 BACKEND = "gloo"
 
@@ -37,13 +37,13 @@ def test_exactly_the_orderings_that_deadlock_are_refused(data: str, ranks: int, 
 
 @pytest.mark.parametrize("name", NAMED)
 def test_one_rank_needs_no_ordering(name: str) -> None:
-    policy = choose(name, ranks=1, depth=2, control=BACKEND, data="rendezvous")
+    policy = choose_ordering(name, ranks=1, depth=2, control=BACKEND, data="rendezvous")
     assert preflight(ranks=1, depth=2, policy=policy, control=BACKEND, data="rendezvous").verdict == "ok"
 
 
 def test_a_refusal_carries_the_circuit_and_a_cure_that_holds() -> None:
     policy = chosen("SSSS", ranks=4, depth=0, data="rendezvous")
-    with pytest.raises(DeadlockAhead) as refused:
+    with pytest.raises(DeadlockPredicted) as refused:
         preflight(ranks=4, depth=0, policy=policy, control=BACKEND, data="rendezvous")
     assert [item.rank for item in refused.value.result.circuit] == [0, 1, 2, 3]
     message = str(refused.value)
@@ -88,7 +88,7 @@ CHOSEN = {
 
 
 def chosen(name: str, *, ranks: int, depth: int, data: str) -> Ordering:
-    return choose(name, ranks=ranks, depth=depth, control=BACKEND, data=data)
+    return choose_ordering(name, ranks=ranks, depth=depth, control=BACKEND, data=data)
 
 
 def test_every_library_has_a_policy_or_is_known_to_have_none() -> None:
@@ -105,7 +105,7 @@ def test_the_policy_of_each_library(data: str, depth: int) -> None:
 def test_where_a_transfer_starts_at_its_wait_only_a_group_is_sound_and_only_without_depth() -> None:
     for ranks in (2, 3, 4):
         assert chosen("auto", ranks=ranks, depth=0, data="deferred") is BATCHED
-        with pytest.raises(DeadlockAhead, match="use a backend whose isend returns at once"):
+        with pytest.raises(DeadlockPredicted, match="use a backend whose isend returns at once"):
             policy = chosen("auto", ranks=ranks, depth=1, data="deferred")
             preflight(ranks=ranks, depth=1, policy=policy, control=BACKEND, data="deferred")
 

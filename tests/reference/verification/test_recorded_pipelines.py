@@ -20,9 +20,9 @@ from reference.config import EngineConfig
 from reference.device import WARM_SEMANTICS, Device
 from reference.engine.engine import Engine
 from reference.transport import shared_memory
-from reference.transport.selection import Route
+from reference.transport.selection import TransportChoice
 from reference.verification.trace_merge import header
-from reference.verification.watchdog import PipelineStuck, RankDied
+from reference.verification.watchdog import PipelineStalled, RankDied
 from tests.patience import stretch
 
 pytestmark = pytest.mark.xdist_group("engine")
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.xdist_group("engine")
 PROMPTS = [[3, 1, 4], [1, 5], [92, 65, 35], [8, 9, 7, 9]]
 
 
-ORDERED = pytest.mark.skipif(not shared_memory.possible(), reason="rings are for x86-64; nothing to install")
+ORDERED = pytest.mark.skipif(not shared_memory.supported(), reason="rings are for x86-64; nothing to install")
 
 
 def config(checkpoint: Path, record: Path, **options: Any) -> EngineConfig:
@@ -73,7 +73,7 @@ def test_a_real_run_is_one_that_the_model_allows(checkpoint: Path, tmp_path: Pat
 def test_a_hang_is_recorded_to_its_end_and_its_circuit_named(checkpoint: Path, tmp_path: Path) -> None:
     limit = round(stretch(3))
     options = {"blocking_isend": True, "ordering": "send-first", "preflight": False, "watchdog": limit}
-    with pytest.raises(PipelineStuck) as caught, Engine(config(checkpoint, tmp_path, **options)) as engine:
+    with pytest.raises(PipelineStalled) as caught, Engine(config(checkpoint, tmp_path, **options)) as engine:
         tokens(engine, 50)
     trace = read(tmp_path / FILE)
     found = conform(trace)
@@ -82,7 +82,7 @@ def test_a_hang_is_recorded_to_its_end_and_its_circuit_named(checkpoint: Path, t
     assert tuple(item.rank for item in found.deadlock.circuit) == caught.value.circuit == (0, 1, 2)
     assert all(item.op.startswith("isend") for item in found.deadlock.circuit)
     assert trace.note.startswith(f"no rank made progress for {limit} s: deadlock")
-    for position in caught.value.positions:
+    for position in caught.value.statuses:
         last = trace.by_rank()[position.rank][-1]
         assert (last.phase, last.slot, last.iteration, last.end) == (
             position.phase,
@@ -119,11 +119,13 @@ def test_the_commands_take_the_folder(checkpoint: Path, tmp_path: Path, monkeypa
 
 def test_a_stage_over_nccl_has_met_before_the_loop_and_its_calls_are_queued() -> None:
     """Its collectives were recorded with the decode steps, so none waits for the first use of a connection."""
-    route = Route(device=Device(kind="cuda"), way="device", backend="nccl", semantics="nccl-cold", rings=True)
-    found = header(EngineConfig(pp=2, tp=2), route, ordering="parity", data=route.semantics)
+    transport = TransportChoice(
+        device=Device(kind="cuda"), kind="device", backend="nccl", semantics="nccl-cold", rings=True
+    )
+    found = header(EngineConfig(pp=2, tp=2), transport, ordering="parity", data=transport.semantics)
     assert found.semantics == {
         DATA: "nccl-cold",
-        CONTROL: shared_memory.SEMANTICS,
+        CONTROL: shared_memory.RING_SEMANTICS,
         STAGE_DATA: "nccl",
         STAGE_CONTROL: "gloo",
     }

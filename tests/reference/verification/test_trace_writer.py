@@ -17,9 +17,9 @@ from model.rings.orderings import NAMED
 from model.traces.jsonl import FILE, read
 from model.traces.trace import LoopSettings, Trace
 from reference.device import ACCELERATORS
-from reference.transport.torch_distributed import sent
+from reference.transport.base import bytes_sent
 from reference.verification import trace_merge as recording
-from reference.verification.trace_writer import CHUNK, KINDS, ROW, ROWS, Recorder
+from reference.verification.trace_writer import GROW_BYTES, KINDS_FILE, ROW_BYTES, ROWS_FILE, TraceWriter
 
 pytestmark = pytest.mark.xdist_group("engine")
 
@@ -75,7 +75,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_rows_come_back_as_records(folder: Path) -> None:
-    recorder = Recorder(folder, 0, clock=Ticks())
+    recorder = TraceWriter(folder, 0, clock=Ticks())
     recorder.begin(POLL, 0)
     recorder.end(True)
     recorder.begin(SEND, 0)
@@ -102,8 +102,8 @@ def test_rows_come_back_as_records(folder: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.reference.verification.test_trace_writer import POLL, SEND, Recorder, Ticks
-recorder = Recorder(Path(sys.argv[1]), 0, clock=Ticks())
+from tests.reference.verification.test_trace_writer import POLL, SEND, TraceWriter, Ticks
+recorder = TraceWriter(Path(sys.argv[1]), 0, clock=Ticks())
 recorder.begin(POLL, 0)
 recorder.end(True)
 recorder.begin(SEND, 0)
@@ -116,7 +116,7 @@ def test_a_record_survives_the_death_of_its_rank(folder: Path) -> None:
     """The step at hand was never over; its bytes are known all the same."""
     ended = subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False)
     assert ended.returncode == -signal.SIGKILL
-    with (folder / KINDS.format(0)).open("a") as file:
+    with (folder / KINDS_FILE.format(0)).open("a") as file:
         file.write('{"phase": "half a li')
     trace = read(recording.combine(folder))
     assert [(item.begin, item.end, item.answer) for item in trace.events] == [(1, 2, True), (3, None, None)]
@@ -125,13 +125,13 @@ def test_a_record_survives_the_death_of_its_rank(folder: Path) -> None:
 
 
 def test_the_file_grows(folder: Path) -> None:
-    steps = CHUNK // ROW + 10
-    recorder = Recorder(folder, 0, clock=Ticks())
+    steps = GROW_BYTES // ROW_BYTES + 10
+    recorder = TraceWriter(folder, 0, clock=Ticks())
     for number in range(steps):
         recorder.begin(POLL, number)
         recorder.end(True)
     recorder.close()
-    assert (folder / ROWS.format(0)).stat().st_size == 2 * CHUNK
+    assert (folder / ROWS_FILE.format(0)).stat().st_size == 2 * GROW_BYTES
     assert [item.iteration for item in read(recording.combine(folder)).events] == list(range(steps))
 
 
@@ -140,8 +140,8 @@ def test_a_full_record_is_the_beginning_of_the_run_on_every_rank(tmp_path: Path)
     header = Trace(**{**{name: getattr(HEADER, name) for name in HEADER.__slots__}, "ranks": 2, "clocks": ("", "")})
     recording.begin(tmp_path, header)
     clock = Ticks()
-    small, large = Recorder(tmp_path, 0, clock=clock, most=CHUNK), Recorder(tmp_path, 1, clock=clock)
-    for number in range(CHUNK // ROW + 10):
+    small, large = TraceWriter(tmp_path, 0, clock=clock, max_bytes=GROW_BYTES), TraceWriter(tmp_path, 1, clock=clock)
+    for number in range(GROW_BYTES // ROW_BYTES + 10):
         for recorder in (small, large):
             recorder.begin(POLL, number)
             recorder.end(True)
@@ -149,14 +149,14 @@ def test_a_full_record_is_the_beginning_of_the_run_on_every_rank(tmp_path: Path)
     large.close()
     trace = read(recording.combine(tmp_path))
     counts = [len(mine) for mine in trace.by_rank()]
-    assert counts == [CHUNK // ROW, CHUNK // ROW]
+    assert counts == [GROW_BYTES // ROW_BYTES, GROW_BYTES // ROW_BYTES]
     assert not trace.complete and "the record was full" in trace.note
 
 
 def test_times_on_a_device_are_looked_up_later(folder: Path) -> None:
     clock = Ticks()
     Mark.done = False
-    recorder = Recorder(folder, 0, clock=clock, event=lambda: Mark(clock))
+    recorder = TraceWriter(folder, 0, clock=clock, event=lambda: Mark(clock))
     began = clock.now + 1  # the clock is read after the first mark
     for number in range(3):
         recorder.begin(LAUNCH, number)
@@ -182,9 +182,9 @@ def test_a_folder_that_cannot_be_made_is_a_value_error(tmp_path: Path) -> None:
 
 def test_what_an_operation_sends() -> None:
     isend, irecv = Isend(peer=1, request=0), Irecv(peer=1, request=1)
-    assert sent(isend, [b"four"]) == 4
-    assert sent(Recv(peer=1), []) == 0
-    assert sent(Batch(ops=(irecv, isend)), [b"received", b"sent"]) == 4
+    assert bytes_sent(isend, [b"four"]) == 4
+    assert bytes_sent(Recv(peer=1), []) == 0
+    assert bytes_sent(Batch(ops=(irecv, isend)), [b"received", b"sent"]) == 4
 
 
 def test_a_longer_run_takes_no_more_memory(folder: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_longer_run_takes_no_more_memory(folder: Path) -> None:
         step = loop.send(answer)
         answer = True if step.phase in (Phase.RECV_REQUESTS, Phase.FORM) else None
         steps.append(step)
-    recorder = Recorder(folder, 0)
+    recorder = TraceWriter(folder, 0)
 
     def cycle() -> None:
         for step in steps:
@@ -204,15 +204,15 @@ def test_a_longer_run_takes_no_more_memory(folder: Path) -> None:
             recorder.end(None)
 
     cycle()  # every kind of row is told once
-    said = (folder / KINDS.format(0)).stat().st_size
+    said = (folder / KINDS_FILE.format(0)).stat().st_size
     tracemalloc.start()
     try:
-        for _ in range(CHUNK // ROW // len(steps) + 1):  # past the point where the file grows
+        for _ in range(GROW_BYTES // ROW_BYTES // len(steps) + 1):  # past the point where the file grows
             cycle()
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert (folder / ROWS.format(0)).stat().st_size > CHUNK
-    assert (folder / KINDS.format(0)).stat().st_size == said
+    assert (folder / ROWS_FILE.format(0)).stat().st_size > GROW_BYTES
+    assert (folder / KINDS_FILE.format(0)).stat().st_size == said
     recorder.close()
     assert kept < 4096
