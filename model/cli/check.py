@@ -73,7 +73,9 @@ class Check(Given):
                     ),
                 )
         if self.draw is not None:
-            draw.save(draw.wait_for_graph(result, ranks=len(given) or self.ranks), self.draw)
+            ranks = len(given) or self.ranks
+            title = f"{result.verdict}: {self.program}, {ranks} ranks, under {self.semantics}"
+            draw.save(draw.wait_for_graph(result, ranks=ranks, title=title), self.draw)
         cure = propose(given, rules, result) if result.hangs and 0 < sum(map(len, given)) <= CURED else None
         data = {**result.to_json(), "cure": None if cure is None else cure.to_json()}
         show(self.json, data, lambda: tables.verdict_lines(result, cure))

@@ -47,6 +47,7 @@ class Simulate(Timed):
 
     def _timeline(self, found: Simulation, timing: Timing) -> None:
         from model.traces import timeline
+        from model.traces.gantt import gantt
         from model.traces.simulated import simulated_spans
         from model.verdict import draw  # matplotlib is slow to import
 
@@ -55,7 +56,8 @@ class Simulate(Timed):
             self.trace.write_text(json.dumps(timeline.chrome_trace(given, timing)))
         if self.draw is not None:
             unit, tick = ("transfers", 1.0) if self.in_units else ("seconds", timing.tick)
-            draw.save(timeline.gantt(given, unit=unit, tick=tick), self.draw)
+            title = f"{self.program}, {found.columns.ranks} ranks, under {self.semantics}"
+            draw.save(gantt(given, title=title, unit=unit, tick=tick), self.draw)
 
 
 def _lines(found: Simulation, seconds: float | None) -> Iterator[str]:

@@ -54,17 +54,20 @@ class Timeline:
             from model.verdict.draw import check_path  # matplotlib is slow to import
 
             check_path(self.draw)
-        spans = recorded_spans(read(located(self.trace)))
+        trace = read(located(self.trace))
+        spans = recorded_spans(trace)
         last = max((span.end or span.begin for span in spans), default=0)
         if self.since > 0 or self.until < math.inf:
             spans = window(spans, round(self.since * 1e9), min(last, round(min(self.until, 1e9) * 1e9)))
         if self.draw is not None:
-            from model.traces import timeline
+            from model.traces.gantt import gantt
             from model.verdict import draw  # matplotlib is slow to import
 
             if len(spans) > DRAWN:
                 raise ValueError(f"a picture of {len(spans)} spans cannot be read; choose fewer by since and until")
-            draw.save(timeline.gantt(spans, unit="seconds", tick=1e-9), self.draw)
+            libraries = ", ".join(dict.fromkeys(trace.semantics.values()))
+            title = f"{self.trace}: {trace.ranks} ranks on {libraries}"
+            draw.save(gantt(spans, title=title, unit="seconds", tick=1e-9), self.draw)
         if self.chrome is not None:
             from model.traces import timeline
 

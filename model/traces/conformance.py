@@ -16,11 +16,12 @@ from typing import Any
 
 from model.program.checked import program
 from model.semantics.libraries import semantics
-from model.semantics.parameters import SemanticsByComm
+from model.semantics.parameters import EVERY_COMM, SemanticsByComm
 from model.traces.feasible_run import timing_violations
 from model.traces.protocol import loop_violations, order_violations
 from model.traces.trace import Trace
 from model.traces.violation import Violation, Violations
+from model.verdict.arguments import communicators
 from model.verdict.decide import check
 from model.verdict.result import Result
 
@@ -83,7 +84,9 @@ def _deadlock(trace: Trace, world: SemanticsByComm) -> Result | None:
         [op for event in mine for op in ((event.op,) if event.op else ()) + event.collective]
         for mine in trace.by_rank()
     )
-    result = check(program(lists), world)
+    begun = program(lists)
+    used = {EVERY_COMM, *communicators(begun)}
+    result = check(begun, {comm: rules for comm, rules in world.items() if comm in used})
     closed = result.circuit and result.circuit[0].rank in result.circuit[-1].waits_for
     return result if result.hangs and closed else None
 

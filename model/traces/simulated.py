@@ -9,7 +9,7 @@ import numpy as np
 from model.events.event_graph import NEVER
 from model.events.simulator import Simulation
 from model.events.timing import Timing
-from model.semantics.instructions import Lowered
+from model.semantics.instructions import Instruction, Lowered
 from model.traces.spans import Span, SpanKind
 
 
@@ -30,7 +30,7 @@ def simulated_spans(lowered: Lowered, simulation: Simulation, timing: Timing) ->
             number = int(columns.starts[thread]) + place
             begin, end = int(simulation.arrived[number]), int(simulation.passed[number])
             if begin != NEVER:
-                out += _split(one.rank, lane, item.kind, str(item.op), begin, end, int(wires[number]))
+                out += _split(one.rank, lane, _kind(lowered, item), str(item.op), begin, end, int(wires[number]))
     return sorted(out, key=lambda span: (span.rank, span.lane, span.begin))
 
 
@@ -38,15 +38,23 @@ def _bytes(lowered: Lowered, message: int) -> int:
     return lowered.messages[message].nbytes
 
 
-def _split(rank: int, lane: int, what: str, op: str, begin: int, end: int, wire: int) -> Iterator[Span]:
+def _kind(lowered: Lowered, item: Instruction) -> SpanKind:
+    """What an instruction does once it need not wait."""
+    if item.kind == "local":
+        return "compute"
+    sends = {lowered.messages[message].sends for message in item.messages}
+    return "send" if sends == {True} else "receive" if sends == {False} else "transfer"
+
+
+def _split(rank: int, lane: int, what: SpanKind, op: str, begin: int, end: int, wire: int) -> Iterator[Span]:
     if end == NEVER:
         yield Span(rank=rank, lane=lane, kind="wait", op=op, begin=begin, end=None)
         return
-    if what == "local":
-        parts: Sequence[tuple[SpanKind, int, int]] = (("compute", begin, end),)
+    if what == "compute":
+        parts: Sequence[tuple[SpanKind, int, int]] = ((what, begin, end),)
     else:
         starts = max(begin, end - wire)
-        parts = (("wait", begin, starts), ("transfer", starts, end))
+        parts = (("wait", begin, starts), (what, starts, end))
     for kind, first, last in parts:
         if last > first:
             yield Span(rank=rank, lane=lane, kind=kind, op=op, begin=first, end=last)

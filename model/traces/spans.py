@@ -12,9 +12,9 @@ SpanKind = Literal["compute", "transfer", "wait", "send", "receive", "loop", "bu
 class Span:
     """A rank in one operation, from `begin` to `end` in ticks; `end` is None of one that it never leaves.
 
-    kind: `transfer` for as long as the message is on the wire or handled, `wait` before that. lane: 0 is the host,
-    others are the queues of its library. `simulated` makes spans of these kinds, and `recorded` those of
-    the others.
+    kind: `send`, `receive` or, of both at once, `transfer` for as long as the message is on the wire or handled,
+    `wait` before that. lane: 0 is the host, others are the queues of its library. `simulated` makes spans of these
+    kinds, and `recorded` those of the others.
     """
 
     rank: int

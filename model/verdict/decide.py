@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from model.program.checked import Program, wildcard_free
 from model.semantics.libraries import NAMED
 from model.semantics.matching import graphed
-from model.semantics.parameters import Semantics, SemanticsByComm, semantics_by_comm
+from model.semantics.parameters import Semantics, SemanticsByComm, semantics_of
 from model.states.bfs import Ending, Exploration, one_schedule, replay
 from model.states.machine import Machine, State, Step
 from model.states.options import Options
 from model.states.strategy import explore_machine
+from model.verdict.arguments import LibraryLike, ProgramLike, as_lists, as_program, as_semantics
 from model.verdict.result import Buffering, Engine, PathStep, Result, Verdict
 from model.verdict.wait_for import Blame, blame
+
+if TYPE_CHECKING:
+    from model.semantics.table import Table
 
 MAX_STATES = 5_000_000
 TRACED = 500
@@ -23,8 +28,8 @@ _EVERY_STATE = Options()
 
 
 def check(
-    program: Program,
-    semantics: Semantics | SemanticsByComm,
+    program: ProgramLike,
+    semantics: LibraryLike,
     *,
     engine: Engine | None = None,
     max_states: int = MAX_STATES,
@@ -36,21 +41,35 @@ def check(
     Without `engine`, one schedule decides where there is no wildcard receive (statement 1), or for a large program
     its event graph, in linear time; else the explorer tries every message that each could take, and the note
     says so. `explorer` sees every state, or those that `explore` asks for.
-    A deadlock counts before a lost message, and either before ok.
+    A deadlock counts before a lost message, and either before ok. What a program and a library may be given as is in
+    `model.verdict.arguments`; a table goes to the event graph.
 
-    Raises ValueError past `max_states`, or where `schedule` or `graph` is asked for a program with wildcards.
+    Raises ValueError on what is no program or no library, past `max_states`, or where `schedule` or `graph` is asked
+    for a program with wildcards.
     """
     if explore != _EVERY_STATE and engine != "explorer":
         raise ValueError(f"{explore} is for the engine explorer; choose it")
-    result = _decide(program, semantics, engine, max_states, progress, explore)
-    stores = {comm: rules for comm, rules in semantics_by_comm(semantics).items() if rules.buffers}
+    lists = as_program(program)
+    by_comm = as_semantics(semantics, lists)
+    if not isinstance(lists, tuple):
+        return _check_table(lists, by_comm, engine)
+    result = _decide(lists, by_comm, engine, max_states, progress, explore)
+    stores = {comm: rules for comm, rules in by_comm.items() if rules.buffers}
     if result.verdict == "ok" and stores:
-        bare = {**semantics_by_comm(semantics), **{comm: rules.unbuffered() for comm, rules in stores.items()}}
-        result = replace(result, depends_on_buffering=_decide(program, bare, None, max_states, None).hangs)
+        bare = {**by_comm, **{comm: rules.unbuffered() for comm, rules in stores.items()}}
+        result = replace(result, depends_on_buffering=_decide(lists, bare, None, max_states, None).hangs)
     return result
 
 
-def check_contract(program: Program, *, buffering: Buffering = "either", max_states: int = MAX_STATES) -> Result:
+def _check_table(table: Table, by_comm: SemanticsByComm, engine: Engine | None) -> Result:
+    from model.verdict.by_graph import check_table  # numba is slow to import
+
+    if engine not in (None, "graph"):
+        raise ValueError(f"engine is {engine}, and a table goes to graph alone; leave the engine out")
+    return check_table(table, semantics_of(by_comm, "world"))
+
+
+def check_contract(program: ProgramLike, *, buffering: Buffering = "either", max_states: int = MAX_STATES) -> Result:
     """The verdict by the contract of the MPI standard, which leaves it open whether a standard send is stored.
 
     zero: every standard send is a rendezvous; infinite: every one is stored; either: the worst of both, and the
@@ -58,8 +77,9 @@ def check_contract(program: Program, *, buffering: Buffering = "either", max_sta
     """
     names = {"zero": ("ssend",), "infinite": ("bsend",), "either": ("ssend", "bsend")}[buffering]
     results = []
+    lists = as_lists(program)
     for name in names:
-        result = _decide(program, NAMED[name], None, max_states, None)
+        result = _decide(lists, NAMED[name], None, max_states, None)
         stored = "no standard send is stored" if name == "ssend" else "every standard send is stored"
         note = "; ".join(filter(None, (result.note, f"where {stored}")))
         results.append(replace(result, note=note))
