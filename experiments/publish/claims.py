@@ -9,6 +9,7 @@ from typing import Any, Literal
 from experiments.catalogue import label_of
 from experiments.hang_matrix import gloo, mpich
 from experiments.publish.agreement import measured
+from experiments.publish.serving import multi_gpu_rows, same_tokens
 from experiments.records.results import ResultStore
 from experiments.records.tables import Table
 from experiments.serving import multi_gpu, pipeline
@@ -94,8 +95,8 @@ def _first_large_batch(store: ResultStore) -> bool:
 
 def _same_tokens(store: ResultStore) -> bool:
     """On a CPU at every PP; on cards at PP = 2, 3, 4, and with TP=2 at PP=2, beside one stage of as many shards."""
-    runs, rows = store.load(pipeline.NAME)["speed"], multi_gpu.taken(store)
-    alike = {(row["pp"], row["tp"]) for name, row in rows.items() if multi_gpu.same_tokens(rows, name)}
+    runs, rows = store.load(pipeline.NAME)["speed"], multi_gpu_rows(store)
+    alike = {(row["pp"], row["tp"]) for name, row in rows.items() if same_tokens(rows, name)}
     on_cards = alike >= {(2, 1), (3, 1), (4, 1), (2, 2)}
     return len({run["pp"] for run in runs}) > 1 and pipeline.same_tokens(runs) and on_cards
 

@@ -8,6 +8,7 @@ from statistics import mean, median
 from experiments.hang_matrix import gloo, mpich
 from experiments.publish.agreement import agreement
 from experiments.publish.report import MATRICES, speed_runs
+from experiments.publish.serving import multi_gpu_rows
 from experiments.records.results import ResultStore
 from experiments.serving import multi_gpu, pipeline
 from experiments.serving.settings import LABEL, latencies
@@ -63,7 +64,7 @@ def generated_numbers(store: ResultStore) -> dict[str, str]:
 def _cards(store: ResultStore) -> dict[str, str]:
     provenance = store.load(multi_gpu.NAME, LABEL)["provenance"]
     given, where = provenance["arguments"], provenance["hardware"]
-    filled = next((row for row in multi_gpu.taken(store).values() if "prediction" in row), None)
+    filled = next((row for row in multi_gpu_rows(store).values() if "prediction" in row), None)
     if filled is None:
         raise ValueError(f"the filled pipeline was not measured; run `python -m experiments {multi_gpu.NAME}`")
     return {

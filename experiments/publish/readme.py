@@ -13,12 +13,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from experiments.publish import claims, cross_checks, report, serving
+from experiments.publish import claims, cross_checks, report, schedules, serving
 from experiments.publish.numbers import generated_numbers
 from experiments.records.paths import ROOT, shown
 from experiments.records.results import ResultStore
-from experiments.serving import multi_gpu
-from experiments.sweeps import schedules
 
 README = ROOT / "README.md"
 
@@ -94,11 +92,11 @@ def _part(name: str, store: ResultStore) -> str:
         "summary": lambda: summary(store),
         "spaces": lambda: report.spaces(store).markdown(),
         "hangs": lambda: cross_checks.hangs().markdown(),
-        "schedules": lambda: schedules.table(store.load(schedules.NAME)).markdown(),
+        "schedules": lambda: schedules.verdicts(store).markdown(),
         "cross-checks": lambda: cross_checks.verdicts(store).markdown(),
         "speed": lambda: cross_checks.speed(store).markdown(),
         "serving-speed": lambda: _serving_speed(store),
-        "serving-cards": lambda: f"{multi_gpu.table(store).markdown()}\n\n{multi_gpu.origin(store)}",
+        "serving-cards": lambda: f"{serving.multi_gpu_table(store).markdown()}\n\n{serving.multi_gpu_origin(store)}",
         **{demo: partial(_run, arguments) for demo, arguments in DEMOS.items()},
     }
     if name not in parts:

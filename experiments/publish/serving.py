@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.records.results import ResultStore
 from experiments.records.tables import Table
-from experiments.serving import cpu, gpu
+from experiments.serving import cpu, gpu, multi_gpu
 from experiments.serving.settings import LABEL, whole_rates
 
 NOT_MEASURED = "not measured"
@@ -173,3 +173,57 @@ def _spread(rates: list[float]) -> str:
 
 def _yes(reached: bool) -> str:
     return "yes" if reached else "NO"
+
+
+def same_tokens(rows: Mapping[str, Mapping[str, Any]], name: str) -> bool | None:
+    """Whether a row has the greedy tokens of one stage of as many shards; None where there is no such row.
+
+    Of a filled pipeline the first microbatch is compared, whose prompts are the same.
+    """
+    row = rows[name]
+    for given in rows.values():
+        if given["pp"] == 1 < row["pp"] and given["tp"] == row["tp"]:
+            return bool(given["tokens"] == row["tokens"][: given["requests"]])
+    return None
+
+
+def multi_gpu_rows(store: ResultStore) -> dict[str, Mapping[str, Any]]:
+    """The rows that did not fail, by name."""
+    return {row["name"]: row for row in store.load(multi_gpu.NAME, LABEL)["rows"] if "failed" not in row}
+
+
+def multi_gpu_table(store: ResultStore) -> Table:
+    """Every row: how fast, beside one card, and whether the tokens are the same."""
+    given, rows = store.load(multi_gpu.NAME, LABEL)["provenance"]["arguments"], multi_gpu_rows(store)
+    rates = {name: whole_rates(row, given["output_len"]) for name, row in rows.items()}
+    one = multi_gpu.Grid().name
+    lines = []
+    for name, row in rows.items():
+        ratio = f"{median(rates[name]) / median(rates[one]):.2f}" if one in rates else ""
+        lines.append(
+            (
+                row["pp"],
+                row["tp"],
+                row["requests"],
+                f"{median(rates[name]):,.0f} ({min(rates[name]):,.0f} to {max(rates[name]):,.0f})",
+                ratio,
+                row["ordering"],
+                {True: "yes", False: "NO", None: ""}[same_tokens(rows, name)],
+            )
+        )
+    header = ("PP", "TP", "requests", "output tokens/s, whole run", "beside one card", "ordering", "tokens as at PP=1")
+    return Table(header=header, rows=lines)
+
+
+def multi_gpu_origin(store: ResultStore) -> str:
+    """Where the figures come from, and the sentences on the filled pipeline."""
+    found = store.load(multi_gpu.NAME, LABEL)
+    given, where = found["provenance"]["arguments"], found["provenance"]["hardware"]
+    lines = [
+        f"{given['cards']} cards of one host, {where.get('accelerator') or where['cpu']}, {given['model']} with random "
+        f"weights in {given['dtype']}, {given['batch']} requests in a microbatch, input {given['input_len']}, output "
+        f"{given['output_len']}, torch {found['provenance']['versions']['torch']}."
+    ]
+    lines += [row["explained"] for row in found["rows"] if "explained" in row]
+    lines += [f"{row['name']} was not measured: {row['failed']}." for row in found["rows"] if "failed" in row]
+    return " ".join(lines)

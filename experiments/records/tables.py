@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tabulate import tabulate
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
@@ -15,40 +17,21 @@ class Table:
 
     def text(self) -> str:
         """Aligned columns, for a terminal."""
-        cells = [self.header, *(tuple(map(str, row)) for row in self.rows)]
-        widths = [max(len(row[column]) for row in cells) for column in range(len(self.header))]
-        lines = [
-            "  ".join(
-                cell.rjust(width) if self._right(column) else cell.ljust(width)
-                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in cells
-        ]
-        lines.insert(1, "  ".join("-" * width for width in widths))
-        return "\n".join(lines)
+        return self._formatted("simple")
 
     def markdown(self) -> str:
-        """A table of GitHub's Markdown."""
+        """A table of GitHub's Markdown, its cells not padded: a longer cell then changes one line of the README."""
         rule = ("--:" if self._right(column) else "---" for column in range(len(self.header)))
         rows = [self.header, tuple(rule), *(tuple(str(cell).replace("|", r"\|") for cell in row) for row in self.rows)]
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
     def latex(self) -> str:
         """A tabular with the rules of booktabs."""
-        columns = "".join("r" if self._right(column) else "l" for column in range(len(self.header)))
-        rows = [" & ".join(escaped(cell) for cell in row) + r" \\" for row in self.rows]
-        head = " & ".join(escaped(cell) for cell in self.header) + r" \\"
-        return "\n".join(
-            [
-                rf"\begin{{tabular}}{{{columns}}}",
-                r"\toprule",
-                head,
-                r"\midrule",
-                *rows,
-                r"\bottomrule",
-                r"\end{tabular}",
-            ]
-        )
+        return self._formatted("latex_booktabs")
+
+    def _formatted(self, style: str) -> str:
+        sides = ["right" if self._right(column) else "left" for column in range(len(self.header))]
+        return tabulate(self.rows, headers=self.header, tablefmt=style, colalign=sides, disable_numparse=True)
 
     def _right(self, column: int) -> bool:
         return bool(self.rows) and all(isinstance(row[column], int) for row in self.rows)
@@ -60,6 +43,6 @@ _SPECIAL = str.maketrans(
 )
 
 
-def escaped(cell: str | int) -> str:
-    """A cell as LaTeX prints it literally."""
-    return str(cell).translate(_SPECIAL)
+def escaped(text: str) -> str:
+    """A text as LaTeX prints it literally, where it stands in no table."""
+    return text.translate(_SPECIAL)

@@ -5,21 +5,17 @@ Each schedule is taken twice: as torch posts it, and with the same messages in t
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tqdm import tqdm
 
-from experiments.records.tables import Table
 from experiments.sweeps.torch_schedules import KINDS, Kind, Recorded, blocking, dry_run, record
 from model.semantics.libraries import NAMED, semantics
 from model.verdict.decide import check
 
 NAME = "schedules"
-
-FEW = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,30 +76,3 @@ def run(config: Config) -> dict[str, Any]:
 
 def _styles(kind: Kind, recorded: Recorded) -> Mapping[str, Any]:
     return {"as torch posts it": recorded.program, "blocking calls": blocking(recorded.program)}
-
-
-def table(result: Mapping[str, Any]) -> Table:
-    """Who would hang where: the sizes of a schedule share a line where the same libraries hang."""
-    lines: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for row in result["rows"]:
-        lines[row["schedule"], row["style"], _hanging(row["verdicts"]), row["dry_run"]].append(
-            f"{row['ranks']}x{row['microbatches']}"
-        )
-    rows = [
-        (schedule, style, _sizes(sizes), hanging, said) for (schedule, style, hanging, said), sizes in lines.items()
-    ]
-    return Table(header=("schedule", "messages", "ranks x microbatches", "hangs under", "torch's dry run"), rows=rows)
-
-
-def _sizes(sizes: list[str]) -> str:
-    """A few sizes one by one, more as the first and the last with their number."""
-    return ", ".join(sizes) if len(sizes) <= FEW else f"{sizes[0]} to {sizes[-1]} ({len(sizes)} sizes)"
-
-
-def _hanging(verdicts: Mapping[str, str]) -> str:
-    """The libraries that hang, or where these are most of them, those that do not."""
-    hanging = [name for name, verdict in verdicts.items() if verdict != "ok"]
-    fine = [name for name, verdict in verdicts.items() if verdict == "ok"]
-    if not hanging or not fine:
-        return "every library" if hanging else "none"
-    return ", ".join(hanging) if len(hanging) <= len(fine) else f"all but {', '.join(fine)}"

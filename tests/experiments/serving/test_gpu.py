@@ -38,7 +38,7 @@ def here(work: str, arguments: Mapping[str, Any], *, limit_s: float | None = Non
 @pytest.fixture(scope="module")
 def rows() -> dict[str, dict[str, Any]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings, "alone", here)
+        patch.setattr(settings, "run_in_fresh_process", here)
         return {row["name"]: row for row in run(SMOKE)["rows"]}
 
 
@@ -81,7 +81,7 @@ def test_one_start_that_the_model_does_not_allow_is_told(monkeypatch: pytest.Mon
         ran: dict[str, Any] = {"samples": [{"latency": 2.0}]}
         return ran if work.endswith(":engine") else {**ran, "conformance": {"allowed": next(verdicts) != wrong}}
 
-    monkeypatch.setattr(settings, "alone", some)
+    monkeypatch.setattr(settings, "run_in_fresh_process", some)
     (row,) = run(replace(SMOKE, rows=("pp1-recorded",)))["rows"]
     assert row["conformance"] == {"allowed": False} and len(row["samples"]) == TURNS
 
@@ -127,7 +127,7 @@ def test_a_row_that_fails_says_so_and_the_others_go_on(monkeypatch: pytest.Monke
             raise ValueError("the card is gone")
         return {"samples": [{"latency": 2.0}]}
 
-    monkeypatch.setattr(settings, "alone", some)
+    monkeypatch.setattr(settings, "run_in_fresh_process", some)
     found = run(replace(SMOKE, rows=("pp1", "peer")))["rows"]
     assert found[0] == {"name": "pp1", "failed": "the card is gone"} and said(found[0]) == "FAILED: the card is gone"
     assert whole_rates(found[1], 8) == [8.0] and said(found[1]) == "latency 2.000 s"
@@ -136,7 +136,7 @@ def test_a_row_that_fails_says_so_and_the_others_go_on(monkeypatch: pytest.Monke
 
 
 def test_without_time_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "alone", lambda *_, **__: pytest.fail("begun"))
+    monkeypatch.setattr(settings, "run_in_fresh_process", lambda *_, **__: pytest.fail("begun"))
     with pytest.raises(ValueError, match="no time was left within limit_s"):
         run(replace(SMOKE, limit_s=1.0))
 

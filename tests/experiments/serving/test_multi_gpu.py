@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from experiments.publish.readme import regenerate
+from experiments.publish.serving import multi_gpu_origin, multi_gpu_rows, multi_gpu_table, same_tokens
 from experiments.records.results import ResultStore
 from experiments.serving import settings
-from experiments.serving.multi_gpu import NAME, SMOKE, explained, grids, origin, run, same_tokens, table, taken
+from experiments.serving.multi_gpu import NAME, SMOKE, explained, grids, run
 from experiments.serving.prediction import Prediction
 from tests.experiments import samples
 from tests.experiments.serving.test_gpu import here
@@ -20,7 +21,7 @@ Bodies = dict[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def rows() -> dict[str, dict[str, Any]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings, "alone", here)
+        patch.setattr(settings, "run_in_fresh_process", here)
         return {row["name"]: row for row in run(SMOKE)["rows"]}
 
 
@@ -48,24 +49,26 @@ def test_every_grid_that_cards_allow_is_tried() -> None:
 
 
 def test_the_table_says_whose_tokens_differ(store: ResultStore, bodies: Bodies, tmp_path: Path) -> None:
-    lines = {(row[0], row[1], row[2]): row for row in table(store).rows}
+    lines = {(row[0], row[1], row[2]): row for row in multi_gpu_table(store).rows}
     assert lines[1, 1, 2][3:] == ("4 (2 to 8)", "1.00", "parity", "")
     assert lines[4, 1, 2][3:] == ("16 (8 to 32)", "4.00", "parity", "yes")
     assert lines[2, 2, 2][6] == "yes" and lines[4, 1, 8][6] == "yes" and lines[1, 2, 2][6] == ""
     bodies[NAME]["rows"][1]["tokens"][0][0] += 1
     altered = samples.write(tmp_path / "altered", bodies)
-    assert [row[6] for row in table(altered).rows][:3] == ["", "NO", "yes"]
+    assert [row[6] for row in multi_gpu_table(altered).rows][:3] == ["", "NO", "yes"]
 
 
 def test_what_failed_is_said(store: ResultStore, bodies: Bodies, tmp_path: Path) -> None:
-    assert origin(store).startswith("4 cards of one host, Test & Co. 100%, tiny with random weights in float32")
-    assert origin(store).endswith("As foretold.")
+    assert multi_gpu_origin(store).startswith(
+        "4 cards of one host, Test & Co. 100%, tiny with random weights in float32"
+    )
+    assert multi_gpu_origin(store).endswith("As foretold.")
     bodies[NAME]["rows"][0] = {"name": "pp1-tp1", "failed": "the card is gone"}
     altered = samples.write(tmp_path / "altered", bodies)
-    assert origin(altered).endswith("pp1-tp1 was not measured: the card is gone.")
-    assert {row[4] for row in table(altered).rows} == {""} and "pp1-tp1" not in taken(altered)
+    assert multi_gpu_origin(altered).endswith("pp1-tp1 was not measured: the card is gone.")
+    assert {row[4] for row in multi_gpu_table(altered).rows} == {""} and "pp1-tp1" not in multi_gpu_rows(altered)
     text = regenerate("<!-- begin serving-cards -->\n<!-- end serving-cards -->\n", store)
-    assert table(store).markdown() in text and "As foretold." in text
+    assert multi_gpu_table(store).markdown() in text and "As foretold." in text
 
 
 def test_how_far_a_run_is_from_its_prediction() -> None:

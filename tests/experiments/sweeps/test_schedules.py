@@ -72,15 +72,11 @@ def test_the_dry_run_of_torch_is_quoted_and_not_imitated() -> None:
     assert dry_run(record(KINDS["1f1b"], ranks=2, microbatches=2, nbytes=1)) == "malformed plan"
 
 
-def test_the_smallest_run_and_its_table() -> None:
+def test_the_smallest_run_has_every_schedule_and_a_circuit_where_it_hangs() -> None:
     result = schedules.run(schedules.SMOKE)
     assert len(result["rows"]) == len(KINDS) * 2 * 2
     for row in result["rows"]:
         assert set(row["circuits"]) == {name for name, verdict in row["verdicts"].items() if verdict != "ok"}
-    lines = {row[:2]: row for row in schedules.table(result).rows}
-    assert lines["gpipe", "as torch posts it"][3] == "none"
-    assert lines["zbv", "as torch posts it"][3] == "deferred"
-    assert str(lines["1f1b", "blocking calls"][3]).startswith("all but eager")
 
 
 @pytest.mark.parametrize(
