@@ -25,7 +25,7 @@ class Schedules:
     """A CSV file as the schedule's `_dump_csv` writes it with format `compute_comms`."""
     semantics: tuple[str, ...] = ()
     """The libraries; by default every one of `python -m model names`."""
-    style: schedules.Style = "runtime"
+    style: schedules.MessageStyle = "runtime"
     """How a message is written: as torch's runtime does (isend and irecv), or as blocking calls."""
     nbytes: int = 1
     """Bytes of every message."""

@@ -13,6 +13,7 @@ from model.pipelines import torch_schedules as schedules
 from model.program.text_form import program_text
 from model.synthesis import patterns
 from model.synthesis.orders import Synthesis, of_pattern, of_precedence
+from model.synthesis.precedence_of import of_schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ class Synth:
             known = ", ".join((*patterns.LINES, *patterns.GRIDS))
             raise ValueError(f"{self.pattern!r} is neither a named pattern ({known}) nor a file")
         if file.suffix == ".csv":
-            return of_precedence(schedules.precedence(schedules.load(file)))
+            return of_precedence(of_schedule(schedules.load(file)))
         return of_pattern(patterns.load(file), rounds=self.rounds)
 
 

@@ -13,15 +13,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from model.program.checked import Program, program
 from model.program.ops import Compute, Irecv, Isend, Operation, Recv, RequestId, Send, Wait
-from model.synthesis.precedence import TRANSFER, Precedence, Task
 
-Style = Literal["runtime", "blocking"]
+MessageStyle = Literal["runtime", "blocking"]
 """runtime: isend, waited for at the end, and irecv, waited for by its user. blocking: send and recv."""
 
 KINDS = ("SEND_F", "RECV_F", "SEND_B", "RECV_B", "UNSHARD", "RESHARD", "REDUCE_GRAD", "F", "I", "B", "W")
@@ -115,18 +113,20 @@ def action(cell: str) -> Action:
 
 def schedule(rows: Iterable[Iterable[Any]]) -> Schedule:
     """The schedule of cells, or of torch's own action objects, which print as their cells; None is no action."""
-    kept = ((str(cell) for cell in row if cell is not None) for row in rows)
-    return Schedule(rows=tuple(tuple(action(cell) for cell in row if cell.strip()) for row in kept))
+    cells = ((str(cell) for cell in row if cell is not None) for row in rows)
+    return Schedule(rows=tuple(tuple(action(cell) for cell in row if cell.strip()) for row in cells))
 
 
-def of_object(given: Any) -> Schedule:
+def from_torch(schedule_object: Any) -> Schedule:
     """The schedule of a `torch.distributed.pipelining` schedule object (of its `pipeline_order_with_comms`).
 
     Raises ValueError on an object without one: GPipe and 1F1B of one stage a rank never lower theirs.
     """
-    lowered = getattr(given, "pipeline_order_with_comms", None)
+    lowered = getattr(schedule_object, "pipeline_order_with_comms", None)
     if not isinstance(lowered, Mapping) or sorted(lowered) != list(range(len(lowered))):
-        raise ValueError(f"{type(given).__name__} has no pipeline_order_with_comms; give a schedule that was lowered")
+        raise ValueError(
+            f"{type(schedule_object).__name__} has no pipeline_order_with_comms; give a schedule that was lowered"
+        )
     return schedule(lowered[rank] for rank in range(len(lowered)))
 
 
@@ -146,15 +146,15 @@ def load(path: Path) -> Schedule:
     return read
 
 
-def misordered(given: Schedule) -> Iterator[str]:
+def misordered(schedule: Schedule) -> Iterator[str]:
     """Where a message would be taken for another: all have one tag, so they match in order."""
     sent, taken = defaultdict[tuple[int, int], list[Action]](list), defaultdict[tuple[int, int], list[Action]](list)
-    for rank, row in enumerate(given.rows):
+    for rank, row in enumerate(schedule.rows):
         for end in (end for end in row if end.kind in COMMS):
             if end.kind.startswith("SEND"):
-                sent[rank, given.peer(end)].append(end)
+                sent[rank, schedule.peer(end)].append(end)
             else:
-                taken[given.peer(end), rank].append(end)
+                taken[schedule.peer(end), rank].append(end)
     for (source, target), ends in sent.items():
         for number, (send, recv) in enumerate(zip(ends, taken[source, target], strict=False)):
             if opposite(send) != recv:
@@ -162,19 +162,19 @@ def misordered(given: Schedule) -> Iterator[str]:
                 break
 
 
-def program_of(given: Schedule, *, style: Style = "runtime", nbytes: int = 1) -> Program:
+def program_of(schedule: Schedule, *, style: MessageStyle = "runtime", nbytes: int = 1) -> Program:
     """The operations of every rank, `nbytes` bytes a message."""
-    return program(_lower(given, rank, style, nbytes) for rank in range(len(given.rows)))
+    return program(_operations(schedule, rank, style, nbytes) for rank in range(len(schedule.rows)))
 
 
-def _lower(given: Schedule, rank: int, style: Style, nbytes: int) -> Iterator[Operation]:
-    if style not in get_args(Style):
-        raise ValueError(f"unknown style {style!r}; choose one of {', '.join(get_args(Style))}")
+def _operations(schedule: Schedule, rank: int, style: MessageStyle, nbytes: int) -> Iterator[Operation]:
+    if style not in get_args(MessageStyle):
+        raise ValueError(f"unknown style {style!r}; choose one of {', '.join(get_args(MessageStyle))}")
     posted: dict[Action, RequestId] = {}
     sends: list[RequestId] = []
-    for item in given.rows[rank]:
+    for item in schedule.rows[rank]:
         if item.kind in COMMS:
-            peer, sending, request = given.peer(item), item.kind.startswith("SEND"), str(item)
+            peer, sending, request = schedule.peer(item), item.kind.startswith("SEND"), str(item)
             if style == "blocking":
                 yield Send(peer=peer, nbytes=nbytes) if sending else Recv(peer=peer)
             elif sending:
@@ -185,7 +185,7 @@ def _lower(given: Schedule, rank: int, style: Style, nbytes: int) -> Iterator[Op
                 yield Irecv(peer=peer, request=request)
             continue
         for leaf in item.leaves:
-            if (needed := _needs(leaf)) in posted:
+            if (needed := recv_of(leaf)) in posted:
                 yield Wait(requests=(posted.pop(needed),))
             yield Compute(label=str(leaf), seconds=SECONDS.get(leaf.kind, 0))
     waited = (*posted.values(), *reversed(sends))
@@ -193,43 +193,16 @@ def _lower(given: Schedule, rank: int, style: Style, nbytes: int) -> Iterator[Op
         yield Wait(requests=waited)
 
 
-def _needs(leaf: Action) -> Action | None:
+def recv_of(compute: Action) -> Action | None:
     """The RECV that a compute uses."""
-    kind = {"F": "RECV_F", "B": "RECV_B", "I": "RECV_B"}.get(leaf.kind)
-    return Action(stage=leaf.stage, kind=kind, microbatch=leaf.microbatch) if kind else None
+    kind = {"F": "RECV_F", "B": "RECV_B", "I": "RECV_B"}.get(compute.kind)
+    return Action(stage=compute.stage, kind=kind, microbatch=compute.microbatch) if kind else None
 
 
-def precedence(given: Schedule) -> Precedence:
-    """What every order of the communication must respect: computes keep theirs, a RECV comes before the compute
-    that uses it, a SEND after the one that makes it. A RECV or SEND without its compute (an excerpt) is free.
-    """
-    tasks: list[Task] = []
-    arcs: set[tuple[int, int]] = set()
-    makes: dict[Action, int] = {}
-    uses: dict[Action, int] = {}
-    for rank, row in enumerate(given.rows):
-        first = len(tasks)
-        for item in (item for item in row if item.kind not in COMMS):
-            for leaf in item.leaves:
-                if needed := _needs(leaf):
-                    uses[needed] = len(tasks)
-                sends = {"F": "SEND_F", "B": "SEND_B", "I": "SEND_B"}.get(leaf.kind)
-                if sends:
-                    makes[Action(stage=leaf.stage, kind=sends, microbatch=leaf.microbatch)] = len(tasks)
-                compute = Compute(label=str(leaf), seconds=SECONDS.get(leaf.kind, 0))
-                tasks.append(Task(label=str(leaf), ops={rank: compute}, seconds=compute.seconds))
-        arcs.update(pairwise(range(first, len(tasks))))
-    for rank, row in enumerate(given.rows):
-        for send in (item for item in row if item.kind.startswith("SEND")):
-            number, recv = len(tasks), opposite(send)
-            peer = given.rank_of[recv.stage]
-            ops: dict[int, Operation] = {rank: Send(peer=peer), peer: Recv(peer=rank)}
-            tasks.append(Task(label=f"{send} -> {recv}", ops=ops, seconds=TRANSFER))
-            if send in makes:
-                arcs.add((makes[send], number))
-            if recv in uses:
-                arcs.add((number, uses[recv]))
-    return Precedence(ranks=len(given.rows), tasks=tuple(tasks), arcs=frozenset(arcs))
+def send_of(compute: Action) -> Action | None:
+    """The SEND of what a compute makes."""
+    kind = {"F": "SEND_F", "B": "SEND_B", "I": "SEND_B"}.get(compute.kind)
+    return Action(stage=compute.stage, kind=kind, microbatch=compute.microbatch) if kind else None
 
 
 def rows_csv(rows: Sequence[Sequence[Action]]) -> str:

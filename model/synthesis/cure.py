@@ -15,11 +15,11 @@ from model.program.json_form import program_json
 from model.program.ops import Batch, Irecv, Isend, Operation, Recv, RequestId, Send, Sendrecv, Wait
 from model.semantics.parameters import Semantics, SemanticsByComm
 from model.synthesis.orders import of_precedence
-from model.synthesis.precedence import of_program
+from model.synthesis.precedence_of import of_program
 from model.verdict.decide import check
 from model.verdict.result import Result
 
-MOVES = 64
+MAX_MOVES = 64
 """At most so many single moves are tried: on a long program one move seldom cures."""
 
 Group = tuple[Operation, ...]
@@ -36,61 +36,61 @@ class Cure:
         return {"cure": self.what, **program_json(self.program)}
 
 
-def propose(given: Program, semantics: Semantics | SemanticsByComm, result: Result) -> Cure | None:
-    """The first candidate that finishes, or None. `result` is the verdict on `given` that is to be cured."""
-    for cure in candidates(given, result):
+def propose(hanging: Program, semantics: Semantics | SemanticsByComm, result: Result) -> Cure | None:
+    """The first candidate that finishes, or None. `result` is the verdict on `hanging`."""
+    for cure in candidates(hanging, result):
         try:
-            made = program(cure.program)
+            cured = program(cure.program)
         except ValueError:  # a request that two groups share does not survive their merging
             continue
-        if made != given and check(made, semantics).verdict == "ok":
-            return Cure(what=cure.what, program=made)
+        if cured != hanging and check(cured, semantics).verdict == "ok":
+            return Cure(what=cure.what, program=cured)
     return None
 
 
-def incurable(given: Program) -> str:
+def why_no_order(hanging: Program) -> str:
     """Why no order of the communication can help, or "" where one does (statement 9)."""
     try:
-        circuit = of_program(given).circuit()
+        circuit = of_program(hanging).circuit()
     except ValueError as error:
         return str(error)
     return " before ".join(task.label for task in (*circuit, *circuit[:1]))
 
 
-def candidates(given: Program, result: Result) -> Iterator[Cure]:
+def candidates(hanging: Program, result: Result) -> Iterator[Cure]:
     """Changes that keep computes, data and the order of each channel, the smallest first; none is checked yet."""
-    yield from _moves(given, result)
-    yield Cure(what="in every batch, send before you receive", program=_each_batch(given))
-    yield Cure(what="on every rank, post the receives first and wait for them last", program=_receives_first(given))
-    yield Cure(what="on every rank, make one batch of what stands together", program=_batched(given))
+    yield from _moves(hanging, result)
+    yield Cure(what="in every batch, send before you receive", program=_each_batch(hanging))
+    yield Cure(what="on every rank, post the receives first and wait for them last", program=_receives_first(hanging))
+    yield Cure(what="on every rank, make one batch of what stands together", program=_batched(hanging))
     try:
-        made = of_precedence(of_program(given))
+        ordered = of_precedence(of_program(hanging))
     except ValueError:  # a message without its other end, or a wildcard: no order helps
         return
-    if made.program:
-        yield Cure(what="on every rank, take the messages in one global order", program=made.program)
+    if ordered.program:
+        yield Cure(what="on every rank, take the messages in one global order", program=ordered.program)
 
 
-def _moves(given: Program, result: Result) -> Iterator[Cure]:
+def _moves(hanging: Program, result: Result) -> Iterator[Cure]:
     """One stuck rank does the operation that it is stuck in later, past the next others of its run."""
-    left = MOVES
+    left = MAX_MOVES
     for item in result.circuit:
-        runs = _runs(given[item.rank])
+        runs = _runs(hanging[item.rank])
         at = 0
         for run in runs:
-            for place, group in enumerate(run):
+            for position, group in enumerate(run):
                 if at <= item.index < at + len(group):
-                    for after in range(place + 1, len(run)):
+                    for after in range(position + 1, len(run)):
                         if left == 0 or _channel(group) & _channel(run[after]):
                             break
                         left -= 1
-                        moved = (*run[:place], *run[place + 1 : after + 1], group, *run[after + 1 :])
+                        moved = (*run[:position], *run[position + 1 : after + 1], group, *run[after + 1 :])
                         changed = [moved if other == run else other for other in runs]
                         ops = tuple(op for other in changed for part in other for op in part)
                         what = f"on rank {item.rank}, do {group[0]!s} after {run[after][0]!s}"
                         if sum(other == run for other in runs) > 1:
                             what += ", every time"
-                        yield Cure(what=what, program=(*given[: item.rank], ops, *given[item.rank + 1 :]))
+                        yield Cure(what=what, program=(*hanging[: item.rank], ops, *hanging[item.rank + 1 :]))
                 at += len(group)
 
 
@@ -128,7 +128,7 @@ def _channel(group: Group) -> set[tuple[bool, int, str]]:
     return out
 
 
-def _each_batch(given: Program) -> Program:
+def _each_batch(hanging: Program) -> Program:
     def sends_first(op: Operation) -> Operation:
         return (
             replace(op, ops=tuple(sorted(op.ops, key=lambda part: isinstance(part, Irecv))))
@@ -136,11 +136,11 @@ def _each_batch(given: Program) -> Program:
             else op
         )
 
-    return tuple(tuple(sends_first(op) for op in ops) for ops in given)
+    return tuple(tuple(sends_first(op) for op in ops) for ops in hanging)
 
 
-def _receives_first(given: Program) -> Program:
-    return tuple(tuple(op for run in _runs(ops) for op in _posted(run)) for ops in given)
+def _receives_first(hanging: Program) -> Program:
+    return tuple(tuple(op for run in _runs(ops) for op in _posted(run)) for ops in hanging)
 
 
 def _posted(run: tuple[Group, ...]) -> Iterator[Operation]:
@@ -174,8 +174,8 @@ def _posted(run: tuple[Group, ...]) -> Iterator[Operation]:
         yield Wait(requests=tuple(waits))
 
 
-def _batched(given: Program) -> Program:
-    return tuple(tuple(op for run in _joined(ops) for op in run) for ops in given)
+def _batched(hanging: Program) -> Program:
+    return tuple(tuple(op for run in _joined(ops) for op in run) for ops in hanging)
 
 
 def _joined(ops: Sequence[Operation]) -> Iterator[Group]:

@@ -1,50 +1,66 @@
-"""Edge colouring: the steps of a communication pattern when a rank takes part in one transfer at a time.
+"""Edge coloring: the steps of a communication pattern when a rank takes part in one transfer at a time.
 
-The colours of an edge colouring are the steps, so the least number of steps is the chromatic index
+The colors of an edge coloring are the steps, so the least number of steps is the chromatic index
 (theory, statement 9): the maximum degree D of a bipartite multigraph (Koenig 1916), D or D + 1 of a simple
-graph (Vizing 1964). networkx colours vertices only, which on the line graph carries no such bound.
+graph (Vizing 1964).
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
-import networkx as nx
 import numpy as np
-from scipy.sparse import coo_array
+import rustworkx
 
 Edge = tuple[int, int]
 Bound = Literal["degree", "odd set", "integer program"]
 
-EXACT_CELLS = 1_500
-"""The integer program is asked only up to so many pairs of an edge and a colour: seconds, not minutes."""
+MAX_VARIABLES = 1_500
+"""The integer program is asked only up to so many pairs of an edge and a color: seconds, not minutes."""
 
 
-def edge_colouring(edges: Sequence[Edge]) -> tuple[int, ...]:
-    """A colour 0, 1, ... for every edge of a loop-free multigraph, no two alike at a vertex.
+def color_edges(edges: Sequence[Edge]) -> tuple[int, ...]:
+    """A color 0, 1, ... for every edge of a loop-free multigraph, no two alike at a vertex.
 
-    Bipartite: D colours, by alternating paths. Else each layer of parallel edges apart, at most D + 1 colours a
-    layer (Misra and Gries 1992).
+    Bipartite: D colors (Alon 2003). Else the better of two: a greedy coloring of all edges, and each layer of parallel
+    edges apart with at most D + 1 colors a layer (Misra and Gries 1992).
     """
-    graph: nx.Graph[int] = nx.Graph(edges)
-    if nx.is_bipartite(graph):
-        return _koenig(edges)
+    graph = _graph(edges)
+    if rustworkx.is_bipartite(graph):
+        return _in_order(rustworkx.graph_bipartite_edge_color(graph))
+    return min(_in_order(rustworkx.graph_greedy_edge_color(graph)), _layered(edges), key=max)
+
+
+def _in_order(colors: Mapping[int, int]) -> tuple[int, ...]:
+    return tuple(colors[number] for number in range(len(colors)))
+
+
+def _layered(edges: Sequence[Edge]) -> tuple[int, ...]:
+    """Each layer of parallel edges, which is a simple graph, in colors of its own."""
     depth: Counter[Edge] = Counter()
     layers: defaultdict[int, list[int]] = defaultdict(list)
     for number, (u, v) in enumerate(edges):
         pair = (min(u, v), max(u, v))
         layers[depth[pair]].append(number)
         depth[pair] += 1
-    colours, base = [0] * len(edges), 0
+    colors, base = [0] * len(edges), 0
     for members in layers.values():
-        part = _vizing([edges[number] for number in members])
-        for number, colour in zip(members, part, strict=True):
-            colours[number] = base + colour
-        base += max(part) + 1
-    return tuple(colours)
+        layer = _in_order(rustworkx.graph_misra_gries_edge_color(_graph([edges[number] for number in members])))
+        for number, color in zip(members, layer, strict=True):
+            colors[number] = base + color
+        base += max(layer) + 1
+    return tuple(colors)
+
+
+def _graph(edges: Sequence[Edge]) -> rustworkx.PyGraph[int, None]:
+    """The vertices of the edges, each named by its number, and edge i for `edges[i]`."""
+    graph: rustworkx.PyGraph[int, None] = rustworkx.PyGraph()
+    node = {vertex: graph.add_node(vertex) for vertex in dict.fromkeys(vertex for edge in edges for vertex in edge)}
+    graph.add_edges_from([(node[u], node[v], None) for u, v in edges])
+    return graph
 
 
 def lower_bound(edges: Sequence[Edge]) -> tuple[int, Bound]:
@@ -56,141 +72,69 @@ def lower_bound(edges: Sequence[Edge]) -> tuple[int, Bound]:
     if not edges:
         return 0, "degree"
     degree = max(Counter(vertex for edge in edges for vertex in edge).values())
-    graph: nx.Graph[int] = nx.Graph(edges)
-    parts = [*nx.connected_components(graph), *nx.biconnected_components(graph)]
-    crowd = 0
-    for part in parts:
-        inside = sum(1 for u, v in edges if u in part and v in part)
-        crowd = max(crowd, math.ceil(inside / (len(part) // 2)))
-    return (crowd, "odd set") if crowd > degree else (degree, "degree")
+    density = max(_density(edges, part) for part in _parts(edges))
+    return (density, "odd set") if density > degree else (degree, "degree")
 
 
-def exact_colouring(edges: Sequence[Edge], colours: int) -> tuple[int, ...] | Literal["unknown"] | None:
-    """A colouring with `colours` colours, None where there is none, `unknown` where that is too large to decide.
+def _parts(edges: Sequence[Edge]) -> list[set[int]]:
+    """The vertices of every connected and of every biconnected component."""
+    graph = _graph(edges)
+    blocks: defaultdict[int, set[int]] = defaultdict(set)
+    for (u, v), block in rustworkx.biconnected_components(graph).items():
+        blocks[block].update((u, v))
+    return [{graph[node] for node in part} for part in (*rustworkx.connected_components(graph), *blocks.values())]
 
-    By an integer program (HiGHS): one variable an edge and colour, the edges of one vertex fixed.
+
+def _density(edges: Sequence[Edge], part: set[int]) -> int:
+    """Steps for the edges inside a set of vertices, of which each step takes at most one for two vertices."""
+    inside = sum(1 for u, v in edges if u in part and v in part)
+    return math.ceil(inside / (len(part) // 2))
+
+
+def exact_coloring(edges: Sequence[Edge], colors: int) -> tuple[int, ...] | Literal["unknown"] | None:
+    """A coloring with `colors` colors, None where there is none, `unknown` where that is too large to decide.
+
+    By an integer program (HiGHS): one variable an edge and color, the edges of one vertex fixed.
     """
-    if len(edges) * colours > EXACT_CELLS:
+    if len(edges) * colors > MAX_VARIABLES:
         return "unknown"
     from scipy.optimize import Bounds, LinearConstraint, milp  # slow to import
+    from scipy.sparse import coo_array
 
     busiest = Counter(vertex for edge in edges for vertex in edge).most_common(1)[0][0]
     fixed = [number for number, edge in enumerate(edges) if busiest in edge]
-    if len(fixed) > colours:
+    if len(fixed) > colors:
         return None
     row, column, upper, lower = list[int](), list[int](), list[int](), list[int]()
 
-    def constrain(cells: Sequence[int], least: int) -> None:
-        row.extend([len(upper)] * len(cells))
-        column.extend(cells)
+    def constrain(variables: Sequence[int], least: int) -> None:
+        """`least` to 1 of the variables are chosen."""
+        row.extend([len(upper)] * len(variables))
+        column.extend(variables)
         upper.append(1)
         lower.append(least)
 
     at: defaultdict[int, list[int]] = defaultdict(list)
     for number, edge in enumerate(edges):
-        constrain([number * colours + colour for colour in range(colours)], 1)
+        constrain([number * colors + color for color in range(colors)], 1)
         for vertex in edge:
             at[vertex].append(number)
     for numbers in at.values():
-        for colour in range(colours):
-            constrain([number * colours + colour for number in numbers], 0)
-    least = np.zeros(len(edges) * colours)
-    for colour, number in enumerate(fixed):
-        least[number * colours + colour] = 1
+        for color in range(colors):
+            constrain([number * colors + color for number in numbers], 0)
+    least = np.zeros(len(edges) * colors)
+    for color, number in enumerate(fixed):
+        least[number * colors + color] = 1
     matrix = coo_array((np.ones(len(row)), (row, column)), shape=(len(upper), len(least)))
-    found = milp(
+    solution = milp(
         np.zeros(len(least)),
         integrality=np.ones(len(least)),
         bounds=Bounds(least, np.ones(len(least))),
         constraints=LinearConstraint(matrix.tocsr(), lower, upper),
         options={"node_limit": 20_000},
     )
-    if found.status == 2:
+    if solution.status == 2:
         return None
-    if found.x is None:
+    if solution.x is None:
         return "unknown"
-    return tuple(int(colour) for colour in found.x.reshape(len(edges), colours).argmax(axis=1))
-
-
-class _Palette:
-    """A partial colouring: at each vertex, the edge of each colour."""
-
-    def __init__(self, edges: Sequence[Edge]) -> None:
-        self.edges = edges
-        self.colour: list[int | None] = [None] * len(edges)
-        self.at: defaultdict[int, dict[int, int]] = defaultdict(dict)
-
-    def free(self, vertex: int) -> int:
-        """The least colour that no edge at the vertex has."""
-        used = self.at[vertex]
-        return next(colour for colour in range(len(used) + 1) if colour not in used)
-
-    def set(self, number: int, colour: int | None) -> None:
-        before = self.colour[number]
-        for vertex in self.edges[number]:
-            if before is not None and self.at[vertex].get(before) == number:
-                del self.at[vertex][before]
-            if colour is not None:
-                self.at[vertex][colour] = number
-        self.colour[number] = colour
-
-    def flip(self, vertex: int, first: int, second: int) -> None:
-        """Exchanges two colours on the path from `vertex` that starts with an edge of colour `first`."""
-        path, seek = list[int](), first
-        while (number := self.at[vertex].get(seek)) is not None:
-            path.append(number)
-            u, v = self.edges[number]
-            vertex = v if vertex == u else u
-            seek = second if seek == first else first
-        swapped = [(number, second if self.colour[number] == first else first) for number in path]
-        for number in path:
-            self.set(number, None)
-        for number, colour in swapped:
-            self.set(number, colour)
-
-    def done(self) -> tuple[int, ...]:
-        assert all(colour is not None for colour in self.colour)
-        return tuple(colour for colour in self.colour if colour is not None)
-
-
-def _koenig(edges: Sequence[Edge]) -> tuple[int, ...]:
-    palette = _Palette(edges)
-    for number, (u, v) in enumerate(edges):
-        mine, theirs = palette.free(u), palette.free(v)
-        if mine in palette.at[v]:
-            palette.flip(v, mine, theirs)  # in a bipartite graph this path does not end at u
-        palette.set(number, mine)
-    return palette.done()
-
-
-def _vizing(edges: Sequence[Edge]) -> tuple[int, ...]:
-    palette = _Palette(edges)
-    number_of = {frozenset(edge): number for number, edge in enumerate(edges)}
-    for number, (u, v) in enumerate(edges):
-        fan, used = [v], {v}
-        while True:  # grow: the colour of the next edge at u is free at the last vertex of the fan
-            last = fan[-1]
-            following = (
-                next(vertex for vertex in edges[other] if vertex != u)
-                for colour, other in sorted(palette.at[u].items())
-                if colour not in palette.at[last]
-            )
-            step = next((vertex for vertex in following if vertex not in used), None)
-            if step is None:
-                break
-            fan.append(step)
-            used.add(step)
-        mine, theirs = palette.free(u), palette.free(fan[-1])
-        palette.flip(u, theirs, mine)
-        # after the flip `theirs` is free at u; the fan is cut at its first vertex where it is free as well
-        length = 0
-        while theirs in palette.at[fan[length]]:
-            length += 1
-        shift = [number_of[frozenset((u, vertex))] for vertex in fan[: length + 1]]
-        new = [*(palette.colour[other] for other in shift[1:]), theirs]
-        for other in shift:
-            palette.set(other, None)
-        for other, colour in zip(shift, new, strict=True):
-            palette.set(other, colour)
-        assert shift[0] == number
-    return palette.done()
+    return tuple(int(color) for color in solution.x.reshape(len(edges), colors).argmax(axis=1))

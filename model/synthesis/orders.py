@@ -1,6 +1,6 @@
 """A deadlock-free order under rendezvous for any communication, and how far it is from the fewest steps.
 
-A pattern alone is coloured (`colouring`), a program with computes between is scheduled (`precedence`). Either
+A pattern alone is colored (`edge_coloring`), a program with computes between is scheduled (`precedence`). Either
 way every rank takes its messages in the order of one key that both ends know, so no circuit can close
 (theory, statement 9); `check` then says so again of the program that comes out.
 """
@@ -17,7 +17,7 @@ from model.program.checked import Program, program
 from model.program.json_form import to_json
 from model.program.ops import Operation, Recv, Send
 from model.semantics.libraries import semantics
-from model.synthesis.edge_coloring import edge_colouring, exact_colouring, lower_bound
+from model.synthesis.edge_coloring import color_edges, exact_coloring, lower_bound
 from model.synthesis.patterns import Pattern
 from model.synthesis.precedence import Precedence
 from model.verdict.decide import check
@@ -65,72 +65,75 @@ class Synthesis:
 def of_pattern(pattern: Pattern, *, rounds: int = 1) -> Synthesis:
     """An order of `rounds` rounds of a pattern, every transfer one step, a rank in one transfer at a time.
 
-    Candidates: one colouring of all transfers, and a colouring of one round repeated, each compressed by
+    Candidates: one coloring of all transfers, and a coloring of one round repeated, each compressed by
     letting every transfer start as soon as both ranks are there; the shortest counts. Where it misses the
     lower bound an integer program looks for a shorter one, as far as that is small enough to be decided.
     """
     whole = pattern.repeated(rounds)
     edges = [(transfer.source, transfer.target) for transfer in whole.transfers]
     bound, because = lower_bound(edges)
-    once = edge_colouring(edges[: len(pattern.transfers)])
+    once = color_edges(edges[: len(pattern.transfers)])
     period = max(once, default=-1) + 1
-    repeated = [colour + turn * period for turn in range(rounds) for colour in once]
-    candidates: list[tuple[str, Sequence[int]]] = [("edge colouring of one round", repeated)]
+    repeated = [color + turn * period for turn in range(rounds) for color in once]
+    candidates: list[tuple[str, Sequence[int]]] = [("edge coloring of one round", repeated)]
     if rounds > 1:
-        candidates.append(("edge colouring of all rounds", edge_colouring(edges)))
-    found = [(_as_soon_as_possible(edges, colours), method) for method, colours in candidates]
-    steps, method = min(found, key=lambda item: max(item[0], default=-1))
-    for colours in range(bound, max(steps, default=-1) + 1):
-        exact = exact_colouring(edges, colours)
+        candidates.append(("edge coloring of all rounds", color_edges(edges)))
+    compressed = [(_as_soon_as_possible(edges, colors), method) for method, colors in candidates]
+    steps, method = min(compressed, key=lambda item: max(item[0], default=-1))
+    for colors in range(bound, max(steps, default=-1) + 1):
+        exact = exact_coloring(edges, colors)
         if exact is None:
-            bound, because = colours + 1, "integer program"
+            bound, because = colors + 1, "integer program"
             continue
         if exact != "unknown":
             steps, method = list(exact), "integer program"
         break
-    order = sorted(range(len(edges)), key=lambda number: (steps[number], number))
+    return _synthesis(
+        _in_steps(whole, steps), steps=max(steps, default=-1) + 1, bound=bound, because=because, method=method
+    )
+
+
+def _in_steps(pattern: Pattern, steps: Sequence[int]) -> Program:
+    """Every rank takes its transfers in the order of their steps."""
     ranks: list[list[Operation]] = [[] for _ in range(pattern.ranks)]
-    for number in order:
-        transfer = whole.transfers[number]
+    for number in sorted(range(len(steps)), key=lambda number: (steps[number], number)):
+        transfer = pattern.transfers[number]
         ranks[transfer.source].append(Send(peer=transfer.target, tag=transfer.tag, nbytes=transfer.nbytes))
         ranks[transfer.target].append(Recv(peer=transfer.source, tag=transfer.tag))
-    made = program(ranks)
-    return Synthesis(
-        program=made,
-        result=check(made, semantics("rendezvous")),
-        steps=max(steps, default=-1) + 1,
-        bound=bound,
-        because=because,
-        method=method,
-    )
+    return program(ranks)
 
 
-def of_precedence(given: Precedence) -> Synthesis:
+def _synthesis(ordered: Program, *, steps: float, bound: float, because: str, method: str) -> Synthesis:
+    """An order that was found, checked under rendezvous."""
+    result = check(ordered, semantics("rendezvous"))
+    return Synthesis(program=ordered, result=result, steps=steps, bound=bound, because=because, method=method)
+
+
+def of_precedence(precedence: Precedence) -> Synthesis:
     """An order of the tasks that respects the arcs, or the circuit of arcs for which there is none.
 
-    List scheduling by the longest remaining chain, by position in the given order, and by both; the shortest
-    counts. Durations of 0 are allowed.
+    List scheduling by three rules: the longest remaining chain first, and so that transfers, or computes, come before
+    all else. The shortest counts. Durations of 0 are allowed.
     """
-    circuit = given.circuit()
+    circuit = precedence.circuit()
     if circuit:
         return Synthesis(circuit=tuple(task.label for task in circuit), method="circuit of arcs")
-    bound, because = given.lower_bound()
-    tails = given.tails()
+    bound, because = precedence.lower_bound()
+    tails = precedence.tails()
+    ranks_of = [len(task.ops) for task in precedence.tasks]
     rules: tuple[tuple[str, Callable[[int], float]], ...] = (
         ("longest remaining chain first", lambda number: tails[number]),
-        ("transfers first", lambda number: tails[number] + (bound if len(given.tasks[number].ops) > 1 else 0)),
-        ("computes first", lambda number: tails[number] + (bound if len(given.tasks[number].ops) == 1 else 0)),
+        ("transfers first", lambda number: tails[number] + (bound if ranks_of[number] > 1 else 0)),
+        ("computes first", lambda number: tails[number] + (bound if ranks_of[number] == 1 else 0)),
     )
-    found = []
+    schedules = []
     for method, rule in rules:
-        starts = given.starts([rule(number) for number in range(len(given.tasks))])
-        ends = (start + task.seconds for start, task in zip(starts, given.tasks, strict=True))
-        found.append((max(ends, default=0), starts, method))
-    steps, starts, method = min(found, key=lambda item: item[0])
-    made = program(_in_order(given, starts))
-    return Synthesis(
-        program=made,
-        result=check(made, semantics("rendezvous")),
+        starts = precedence.starts([rule(number) for number in range(len(tails))])
+        ends = (start + task.seconds for start, task in zip(starts, precedence.tasks, strict=True))
+        schedules.append((max(ends, default=0), starts, method))
+    steps, starts, method = min(schedules, key=lambda item: item[0])
+    return _synthesis(
+        program(_in_order(precedence, starts)),
         steps=steps,
         bound=bound,
         because=because,
@@ -138,21 +141,21 @@ def of_precedence(given: Precedence) -> Synthesis:
     )
 
 
-def _in_order(given: Precedence, starts: Sequence[float]) -> list[list[Operation]]:
+def _in_order(precedence: Precedence, starts: Sequence[float]) -> list[list[Operation]]:
     """Per-rank operations by start; tasks of no length may share a start, so arcs break the tie."""
-    order = nx.lexicographical_topological_sort(given.graph(), key=lambda number: starts[number])
-    ranks: list[list[Operation]] = [[] for _ in range(given.ranks)]
+    order = nx.lexicographical_topological_sort(precedence.graph(), key=lambda number: starts[number])
+    ranks: list[list[Operation]] = [[] for _ in range(precedence.ranks)]
     for number in order:
-        for rank, op in given.tasks[number].ops.items():
+        for rank, op in precedence.tasks[number].ops.items():
             ranks[rank].append(op)
     return ranks
 
 
-def _as_soon_as_possible(edges: Sequence[tuple[int, int]], colours: Sequence[int]) -> list[int]:
-    """The step of every transfer when the ranks take theirs in the order of the colours, without idling."""
+def _as_soon_as_possible(edges: Sequence[tuple[int, int]], colors: Sequence[int]) -> list[int]:
+    """The step of every transfer when the ranks take theirs in the order of the colors, without idling."""
     free: dict[int, int] = {}
     steps = [0] * len(edges)
-    for number in sorted(range(len(edges)), key=lambda number: (colours[number], number)):
+    for number in sorted(range(len(edges)), key=lambda number: (colors[number], number)):
         u, v = edges[number]
         steps[number] = max(free.get(u, 0), free.get(v, 0))
         free[u] = free[v] = steps[number] + 1

@@ -5,12 +5,15 @@ A pattern is a directed multigraph on the ranks, one arc a message. `synthesis` 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, structs
+
+from model.program.decoding import convert, decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,44 +99,40 @@ GRIDS: Mapping[str, Callable[[int, int], Pattern]] = {"torus": torus, "stages": 
 """Patterns of two numbers: rows and columns, or stages and slices."""
 
 
+class _Transfer(Struct, forbid_unknown_fields=True):
+    source: int
+    target: int
+    tag: int = 0
+    nbytes: int = 1
+
+
+class _Data(Struct, forbid_unknown_fields=True):
+    """Of a file: `{"ranks": 3, "transfers": [{"source": 0, "target": 1}, [1, 2], ...]}`."""
+
+    ranks: int
+    transfers: list[tuple[int, int] | _Transfer]
+
+
 def from_json(data: Any) -> Pattern:
-    """`{"ranks": 3, "transfers": [{"source": 0, "target": 1}, [1, 2], ...]}`; ValueError on anything else."""
-    form = 'give {"ranks": 3, "transfers": [[0, 1], {"source": 1, "target": 2, "nbytes": 8}]}'
-    if not isinstance(data, dict) or set(data) != {"ranks", "transfers"}:
-        raise ValueError(f"a pattern has ranks and transfers and nothing else; {form}")
-    if not _whole(data["ranks"]) or not isinstance(data["transfers"], list):
-        raise ValueError(f"ranks is a number and transfers a list; {form}")
-    return Pattern(ranks=data["ranks"], transfers=tuple(_transfer(item, form) for item in data["transfers"]))
+    """The pattern of decoded JSON, its transfers as objects or as pairs; ValueError on anything else."""
+    read = convert(data, _Data)
+    transfers = (_Transfer(*item) if isinstance(item, tuple) else item for item in read.transfers)
+    return Pattern(ranks=read.ranks, transfers=tuple(Transfer(**structs.asdict(item)) for item in transfers))
 
 
 def load(path: Path) -> Pattern:
     """The pattern of a JSON file; ValueError where it cannot be read as one."""
     try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{str(path)!r} is not a pattern: {error}") from None
-    return from_json(data)
-
-
-def _transfer(item: Any, form: str) -> Transfer:
-    known = {field.name for field in fields(Transfer)}
-    if isinstance(item, list) and len(item) == 2:
-        item = {"source": item[0], "target": item[1]}
-    if not isinstance(item, dict) or not {"source", "target"} <= set(item) <= known:
-        raise ValueError(f"transfer {item!r} is not understood; {form}")
-    if not all(_whole(value) for value in item.values()):
-        raise ValueError(f"transfer {item!r} holds a value that is not a whole number; {form}")
-    return Transfer(**item)
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+        return from_json(decode(path.read_bytes(), dict[str, Any]))
+    except (OSError, ValueError) as error:
+        form = '{"ranks": 3, "transfers": [[0, 1], {"source": 1, "target": 2, "nbytes": 8}]}'
+        raise ValueError(f"{str(path)!r} is not a pattern: {error}; give {form}") from None
 
 
 def _pattern(ranks: int, arcs: Iterable[tuple[int, int]]) -> Pattern:
     """The transfers of these arcs; on a side of length 1 a neighbour is oneself, and there is nothing to send."""
-    given = (Transfer(source=source, target=target) for source, target in arcs if source != target)
-    return Pattern(ranks=ranks, transfers=tuple(given))
+    transfers = (Transfer(source=source, target=target) for source, target in arcs if source != target)
+    return Pattern(ranks=ranks, transfers=tuple(transfers))
 
 
 def _cells(rows: int, columns: int) -> Iterator[tuple[int, int]]:

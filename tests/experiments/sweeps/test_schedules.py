@@ -9,7 +9,7 @@ import pytest
 
 from experiments.sweeps import schedules
 from experiments.sweeps.torch_schedules import KINDS, blocking, dry_run, record
-from model.pipelines.torch_schedules import of_object, program_of
+from model.pipelines.torch_schedules import from_torch, program_of
 from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Recv, Send, Wait
 from model.semantics.libraries import semantics
 from model.verdict.decide import check
@@ -31,7 +31,7 @@ def merged(ops: Iterable[Operation]) -> list[Operation | frozenset[str]]:
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_what_torch_posts_is_what_its_plan_is_read_as(name: str, ranks: int) -> None:
     recorded = record(KINDS[name], ranks=ranks, microbatches=2 * ranks, nbytes=7)
-    read = program_of(of_object(recorded.schedule), nbytes=7)
+    read = program_of(from_torch(recorded.schedule), nbytes=7)
     assert [merged(ops) for ops in recorded.program] == [merged(ops) for ops in read]
     assert any(isinstance(op, Irecv) for ops in read for op in ops)
 

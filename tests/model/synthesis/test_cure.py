@@ -9,7 +9,7 @@ from model.program.ops import Compute, Irecv, Isend, Recv, Send, Sendrecv
 from model.program.text_form import parse_program
 from model.semantics.libraries import NAMED
 from model.semantics.parameters import Semantics
-from model.synthesis.cure import candidates, incurable, propose
+from model.synthesis.cure import candidates, propose, why_no_order
 from model.verdict.decide import check
 from tests.model.small_programs import any_semantics, programs
 
@@ -70,4 +70,4 @@ def test_where_no_order_helps_the_reason_is_told() -> None:
         assert result.hangs
         cure = propose(made, NAMED["rendezvous"], result)
         assert (cure is None) is bool(said)
-        assert said in incurable(made)
+        assert said in why_no_order(made)

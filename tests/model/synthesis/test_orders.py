@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.pipelines.torch_schedules import load, precedence, program_of, rows_csv, schedule
+from model.pipelines.torch_schedules import load, program_of, rows_csv, schedule
 from model.program.checked import Program
 from model.program.ops import Compute, Recv, Send
 from model.semantics.libraries import NAMED
 from model.synthesis.orders import of_pattern, of_precedence
 from model.synthesis.patterns import Pattern, Transfer, from_json
-from model.validation.reported_hangs import reports
+from model.synthesis.precedence_of import of_schedule
+from model.validation.reported_hangs import known_hangs
 from model.verdict.decide import check
 
 
@@ -77,10 +78,10 @@ CURELESS = (
 def test_pytorch_172668_b_has_an_order_though_swapping_is_none() -> None:
     """The acceptance case of synthesis: torch's schedule hangs, so does the swapped one, and this order does not."""
     given_schedule = schedule(row.split() for row in CURELESS)
-    reported = next(report for report in reports() if report.name == "pytorch#172668 (b)")
+    reported = next(hang for hang in known_hangs() if hang.name == "pytorch#172668 (b)")
     assert check(reported.program, NAMED["rendezvous"]).verdict == "deadlock"
     assert check(reported.cures[0].program, NAMED["rendezvous"]).verdict == "deadlock"
-    found = of_precedence(precedence(given_schedule))
+    found = of_precedence(of_schedule(given_schedule))
     assert found.result is not None and found.result.verdict == "ok"
     assert (found.steps, found.bound) == (8, 8)
     for name in ("rendezvous", "xccl", "hccl", "nccl-cold"):
@@ -93,7 +94,7 @@ def test_pytorch_172668_b_has_an_order_though_swapping_is_none() -> None:
 
 def test_where_there_is_no_order_its_circuit_is_told() -> None:
     """Each rank needs what the other computes from its own result."""
-    found = of_precedence(precedence(schedule(BOTH_FIRST)))
+    found = of_precedence(of_schedule(schedule(BOTH_FIRST)))
     assert found.result is None and found.program == ()
     assert len(found.circuit) >= 2
 
