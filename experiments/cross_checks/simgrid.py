@@ -24,7 +24,7 @@ from model.semantics.columns import columns_of
 from model.semantics.libraries import semantics
 from model.semantics.lowering import lower
 from model.validation import tool
-from model.validation.reported_hangs import Report, reports
+from model.validation.reported_hangs import ReportedHang, known_hangs
 from model.verdict.decide import check
 
 NAME = "simgrid"
@@ -96,12 +96,12 @@ def run(config: Config) -> dict[str, Any]:
     if config.jobs < 1:
         raise ValueError(f"jobs is {config.jobs}; give 1 or more")
     limit_s, jobs = config.limit_s, config.jobs
-    stuck = list(reports()) if config.reports else []
+    stuck = list(known_hangs()) if config.reports else []
     return {
         "simgrid": smpi.version(),
         "threshold": threshold(limit_s),
         "verdicts": _all(list(rings(config)), lambda case: verdict(case, limit_s), name="verdicts", jobs=jobs),
-        "reports": _all(stuck, lambda report: reported(report, limit_s), name="reported hangs", jobs=jobs),
+        "reports": _all(stuck, lambda hang: reported(hang, limit_s), name="reported hangs", jobs=jobs),
         "timing": asdict(TIMING),
         "makespans": _all(
             list(timed(config)), lambda case: makespan(case, config.skew, limit_s), name="makespans", jobs=jobs
@@ -128,9 +128,9 @@ def verdict(case: Ring, limit_s: float) -> dict[str, Any]:
     return {**asdict(case), **_verdicts(case.program(), limit_s)}
 
 
-def reported(report: Report, limit_s: float) -> dict[str, Any]:
+def reported(hang: ReportedHang, limit_s: float) -> dict[str, Any]:
     """Both verdicts on the program of a reported hang, as if it had been written for MPI."""
-    return {"report": report.name, **_verdicts(report.program, limit_s)}
+    return {"report": hang.name, **_verdicts(hang.program, limit_s)}
 
 
 def _verdicts(made: Program, limit_s: float) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from experiments.cross_checks.engine_speed import ROWS
 from experiments.records.results import ResultStore
 from experiments.records.tables import Table
 from model.validation.diagnosis import Explanation, explain
-from model.validation.reported_hangs import reports
+from model.validation.reported_hangs import known_hangs
 
 UNITS: Mapping[str, str] = {
     "seconds": "{:.2f} s",
@@ -71,12 +71,12 @@ def hangs() -> Table:
     """Every reported hang as the model explains it; sizes of messages are left out."""
     return Table(
         header=("report", "library", "verdict", "libraries that hang", "what decides", "cure"),
-        rows=[_explained(explain(report)) for report in reports()],
+        rows=[_explained(explain(hang)) for hang in known_hangs()],
     )
 
 
 def _explained(found: Explanation) -> tuple[str, ...]:
     decides = ", ".join(found.parameters) or "nothing: every library hangs"
-    cure = re.sub(r", nbytes=\d+", "", found.proposal.what if found.proposal else found.incurable)
+    cure = re.sub(r", nbytes=\d+", "", found.proposal.what if found.proposal else found.why_no_order)
     under = f"{len(found.hangs)} of {len(found.hangs) + len(found.finishes)}"
-    return found.report.name, found.report.library, found.result.verdict, under, decides, cure
+    return found.hang.name, found.hang.library, found.result.verdict, under, decides, cure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -57,8 +57,11 @@ def _explained(message: str, content: Any, shape: type[Any]) -> str:
             return _DEEP
         except ValueError:  # a number that no type holds
             return f"{path or 'a value'}: {what[0].lower()}{what[1:]}; give a smaller one"
-    expected = what.split(", got")[0].replace("Expected ", "").replace("`", "")
     name, value = _at(content, path)
+    if what.startswith("Invalid enum value"):
+        choices = get_args(get_type_hints(shape).get(name))
+        return f"{name} is {short(value)}; choose one of {', '.join(map(str, choices))}"
+    expected = what.split(", got")[0].replace("Expected ", "").replace("`", "")
     if not name:
         return f"{short(value)} stands where {expected} is expected"
     return f"{name} is {short(value)}; give {expected}"

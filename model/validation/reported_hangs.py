@@ -21,7 +21,7 @@ ITERATIONS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reported:
+class ReportedCure:
     """A cure of a report, as a program. library: where it differs. works: what the report says of it."""
 
     what: str
@@ -31,8 +31,8 @@ class Reported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """One reported hang.
+class ReportedHang:
+    """A hang that a user reported, as a program.
 
     library: a name of `libraries`. stuck: the ranks that were seen to hang. unexplained: what the model does not
     account for.
@@ -43,7 +43,7 @@ class Report:
     program: Program
     library: str
     stuck: tuple[int, ...] = (0, 1)
-    cures: tuple[Reported, ...] = field(default=())
+    cures: tuple[ReportedCure, ...] = field(default=())
     unexplained: str = ""
 
 
@@ -69,28 +69,28 @@ def _schedule(*rows: str) -> Program:
 
 
 @cache
-def reports() -> tuple[Report, ...]:
-    """Every report, in the order of the list that the project started from."""
+def known_hangs() -> tuple[ReportedHang, ...]:
+    """Every one, in the order of the list that the project started from."""
     return (
-        Report(
+        ReportedHang(
             name="nccl#479",
             reported="both ranks send, then receive: stuck",
             library="nccl",
             program=_program(_ring(2, "send(next, nbytes=LARGE); recv(prev)")),
             cures=(
-                Reported(
+                ReportedCure(
                     what="group the pair",
                     program=_program(_ring(2, "batch(isend(next, request=s, nbytes=LARGE), irecv(prev, request=r))")),
                 ),
             ),
         ),
-        Report(
+        ReportedHang(
             name="torch-ccl#72",
             reported="both ranks isend, irecv, wait: deadlock",
             library="xccl",
             program=_program(_ring(2, "isend(next, request=s); irecv(prev, request=r); wait(s, r)")),
             cures=(
-                Reported(
+                ReportedCure(
                     what="one rank sends first, the other receives first",
                     program=_program(
                         _parity(
@@ -102,38 +102,38 @@ def reports() -> tuple[Report, ...]:
                 ),
             ),
         ),
-        Report(
+        ReportedHang(
             name="torchcomms#2885",
             reported="both ranks batch irecv, isend: both hang at the end of the group",
             library="xccl-group",
             program=_program(_ring(2, "batch(irecv(prev, request=r), isend(next, request=s))")),
             cures=(
-                Reported(
+                ReportedCure(
                     what="sends before receives inside the group",
                     program=_program(_ring(2, "batch(isend(next, request=s), irecv(prev, request=r))")),
                 ),
             ),
         ),
-        Report(
+        ReportedHang(
             name="nccl#2130",
             reported="one rank batches a send with a receive that nobody sends: the receiver hangs",
             library="nccl-cold",
             stuck=(1,),
             program=_program("0: batch(isend(1, request=s), irecv(1, request=r))\n1: batch(irecv(0, request=r))"),
             cures=(
-                Reported(
+                ReportedCure(
                     what="no unmatched receive in the batch",
                     program=_program("0: batch(isend(1, request=s))\n1: batch(irecv(0, request=r))"),
                 ),
             ),
         ),
-        Report(
+        ReportedHang(
             name="pytorch#172668 (a)",
             reported="two ranks of two stages each send before they receive: stuck when sends block",
             library="rendezvous",
             program=_schedule("0SEND_F1 2RECV_F0", "1SEND_F0 1RECV_F1"),
         ),
-        Report(
+        ReportedHang(
             name="pytorch#172668 (b)",
             reported="the odd rank receives first, and it is still stuck",
             library="rendezvous",
@@ -143,7 +143,7 @@ def reports() -> tuple[Report, ...]:
                 "3RECV_F1 3SEND_B0 3F1 3B1 1RECV_F2 3SEND_B1 1F2",
             ),
             cures=(
-                Reported(
+                ReportedCure(
                     what="swap the first pair of the odd rank",
                     program=_schedule(
                         "2SEND_F1 0F2 0SEND_F2 2RECV_B0 2B0 2RECV_B1",
@@ -153,7 +153,7 @@ def reports() -> tuple[Report, ...]:
                 ),
             ),
         ),
-        Report(
+        ReportedHang(
             name="PiPPy#969",
             reported="a skip connection, batched on both its ends: the batches wait for each other",
             library="nccl",
@@ -166,27 +166,27 @@ def reports() -> tuple[Report, ...]:
             unexplained="the report batches the calls of rank 1 too; the model then finds no hang, because a host that "
             "waits for several connections counts as there for each of them",
         ),
-        Report(
+        ReportedHang(
             name="ring-attention-pytorch#9",
             reported="a ring of three or more, isend first, on connections that nobody used before: hangs in isend",
             library="nccl-cold",
             stuck=(0, 1, 2),
             program=_program(_ring(3, "isend(next, request=s); irecv(prev, request=r); wait(s, r)")),
             cures=(
-                Reported(
+                ReportedCure(
                     what="batch_isend_irecv",
                     program=_program(_ring(3, "batch(isend(next, request=s), irecv(prev, request=r))")),
                 ),
             ),
         ),
-        Report(
+        ReportedHang(
             name="PaddleFleet#2080",
             reported="a ring of isends whose transfers start at their waits: deadlock",
             library="deferred",
             stuck=(0, 1, 2, 3),
             program=_program(_ring(4, "isend(next, request=s); recv(prev); wait(s)")),
             cures=(
-                Reported(
+                ReportedCure(
                     what="parity by stage",
                     program=_program(
                         _parity(
@@ -196,7 +196,7 @@ def reports() -> tuple[Report, ...]:
                         )
                     ),
                 ),
-                Reported(
+                ReportedCure(
                     what="asynchronous on both sides, on one stream",
                     program=_program(_ring(4, "isend(next, request=s); irecv(prev, request=r); wait(r, s)")),
                     library="hccl",
@@ -204,7 +204,7 @@ def reports() -> tuple[Report, ...]:
                 ),
             ),
         ),
-        Report(
+        ReportedHang(
             name="rsmpi#144",
             reported="every rank waits for all its isends before its first irecv: fine for small messages",
             library="mpich",
@@ -218,7 +218,7 @@ def reports() -> tuple[Report, ...]:
                 "irecv(0, request=c); irecv(1, request=d); wait(c, d)"
             ),
             cures=(
-                Reported(
+                ReportedCure(
                     what="post receives first",
                     program=_program(
                         "0: irecv(1, request=c); irecv(2, request=d); isend(1, request=a, nbytes=LARGE); "
@@ -231,7 +231,7 @@ def reports() -> tuple[Report, ...]:
                 ),
             ),
         ),
-        Report(
+        ReportedHang(
             name="ucx#8594",
             reported="pairs exchange by a blocking send and a receive: hangs where rendezvous is selected",
             library="eager(8192)",
@@ -241,7 +241,7 @@ def reports() -> tuple[Report, ...]:
                 "2: send(3, nbytes=LARGE); recv(3)\n3: send(2, nbytes=LARGE); recv(2)"
             ),
             cures=(
-                Reported(
+                ReportedCure(
                     what="buffered send",
                     program=_program(
                         "0: bsend(1, nbytes=LARGE); recv(1)\n1: bsend(0, nbytes=LARGE); recv(0)\n"
@@ -250,7 +250,7 @@ def reports() -> tuple[Report, ...]:
                 ),
             ),
         ),
-        Report(
+        ReportedHang(
             name="ACCL#139",
             reported="many times send and receive on two ranks: stuck after several, sooner for large messages",
             library="fifo(1048576)",
@@ -258,7 +258,7 @@ def reports() -> tuple[Report, ...]:
             unexplained="several iterations pass before it hangs; here never more than one message of a channel waits, "
             "so a buffer that is given back hangs in the first iteration or in none",
         ),
-        Report(
+        ReportedHang(
             name="sglang#38249",
             reported="two stages: one sends activations while the other sends outputs: stuck",
             library="hccl",
@@ -267,7 +267,7 @@ def reports() -> tuple[Report, ...]:
                 "1: isend(0, tag=2, request=s, nbytes=LARGE); irecv(0, tag=1, request=r); wait(s, r)"
             ),
             cures=(
-                Reported(
+                ReportedCure(
                     what="batch the pair",
                     program=_program(
                         "0: batch(isend(1, tag=1, request=s, nbytes=LARGE), irecv(1, tag=2, request=r))\n"
@@ -276,18 +276,18 @@ def reports() -> tuple[Report, ...]:
                 ),
             ),
         ),
-        Report(
+        ReportedHang(
             name="VeOmni#1085",
             reported="parity also selects the process group: on an odd ring the pair (P - 1, 0) never matches",
             library="nccl",
             stuck=(0,),
-            program=_program(_groups(3)),
-            cures=(Reported(what="reject odd sizes (here: a ring of 4)", program=_program(_groups(4))),),
+            program=_program(_parity_groups(3)),
+            cures=(ReportedCure(what="reject odd sizes (here: a ring of 4)", program=_program(_parity_groups(4))),),
         ),
     )
 
 
-def _groups(ranks: int) -> str:
+def _parity_groups(ranks: int) -> str:
     return _parity(
         ranks,
         "isend(next, request=s, comm=A); irecv(prev, request=r, comm=B); wait(s, r)",

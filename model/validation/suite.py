@@ -7,19 +7,21 @@ expected `error`: a deadlock, or a message or a receive that is left over; `ok`:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from model.program.checked import Program, program
+from msgspec import UNSET, Struct, UnsetType
+
+from model.program.checked import program
+from model.program.decoding import convert, decode
 from model.program.json_form import from_json
 from model.program.ops import Irecv, Isend, Operation, RequestId, Wait
 from model.verdict.decide import check_contract
 from model.verdict.result import Buffering
 
-MODES: Mapping[str, tuple[Buffering, ...]] = {
+MODES: Mapping[Buffering, tuple[Buffering, ...]] = {
     "zero": ("zero",),
     "infinite": ("infinite",),
     "either": ("zero", "infinite"),
@@ -28,8 +30,21 @@ MODES: Mapping[str, tuple[Buffering, ...]] = {
 MAX_STATES = 1_000_000
 """Of one case."""
 
-_FIELDS = {"name": str, "ranks": int, "buffering": str, "label": str, "expected": str, "programs": list}
-_ABOUT = {"suite", "source", "meaning", "cases"}
+
+class _Suite(Struct, forbid_unknown_fields=True, kw_only=True):
+    cases: list[Any]
+    suite: Any = None
+    source: Any = None
+    meaning: Any = None
+
+
+class _Case(Struct, forbid_unknown_fields=True, kw_only=True):
+    expected: Literal["ok", "error"]
+    buffering: Buffering
+    programs: list[list[Any]]
+    name: str = ""
+    label: str = ""
+    ranks: int | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,22 +76,18 @@ class Outcome:
 def load(path: Path) -> list[Any]:
     """The cases of a file, unread; ValueError where it is not a suite."""
     try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{str(path)!r} is not a suite: {error}") from None
-    cases = data.get("cases") if isinstance(data, dict) else None
-    if not isinstance(cases, list):
-        raise ValueError(f'{str(path)!r} is not a suite; give {{"cases": [{{"expected": "ok", "programs": [...]}}]}}')
-    if unknown := sorted(set(data) - _ABOUT):
-        raise ValueError(f"{str(path)!r} has the unknown field {unknown[0]!r}; a suite has {', '.join(sorted(_ABOUT))}")
-    return cases
+        return decode(path.read_bytes(), _Suite).cases
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f'{str(path)!r} is not a suite: {error}; give {{"cases": [{{"expected": "ok", "programs": [...]}}]}}'
+        ) from None
 
 
 def run(cases: list[Any], *, progress: Callable[[int], None] | None = None) -> Iterator[Outcome]:
     """The outcome of every case, in order; a case that cannot be read or decided is an outcome with an error."""
     for number, case in enumerate(cases):
-        given = case if isinstance(case, dict) else {}
-        name, expected = str(given.get("name", f"case {number}")), str(given.get("expected"))
+        labels = case if isinstance(case, dict) else {}
+        name, expected = str(labels.get("name", f"case {number}")), str(labels.get("expected"))
         try:
             verdicts = judge(case)
             found = "ok" if all(verdict == "ok" for verdict in verdicts.values()) else "error"
@@ -88,38 +99,15 @@ def run(cases: list[Any], *, progress: Callable[[int], None] | None = None) -> I
             progress(number + 1)
 
 
-def judge(case: Any) -> dict[str, str]:
+def judge(data: Any) -> dict[str, str]:
     """The verdict of one case under each buffering that it asks for; ValueError where it is malformed."""
-    if not isinstance(case, dict):
-        raise ValueError(f"a case is an object, not {case!r:.60}; give it expected and programs")
-    for key, value in case.items():
-        if key not in _FIELDS:
-            raise ValueError(f"unknown field {key!r} of a case; it has {', '.join(_FIELDS)}")
-        if not isinstance(value, _FIELDS[key]) or isinstance(value, bool):
-            raise ValueError(f"{key} of a case is {value!r:.60}; give a {_FIELDS[key].__name__}")
-    for key in ("buffering", "expected", "programs"):
-        if key not in case:
-            raise ValueError(f"a case without {key}; add it")
-    if case["expected"] not in ("ok", "error"):
-        raise ValueError(f"expected is {case['expected']!r:.60}; give ok or error")
-    if case["buffering"] not in MODES:
-        raise ValueError(f"buffering is {case['buffering']!r:.60}; choose one of {', '.join(MODES)}")
-    lists = case["programs"]
-    if case.get("ranks", len(lists)) != len(lists):
-        raise ValueError(f"ranks is {case['ranks']}, but there are {len(lists)} programs; give one list for each rank")
-    given = _read(lists)
-    return {
-        mode: check_contract(given, buffering=mode, max_states=MAX_STATES).verdict for mode in MODES[case["buffering"]]
-    }
-
-
-def _read(lists: list[Any]) -> Program:
-    ranks = []
-    for rank, ops in enumerate(lists):
-        if not isinstance(ops, list):
-            raise ValueError(f"the program of rank {rank} is {ops!r:.60}; give a list of operations")
-        ranks.append(list(_handles(from_json(op) for op in ops)))
-    return program(ranks)
+    case = convert(data, _Case)
+    if case.ranks not in (UNSET, len(case.programs)):
+        raise ValueError(
+            f"ranks is {case.ranks}, but there are {len(case.programs)} programs; give one list for each rank"
+        )
+    read = program(list(_handles(from_json(op) for op in ops)) for ops in case.programs)
+    return {mode: check_contract(read, buffering=mode, max_states=MAX_STATES).verdict for mode in MODES[case.buffering]}
 
 
 def _handles(ops: Iterator[Operation]) -> Iterator[Operation]:

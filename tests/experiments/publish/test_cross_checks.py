@@ -10,7 +10,7 @@ from experiments.cross_checks import engine_speed, simgrid, spin
 from experiments.cross_checks.engine_speed import ROWS
 from experiments.publish import cross_checks
 from experiments.records.results import ResultStore
-from model.validation.reported_hangs import reports
+from model.validation.reported_hangs import known_hangs
 from tests.experiments import samples
 
 
@@ -91,7 +91,7 @@ def test_speed_is_that_of_the_worst_run(stored: dict[str, dict[str, Any]], tmp_p
 
 def test_every_reported_hang_has_a_line_that_can_be_read() -> None:
     found = cross_checks.hangs()
-    assert [row[0] for row in found.rows] == [report.name for report in reports()]
+    assert [row[0] for row in found.rows] == [hang.name for hang in known_hangs()]
     for row in found.rows:
         assert row[2] in ("deadlock", "livelock")
         hanging, of = map(int, str(row[3]).split(" of "))

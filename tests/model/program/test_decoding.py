@@ -1,6 +1,6 @@
 """JSON of a declared shape: what does not fit is one line that names the field and its value."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given
@@ -19,6 +19,7 @@ class _Shape(Struct, forbid_unknown_fields=True):
     inner: _Inner | None = None
     names: dict[str, str] = {}
     pair: tuple[int, int] | None = None
+    mode: Literal["fast", "slow"] = "fast"
 
 
 @pytest.mark.parametrize(
@@ -29,12 +30,13 @@ class _Shape(Struct, forbid_unknown_fields=True):
         ("[1]", "[1] stands where object is expected"),
         ("{}", "size is missing; add it"),
         ('{"size": true}', "size is True; give int"),
-        ('{"size": 1, "x": 2}', "unknown field 'x'; it has size, inner, names, pair"),
+        ('{"size": 1, "x": 2}', "unknown field 'x'; it has size, inner, names, pair, mode"),
         ('{"size": 1, "inner": {"depth": -1}}', "inner.depth is -1; give int >= 0"),
         ('{"size": 1, "inner": {}}', "depth of inner is missing; add it"),
         ('{"size": 1, "inner": {"depth": 1, "x": 2}}', "unknown field 'x' of inner; leave it out"),
         ('{"size": 1, "pair": [1, "2"]}', "pair[1] is '2'; give int"),
         ('{"size": 1, "names": {"a": 1}}', "names is {'a': 1}; give str"),
+        ('{"size": 1, "mode": "x"}', "mode is 'x'; choose one of fast, slow"),
         ('{"size": 1e999}', "size: number out of range; give a smaller one"),
         ("[" * 100_000, "nested too deeply; give a flat object"),
     ],
@@ -58,7 +60,7 @@ def test_what_fits() -> None:
         lambda inner: (
             st.lists(inner, max_size=3)
             | st.dictionaries(
-                st.sampled_from(["size", "inner", "depth", "names", "pair", "a`b", "0"]), inner, max_size=4
+                st.sampled_from(["size", "inner", "depth", "names", "pair", "mode", "a`b", "0"]), inner, max_size=4
             )
         ),
     )
