@@ -84,13 +84,13 @@ def interleaved(
 
     from experiments.serving import transformers_baseline
     from experiments.serving.pipeline import collect
-    from reference.checkpoint.loader import resolve_source
+    from reference.checkpoint.loader import resolve_checkpoint
     from reference.config import EngineConfig
     from reference.device import HOST
     from reference.engine.engine import Engine
 
     torch.set_num_threads(threads)
-    source = resolve_source(model, load, seed)
+    source = resolve_checkpoint(model, load, seed)
     built = transformers_baseline.build_with(source)
     random, runs = Random(seed), []
     settings = EngineConfig(

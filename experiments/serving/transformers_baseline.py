@@ -12,7 +12,7 @@ from reference.device import HOST
 from reference.llama.config import LlamaConfig
 
 if TYPE_CHECKING:
-    from reference.checkpoint.loader import Source
+    from reference.checkpoint.loader import Checkpoint
 
 
 def build(shape: LlamaConfig, *, dtype: torch.dtype, device: torch.device) -> Any:
@@ -55,14 +55,15 @@ def build(shape: LlamaConfig, *, dtype: torch.dtype, device: torch.device) -> An
     return model
 
 
-def build_with(source: Source) -> Any:
+def build_with(source: Checkpoint) -> Any:
     """The same on the host in float32, with the weights of a source as our own stages read them."""
     from reference.checkpoint.loader import load_stage
+    from reference.checkpoint.state_dict_adapter import state_dict_slices
 
     shape, home = source.config(), torch.device(HOST)
     model = build(shape, dtype=torch.float32, device=home)
     stage = load_stage(source, shape, range(shape.layers), True, True, torch.float32, home)
-    weights = {name: piece.memory for name, piece in stage.checkpoint_pieces().items()}
+    weights = {name: part.memory for name, part in state_dict_slices(stage).items()}
     missing, unexpected = model.load_state_dict(weights, strict=False)
     assert not unexpected and set(missing) <= ({"lm_head.weight"} if shape.tied else set()), (missing, unexpected)
     return model

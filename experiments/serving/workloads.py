@@ -154,7 +154,7 @@ def stage(
     """
     import torch
 
-    from reference.checkpoint.loader import load_stage, resolve_source
+    from reference.checkpoint.loader import load_stage, resolve_checkpoint
     from reference.config import EngineConfig
     from reference.device import select_device, select_dtype
     from reference.llama.config import partition_layers
@@ -165,7 +165,7 @@ def stage(
 
     where = select_device(device)
     torch.set_num_threads(EngineConfig(pp=pp).threads_of(pp))
-    kind, source = select_dtype(dtype, where), resolve_source(model, "random", seed)
+    kind, source = select_dtype(dtype, where), resolve_checkpoint(model, "random", seed)
     shape = source.config()
     layers = partition_layers(shape.layers, pp)[number]
     first, last = number == 0, number == pp - 1

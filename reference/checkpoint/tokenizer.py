@@ -13,9 +13,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, Digits
 from tokenizers.pre_tokenizers import Sequence as InOrder
 
-from reference.checkpoint.gguf_checkpoint import GgufSource, open_gguf
-from reference.checkpoint.hf_checkpoint import FolderSource
-from reference.checkpoint.loader import RandomSource, Source
+from reference.checkpoint.gguf_file import GgufFile
 
 INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
 """What a decoder gives for bytes that are not a whole character, perhaps because the rest is still to come."""
@@ -127,40 +125,31 @@ class TextStream:
         return text[len(before) :], text.startswith(before)
 
 
-def load_tokenizer(source: Source) -> TextTokenizer:
-    """The tokenizer that belongs to a source of weights. Raises ValueError when it has none, or one not known here."""
-    match source:
-        case FolderSource(folder=folder):
-            return TextTokenizer(_from_folder(folder))
-        case GgufSource(path=path):
-            return TextTokenizer(_from_gguf(path))
-        case RandomSource(like=like) if like is not None:
-            return load_tokenizer(like)
-    raise ValueError("random weights of a named shape have no tokenizer; give the prompt as token ids")
-
-
-def _from_folder(folder: Path) -> Tokenizer:
+def hf_tokenizer(folder: Path) -> TextTokenizer:
+    """The tokenizer of a Hugging Face folder. Raises ValueError where it has none that can be read."""
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise ValueError(f"{path} does not exist; fetch it, or give the prompt as token ids")
     try:
-        return Tokenizer.from_file(str(path))
+        return TextTokenizer(Tokenizer.from_file(str(path)))
     except Exception as wrong:  # the library raises no narrower class
         raise ValueError(f"{path} is not a tokenizer ({wrong}); fetch the file again") from None
 
 
-def _from_gguf(path: Path) -> Tokenizer:
-    """Byte-level BPE from the file's vocabulary and merges, split before it as SmolLM2 does: each digit alone."""
-    file = open_gguf(path)
+def gguf_tokenizer(file: GgufFile) -> TextTokenizer:
+    """Byte-level BPE from the file's vocabulary and merges, split before it as SmolLM2 does: each digit alone.
+
+    Raises ValueError on another kind.
+    """
     kind = file.metadata.get("tokenizer.ggml.model"), file.metadata.get("tokenizer.ggml.pre")
     if kind != ("gpt2", "smollm"):
-        raise ValueError(f"{path}: tokenizer {kind} is not implemented, ('gpt2', 'smollm') is; give token ids")
+        raise ValueError(f"{file.path}: tokenizer {kind} is not implemented, ('gpt2', 'smollm') is; give token ids")
     tokens, types = file.value("tokenizer.ggml.tokens"), file.value("tokenizer.ggml.token_type")
     merges = [tuple(merge.split(" ", 1)) for merge in file.value("tokenizer.ggml.merges")]
     try:
         tokenizer = Tokenizer(BPE({token: number for number, token in enumerate(tokens)}, merges))
     except Exception as wrong:  # the library raises no narrower class
-        raise ValueError(f"{path}: its vocabulary and merges do not fit ({wrong}); fetch the file again") from None
+        raise ValueError(f"{file.path}: its vocabulary and merges do not fit ({wrong}); fetch the file again") from None
     tokenizer.pre_tokenizer = InOrder([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
     tokenizer.decoder = ByteLevelDecoder()
     tokenizer.add_special_tokens(
@@ -170,4 +159,4 @@ def _from_gguf(path: Path) -> Tokenizer:
             if type_ == CONTROL
         ]
     )
-    return tokenizer
+    return TextTokenizer(tokenizer)

@@ -50,12 +50,11 @@ class Chat(EngineConfig):
             max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_k=self.top_k, top_p=self.top_p
         )
         with processes.warming_up():
-            from reference.checkpoint.chat_template import load_chat_template
             from reference.engine.engine import Engine  # torch is slow to import; the ranks import it at the same time
 
         with Engine(config) as engine:
             in_job = engine.job is not None
-            talk = Conversation(engine, load_chat_template(engine.source), params, self.system, in_job=in_job)
+            talk = Conversation(engine, engine.chat_template, params, self.system, in_job=in_job)
             say(started(engine))
             say(HELP_IN_JOB if in_job else HELP)
             while True:

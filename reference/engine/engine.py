@@ -24,8 +24,9 @@ from random import Random
 from types import TracebackType
 
 from model import Result
-from reference.checkpoint.loader import resolve_source
-from reference.checkpoint.tokenizer import TextTokenizer, load_tokenizer
+from reference.checkpoint.chat_template import ChatTemplate
+from reference.checkpoint.loader import resolve_checkpoint
+from reference.checkpoint.tokenizer import TextTokenizer
 from reference.config import EngineConfig
 from reference.device import select_dtype
 from reference.engine.input_processor import broadcast_params, check_request
@@ -65,8 +66,8 @@ class Engine:
         self.job = rank_info()
         if self.job is not None:
             self.job.check(config.pp, config.tp)
-        self.source = resolve_source(config.model, config.load, config.seed)
-        self.shape = self.source.config()
+        self.checkpoint = resolve_checkpoint(config.model, config.load, config.seed)
+        self.shape = self.checkpoint.config()
         self.layers = partition_layers(self.shape.layers, config.pp)
         check_tp(self.shape, config.tp)
         neighbours = config.ranks if self.job is None else self.job.local_ranks
@@ -130,7 +131,12 @@ class Engine:
     @cached_property
     def tokenizer(self) -> TextTokenizer:
         """The checkpoint's tokenizer; ValueError where it has none."""
-        return load_tokenizer(self.source)
+        return self.checkpoint.tokenizer()
+
+    @cached_property
+    def chat_template(self) -> ChatTemplate:
+        """The checkpoint's chat template; ValueError where it has none."""
+        return self.checkpoint.chat_template()
 
     @property
     def failure(self) -> Exception | None:
@@ -220,7 +226,7 @@ class Engine:
     def _start(self) -> None:
         """Starts the ranks, and the threads that talk with them. An interrupt between would leave ranks unheard."""
         with processes.interrupts_held() if self.job is None else nullcontext():
-            self._ranks = start(self.job, config=self.config, ordering=self.ordering.name, source=self.source)
+            self._ranks = start(self.job, config=self.config, ordering=self.ordering.name, checkpoint=self.checkpoint)
             self._desk.refuse(None)
             self._listener.start()
         threading.Thread(target=self._speak, name="engine's voice", daemon=True).start()

@@ -24,7 +24,7 @@ from reference.device import Device
 from reference.llama.attention_metadata import ForwardBatch
 from reference.llama.kv_cache import KVCache
 from reference.llama.stage import Layer, Stage
-from reference.llama.tensor_parallel import WHOLE
+from reference.llama.tensor_parallel import UNSHARED
 
 Decode = Literal["auto", "captured", "plain"]
 
@@ -65,7 +65,7 @@ class CapturedStage:
 
         self.config, self.first, self.last = stage.config, stage.first, stage.last
         self._stage, self._cache, self._device = stage, cache, device
-        self._part = stage.shard.of(stage.config)
+        self._part = stage.tp.shard_config(stage.config)
         self._attention = Attention(
             batch=min(most, MOST_ROWS),
             heads=self._part.heads,
@@ -171,8 +171,8 @@ class CapturedStage:
     ) -> None:
         from reference.llama.decode_kernels import product
 
-        stage, eps, group = self._stage, self.config.rms_eps, self._stage.group
-        once = x if stage.shard.rank == 0 else None  # of the ranks that add up their parts one adds what was there
+        stage, eps, comm = self._stage, self.config.rms_eps, self._stage.communicator
+        once = x if stage.tp.rank == 0 else None  # of the ranks that add up their parts one adds what was there
         rows_B, starts_B, tokens_B = numbers
         x.copy_(F.embedding(tokens_B, stage.embedding) if hidden is None else hidden)
         for number, layer in enumerate(stage.layers):
@@ -181,15 +181,15 @@ class CapturedStage:
             k_RKSD, v_RKSD = self._cache.k_LRKSD[number], self._cache.v_LRKSD[number]
             self._attention(qkv, k_RKSD, v_RKSD, rows_B, starts_B, stage.frequencies_E, attended)
             product(attended, layer.out, x, residual_BN=once)
-            x.copy_(group.all_reduce(x))
+            x.copy_(comm.all_reduce(x))
             product(x, layer.gate_up, gated, gain_K=layer.mlp_norm, eps=eps, gated=True)
             product(gated, layer.down, x, residual_BN=once)
-            x.copy_(group.all_reduce(x))
+            x.copy_(comm.all_reduce(x))
         if stage.last:
-            logits = outcome if stage.shard == WHOLE else outcome.new_empty(len(x), len(stage.head))
+            logits = outcome if stage.tp == UNSHARED else outcome.new_empty(len(x), len(stage.head))
             product(x, stage.head, logits, gain_K=stage.norm, eps=eps)
-            if stage.shard != WHOLE:
-                outcome.copy_(group.all_gather(logits)[:, : outcome.shape[1]])
+            if stage.tp != UNSHARED:
+                outcome.copy_(comm.all_gather(logits)[:, : outcome.shape[1]])
 
 
 def select_runner(stage: Stage, cache: KVCache, device: Device, *, choice: Decode, most: int) -> Stage | CapturedStage:
@@ -217,8 +217,8 @@ def _unsupported_reason(stage: Stage, device: Device) -> str:
         from reference.llama.decode_kernels import tiles
     except ImportError:
         return "the package triton is not installed"
-    c = stage.shard.of(stage.config)
-    if device.supports_graphs and not stage.group.capturable:
+    c = stage.tp.shard_config(stage.config)
+    if device.supports_graphs and not stage.communicator.capturable:
         return "what joins the ranks of a stage here is no library of the device"
     if device.is_host and not device.triton_interpreted:
         return f"kernels do not run on device {device.kind!r}"
@@ -226,7 +226,7 @@ def _unsupported_reason(stage: Stage, device: Device) -> str:
         return "the model has biases, which the kernels do not add"
     if c.head_dim & (c.head_dim - 1) or c.head_dim < 32:
         return f"head_dim is {c.head_dim}, and the kernels take powers of two from 32"
-    head = -(-c.vocab_size // stage.shard.size)
+    head = -(-c.vocab_size // stage.tp.size)
     sizes = (c.hidden, c.intermediate, c.heads * c.head_dim, (c.heads + 2 * c.kv_heads) * c.head_dim, head)
     if not tiles(*sizes):
         return f"one of the sizes {sizes} is no multiple of 16"

@@ -2,7 +2,7 @@
 
 One forward serves prefill, chunked prefill and decode. It does the same arithmetic on the same shapes
 wherever the layers are cut, so the logits of any split are bit-equal to those of one stage. Where ranks share a
-stage, each computes with its own heads and its own part of the feed-forward and of the vocabulary; the group adds
+stage, each computes with its own heads and its own part of the feed-forward and of the vocabulary; a collective adds
 their hidden states up, in another order than one rank would, so logits then are equal within rounding.
 
 Shape suffixes of tensor names: B batch, T new tokens (padded on the right), S positions of the cache that
@@ -20,7 +20,7 @@ from reference.llama.attention_metadata import AttentionMetadata, ForwardBatch, 
 from reference.llama.config import LlamaConfig
 from reference.llama.kv_cache import KVCache
 from reference.llama.rope import rope_frequencies, rotate
-from reference.llama.tensor_parallel import ALONE, WHOLE, Group, Piece, Shard
+from reference.llama.tensor_parallel import SINGLE_RANK, UNSHARED, Communicator, TensorParallelRank
 
 
 def silu_and_mul(both_BTF: Tensor) -> Tensor:
@@ -41,10 +41,15 @@ class Layer(nn.Module):
     """
 
     def __init__(
-        self, config: LlamaConfig, dtype: torch.dtype, device: torch.device, shard: Shard, group: Group
+        self,
+        config: LlamaConfig,
+        dtype: torch.dtype,
+        device: torch.device,
+        tp: TensorParallelRank,
+        communicator: Communicator,
     ) -> None:
         super().__init__()
-        self.config, self.shard, self.group = config, shard, group
+        self.config, self.tp, self.communicator = config, tp, communicator
         self.rotate, self.silu_and_mul = (
             rotate,
             silu_and_mul,
@@ -60,45 +65,11 @@ class Layer(nn.Module):
         def bias(wanted: bool, size: int) -> nn.Parameter | None:
             return empty_parameter(size, dtype=dtype, device=device) if wanted else None
 
-        first = shard.rank == 0  # what all ranks add up has its bias once
+        first = tp.rank == 0  # what all ranks add up has its bias once
         self.qkv_bias = bias(config.attention_bias, q + 2 * kv)
         self.out_bias = bias(config.attention_bias and first, config.hidden)
         self.gate_up_bias = bias(config.mlp_bias, 2 * config.intermediate)
         self.down_bias = bias(config.mlp_bias and first, config.hidden)
-
-    def checkpoint_pieces(self) -> dict[str, Piece]:
-        """Name in a checkpoint, after the layer's prefix, to the memory for this rank's part of it."""
-        config, (part, parts) = self.config, (self.shard.rank, self.shard.size)
-        q, kv = config.heads * config.head_dim, config.kv_heads * config.head_dim
-        q_view, k_view, v_view = self.qkv.split((q, kv, kv))
-        gate_view, up_view = self.gate_up.chunk(2)
-
-        def cut(memory: Tensor, dim: int) -> Piece:
-            length = memory.shape[dim]
-            return Piece(memory=memory, dim=dim, start=part * length, whole=parts * length)
-
-        pieces = {
-            "self_attn.q_proj.weight": cut(q_view, 0),
-            "self_attn.k_proj.weight": cut(k_view, 0),
-            "self_attn.v_proj.weight": cut(v_view, 0),
-            "self_attn.o_proj.weight": cut(self.out, 1),
-            "mlp.gate_proj.weight": cut(gate_view, 0),
-            "mlp.up_proj.weight": cut(up_view, 0),
-            "mlp.down_proj.weight": cut(self.down, 1),
-            "input_layernorm.weight": Piece(memory=self.attention_norm),
-            "post_attention_layernorm.weight": Piece(memory=self.mlp_norm),
-        }
-        if self.qkv_bias is not None:
-            views = zip("qkv", self.qkv_bias.split((q, kv, kv)), strict=True)
-            pieces |= {f"self_attn.{name}_proj.bias": cut(view, 0) for name, view in views}
-        if self.gate_up_bias is not None:
-            halves = zip(("gate", "up"), self.gate_up_bias.chunk(2), strict=True)
-            pieces |= {f"mlp.{name}_proj.bias": cut(view, 0) for name, view in halves}
-        if self.out_bias is not None:
-            pieces["self_attn.o_proj.bias"] = Piece(memory=self.out_bias)
-        if self.down_bias is not None:
-            pieces["mlp.down_proj.bias"] = Piece(memory=self.down_bias)
-        return pieces
 
     def forward(
         self, x_BTH: Tensor, metadata: AttentionMetadata, cos_BT1E: Tensor, sin_BT1E: Tensor, cache: KVCache, layer: int
@@ -121,17 +92,17 @@ class Layer(nn.Module):
         )
         # In place from here on, but never in x_BTH, which belongs to the caller.
         attended_BTX = attended_BNTD.transpose(1, 2).flatten(2)
-        x_BTH = self.group.all_reduce(F.linear(attended_BTX, self.out, self.out_bias)).add_(x_BTH)
+        x_BTH = self.communicator.all_reduce(F.linear(attended_BTX, self.out, self.out_bias)).add_(x_BTH)
         normed_BTH = F.rms_norm(x_BTH, (c.hidden,), self.mlp_norm, c.rms_eps)
         gated_BTF = self.silu_and_mul(F.linear(normed_BTH, self.gate_up, self.gate_up_bias))
-        return self.group.all_reduce(F.linear(gated_BTF, self.down, self.down_bias)).add_(x_BTH)
+        return self.communicator.all_reduce(F.linear(gated_BTF, self.down, self.down_bias)).add_(x_BTH)
 
 
 class Stage(nn.Module):
     """Layers `layers` of a Llama, with the embedding if `first` and the final norm and head if `last`.
 
-    shard, group: this rank's part of the stage, and the ranks that share it. Raises ValueError where the shape
-    does not divide. The weights are uninitialised: `reference.checkpoint.loader.load_stage` fills them.
+    tp, communicator: this rank's part of the stage, and the collectives of the ranks that share it. Raises ValueError
+    where the shape does not divide. The weights are uninitialised: `reference.checkpoint.loader.load_stage` fills them.
     """
 
     def __init__(
@@ -142,46 +113,26 @@ class Stage(nn.Module):
         last: bool,
         dtype: torch.dtype,
         device: torch.device,
-        shard: Shard = WHOLE,
-        group: Group = ALONE,
+        tp: TensorParallelRank = UNSHARED,
+        communicator: Communicator = SINGLE_RANK,
     ) -> None:
         super().__init__()
         assert 0 <= layers.start < layers.stop <= config.layers, f"{layers} of {config.layers} layers"
         self.config, self.span, self.first, self.last = config, layers, first, last
-        self.shard, self.group = shard, group
-        part = shard.of(config)
-        self.layers = nn.ModuleList(Layer(part, dtype, device, shard, group) for _ in layers)
-        rows = -(-config.vocab_size // shard.size)  # of the head; what the last rank has too many is cut off again
+        self.tp, self.communicator = tp, communicator
+        part = tp.shard_config(config)
+        self.layers = nn.ModuleList(Layer(part, dtype, device, tp, communicator) for _ in layers)
+        rows = -(-config.vocab_size // tp.size)  # of the head; what the last rank has too many is cut off again
         if first:
-            self.embedding = empty_parameter(rows * shard.size, config.hidden, dtype=dtype, device=device)
+            self.embedding = empty_parameter(rows * tp.size, config.hidden, dtype=dtype, device=device)
         if last:
             self.norm = empty_parameter(config.hidden, dtype=dtype, device=device)
             if first and config.tied:
-                mine = slice(shard.rank * rows, (shard.rank + 1) * rows)
-                self.head = self.embedding if shard == WHOLE else self.embedding[mine]
+                mine = slice(tp.rank * rows, (tp.rank + 1) * rows)
+                self.head = self.embedding if tp == UNSHARED else self.embedding[mine]
             else:
                 self.head = empty_parameter(rows, config.hidden, dtype=dtype, device=device)
         self.frequencies_E = nn.Buffer(rope_frequencies(config, device), persistent=False)
-
-    def checkpoint_pieces(self) -> dict[str, Piece]:
-        """Name in a Hugging Face checkpoint to the memory for this rank's part of it; no other tensor is needed.
-
-        A tied table has one name; the last stage holds a copy of its own.
-        """
-        pieces: dict[str, Piece] = {}
-        for number, layer in zip(self.span, self.layers, strict=True):
-            assert isinstance(layer, Layer)
-            pieces |= {f"model.layers.{number}.{name}": piece for name, piece in layer.checkpoint_pieces().items()}
-        vocabulary, mine = self.config.vocab_size, self.shard.cut(self.config.vocab_size)
-        if self.first:
-            pieces["model.embed_tokens.weight"] = Piece(memory=self.embedding[:vocabulary])
-        if self.last:
-            pieces["model.norm.weight"] = Piece(memory=self.norm)
-        if self.last and not (self.first and self.config.tied):  # else the head is part of the embedding
-            pieces["model.embed_tokens.weight" if self.config.tied else "lm_head.weight"] = Piece(
-                memory=self.head[: mine.stop - mine.start], start=mine.start, whole=vocabulary
-            )
-        return pieces
 
     def prepare(self, batch: ForwardBatch) -> None:
         """May be called before the inputs of the next `forward` are there; nothing is worth doing that early."""
@@ -206,4 +157,4 @@ class Stage(nn.Module):
             last_B = torch.tensor(batch.length, device=x_BTH.device) - 1
             x_BTH = x_BTH[torch.arange(len(batch.length), device=x_BTH.device), last_B]
         normed_BTH = F.rms_norm(x_BTH, (self.config.hidden,), self.norm, self.config.rms_eps)
-        return self.group.all_gather(F.linear(normed_BTH, self.head))[..., : self.config.vocab_size].float()
+        return self.communicator.all_gather(F.linear(normed_BTH, self.head))[..., : self.config.vocab_size].float()

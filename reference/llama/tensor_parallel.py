@@ -16,8 +16,8 @@ from reference.llama.config import LlamaConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shard:
-    """Part `rank` of `size` equal ones."""
+class TensorParallelRank:
+    """One of the `size` ranks that share a stage: it holds part `rank` of equal ones."""
 
     rank: int = 0
     size: int = 1
@@ -25,7 +25,7 @@ class Shard:
     def __post_init__(self) -> None:
         assert 0 <= self.rank < self.size, f"part {self.rank} of {self.size}"
 
-    def of(self, config: LlamaConfig) -> LlamaConfig:
+    def shard_config(self, config: LlamaConfig) -> LlamaConfig:
         """The shape of this part: its heads, KV heads and intermediate size. ValueError where they do not divide."""
         check_tp(config, self.size)
         return replace(
@@ -35,14 +35,14 @@ class Shard:
             intermediate=config.intermediate // self.size,
         )
 
-    def cut(self, length: int) -> slice:
+    def slice_of(self, length: int) -> slice:
         """This part of `length` things; the last part is smaller, even empty, where they do not divide."""
         each = -(-length // self.size)
         return slice(min(self.rank * each, length), min((self.rank + 1) * each, length))
 
 
-WHOLE = Shard()
-"""No tensor parallelism."""
+UNSHARED = TensorParallelRank()
+"""No tensor parallelism: one rank has the whole stage."""
 
 
 def check_tp(config: LlamaConfig, tp: int) -> None:
@@ -62,39 +62,8 @@ def check_tp(config: LlamaConfig, tp: int) -> None:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """Memory for a part of a checkpoint's tensor: of its `whole` rows (dim 0) or columns (dim 1), those from `start`
-    on. `whole` None: all of the tensor."""
-
-    memory: Tensor
-    dim: int = 0
-    start: int = 0
-    whole: int | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the checkpoint's tensor."""
-        shape = list(self.memory.shape)
-        if self.whole is not None:
-            shape[self.dim] = self.whole
-        return tuple(shape)
-
-    @property
-    def index(self) -> tuple[slice, ...]:
-        """Where the part lies in the tensor."""
-        index = [slice(0, length) for length in self.memory.shape]
-        index[self.dim] = slice(self.start, self.start + self.memory.shape[self.dim])
-        return tuple(index)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the part is all of the tensor."""
-        return self.shape == tuple(self.memory.shape)
-
-
-class Group(Protocol):
-    """The ranks that share a stage. Every one calls the same of these in the same order.
+class Communicator(Protocol):
+    """The collectives of the ranks that share a stage. Every rank calls the same of these in the same order.
 
     capturable: whether these can be part of work that a device captures (`reference.device.Device.capture`).
     """
@@ -108,8 +77,8 @@ class Group(Protocol):
         """Every rank's `x` [..., N], one after another, [..., size * N]."""
 
 
-class Alone:
-    """The group of a rank that shares nothing."""
+class SingleRank:
+    """The communicator of a rank that shares its stage with no other."""
 
     capturable = True
 
@@ -122,4 +91,4 @@ class Alone:
         return x
 
 
-ALONE = Alone()
+SINGLE_RANK = SingleRank()

@@ -24,7 +24,7 @@ from reference.llama.attention_metadata import ForwardBatch
 from reference.llama.graph_runner import CapturedStage
 from reference.llama.kv_cache import KVCache
 from reference.llama.stage import Stage
-from reference.llama.tensor_parallel import WHOLE, Shard
+from reference.llama.tensor_parallel import UNSHARED, TensorParallelRank
 from reference.pipeline.input_tensors import placed, token_ids
 from reference.pipeline.output_copy import Landing, Landings
 from reference.pipeline.output_message import answer, last_position, size
@@ -73,7 +73,7 @@ class Pipeline:
         board: StatusBoard,
         clients: Clients | None = None,
         observe: Observer | None = None,
-        shard: Shard = WHOLE,
+        shard: TensorParallelRank = UNSHARED,
         group: StageGroup | None = None,
         recorder: TraceWriter | None = None,
         overlap: bool = False,

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from model.pipelines.serving import OUTPUT, PROXY, REQUESTS
-from reference.checkpoint.loader import Source
+from reference.checkpoint.loader import Checkpoint
 from reference.config import EngineConfig
 from reference.ranks import processes, worker
 from reference.ranks.multi_node import SILENCE, Remote, follow
@@ -33,7 +33,7 @@ AFTERMATH = 1.0
 """Seconds in which the others may still say what they saw when a rank fails: the first to speak may be a victim."""
 
 
-def start(job: RankInfo | None, *, config: EngineConfig, ordering: str, source: Source) -> Ranks:
+def start(job: RankInfo | None, *, config: EngineConfig, ordering: str, checkpoint: Checkpoint) -> Ranks:
     """The ranks of a pipeline: all of them, on this host, or in a job of a launcher's the one of this process.
 
     Returns on rank 0 only: in a job's other processes it serves, and exits.
@@ -48,7 +48,7 @@ def start(job: RankInfo | None, *, config: EngineConfig, ordering: str, source: 
             rank=info.rank,
             config=config,
             ordering=ordering,
-            source=source,
+            checkpoint=checkpoint,
             info=info,
             store_port=port,
             rings=None if rings is None else rings[info.rank],

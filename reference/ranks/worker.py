@@ -18,14 +18,14 @@ import torch.distributed as dist
 from torch import Tensor
 
 from model.rings.orderings import output_policy
-from reference.checkpoint.loader import Source, load_stage
+from reference.checkpoint.loader import Checkpoint, load_stage
 from reference.config import EngineConfig
 from reference.device import HOST, select_device, select_dtype
 from reference.llama import ipex
 from reference.llama.config import partition_layers
 from reference.llama.graph_runner import CapturedStage, select_runner
 from reference.llama.kv_cache import KVCache
-from reference.llama.tensor_parallel import ALONE, Shard
+from reference.llama.tensor_parallel import SINGLE_RANK, TensorParallelRank
 from reference.pipeline.driver import Clients, Pipeline
 from reference.ranks.processes import end_with_parent, keep_memory, speak_on_stderr
 from reference.ranks.torchrun import RankInfo
@@ -62,7 +62,7 @@ class Assignment:
     rank: int
     config: EngineConfig
     ordering: str
-    source: Source
+    checkpoint: Checkpoint
     info: RankInfo
     store_port: int | None = None  # on this host; None where a launcher has a store
     rings: RingSet | None = None  # where messages go through memory that ranks share
@@ -152,7 +152,7 @@ def fail(pipe: Voice, kind: str, text: str) -> None:
 def serve(given: Assignment, board: StatusBoard, pipe: Voice, clients: Clients | None) -> None:
     """Joins the others, loads the stage, and runs the loop to its end."""
     config, rank, info = given.config, given.rank, given.info
-    number, shard = rank // config.tp, Shard(rank=rank % config.tp, size=config.tp)
+    number, shard = rank // config.tp, TensorParallelRank(rank=rank % config.tp, size=config.tp)
     torch.set_num_threads(config.threads_of(info.local_ranks))
     device = select_device(config.device, info.local_rank, shared=config.transport != "device")
     dtype = select_dtype(config.dtype, device)
@@ -170,14 +170,14 @@ def serve(given: Assignment, board: StatusBoard, pipe: Voice, clients: Clients |
     groups, stage_group = join_ranks(config, rank, store=store, device=device, board=board, timeout=timeout)
 
     board.begin_step(rank, phases.PHASE_LOAD)
-    shape = given.source.config()
+    shape = given.checkpoint.config()
     layers = partition_layers(shape.layers, config.pp)[number]
     ends = number == 0, number == config.pp - 1
-    stage = load_stage(given.source, shape, layers, *ends, dtype, device.torch, shard, stage_group or ALONE)
+    stage = load_stage(given.checkpoint, shape, layers, *ends, dtype, device.torch, shard, stage_group or SINGLE_RANK)
     if config.ipex == "on":
         ipex.prepack(stage, dtype)
     try:
-        cache = KVCache(shard.of(shape), len(layers), config.cache_rows, config.max_len, dtype, device.torch)
+        cache = KVCache(shard.shard_config(shape), len(layers), config.cache_rows, config.max_len, dtype, device.torch)
     except RuntimeError as error:  # out of memory, under several names
         size = f"a cache of {config.cache_rows} requests of {config.max_len} tokens"
         raise ValueError(f"{size} does not fit ({error}); lower rows, max_batch, depth or max_len") from None

@@ -21,7 +21,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 
-from reference.checkpoint.chat_template import ChatTemplate, load_chat_template
+from reference.checkpoint.chat_template import ChatTemplate
 from reference.ranks import interrupts
 from reference.server import errors as http_errors
 from reference.server import metrics
@@ -203,7 +203,7 @@ class _Server(uvicorn.Server):
 
 def _template(engine: Engine) -> ChatTemplate | ValueError:
     try:
-        return load_chat_template(engine.source)
+        return engine.chat_template
     except ValueError as missing:
         return missing
 

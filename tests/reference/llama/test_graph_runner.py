@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reference.checkpoint.loader import RandomSource, load_stage
+from reference.checkpoint.loader import RandomCheckpoint, load_stage
 from reference.config import EngineConfig
 from reference.device import Device
 from reference.engine.engine import Engine
@@ -44,7 +44,7 @@ def triton(require_module):
 
 
 def stage(first: bool = True, last: bool = True, shape: LlamaConfig = SHAPE) -> Stage:
-    return load_stage(RandomSource(shape=shape), shape, range(shape.layers), first, last, torch.float32, HOST.torch)
+    return load_stage(RandomCheckpoint(shape=shape), shape, range(shape.layers), first, last, torch.float32, HOST.torch)
 
 
 def cache(shape: LlamaConfig = SHAPE) -> KVCache:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from reference.checkpoint.loader import RandomSource, load_stage, resolve_source
+from reference.checkpoint.loader import RandomCheckpoint, load_stage, resolve_checkpoint
 from reference.device import HOST, Device
 from reference.llama import ipex
 from reference.llama.attention_metadata import ForwardBatch
@@ -132,7 +132,7 @@ def test_every_matrix_but_the_table_is_packed_and_the_stage_answers_the_same(
     extension = FakeExtension()
     monkeypatch.setattr(ipex.importlib, "import_module", lambda name: extension)
     shape = replace(SHAPES["tiny"], attention_bias=biased, mlp_bias=biased)
-    stage = load_stage(RandomSource(shape=shape), shape, range(shape.layers), True, True, torch.float32, CPU.torch)
+    stage = load_stage(RandomCheckpoint(shape=shape), shape, range(shape.layers), True, True, torch.float32, CPU.torch)
     before = _answer(stage, torch.float32)
     assert ipex.prepack(stage, torch.float32) == 4 * shape.layers + 1 == len(extension.shapes)
     assert (shape.vocab_size, shape.hidden) in extension.shapes  # the head, though not the table
@@ -158,7 +158,7 @@ def test_an_extension_that_cannot_be_imported_is_named(
 def test_the_real_extension_keeps_the_answers_of_a_stage(dtype: torch.dtype) -> None:
     if ipex.unavailable_reason():
         pytest.skip(f"{ipex.unavailable_reason()}; or: make test-ipex")
-    source = resolve_source("tiny", "random", 0)
+    source = resolve_checkpoint("tiny", "random", 0)
     shape = source.config()
     stage = load_stage(source, shape, range(shape.layers), True, True, dtype, CPU.torch)
     before = _answer(stage, dtype)

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference.checkpoint.hf_checkpoint import FolderSource
-from reference.checkpoint.loader import RandomSource, resolve_source
+from reference.checkpoint.hf_checkpoint import HfCheckpoint
+from reference.checkpoint.loader import RandomCheckpoint, resolve_checkpoint
 from reference.llama.attention_metadata import ForwardBatch
 from reference.llama.config import LlamaConfig, partition_layers
 from reference.llama.kv_cache import ALIGNMENT
@@ -59,14 +59,14 @@ def whole(prompt, row=0):
 @pytest.fixture
 def random_chain():
     """Our own random weights on 1 to 5 stages."""
-    return lambda stages=1, **options: Chain(RandomSource(shape=SMALL_LLAMA, seed=7), stages, **options)
+    return lambda stages=1, **options: Chain(RandomCheckpoint(shape=SMALL_LLAMA, seed=7), stages, **options)
 
 
 @pytest.mark.parametrize("changes", SHAPES.values(), ids=SHAPES.keys())
 def test_greedy_text_and_logits_are_those_of_transformers(tmp_path, changes):
     oracle = save_llama(tmp_path, **changes)
     assert (len(list(tmp_path.glob("*.safetensors"))) > 1) == ("shards" in changes)
-    chain = Chain(FolderSource(folder=tmp_path), stages=2)
+    chain = Chain(HfCheckpoint(folder=tmp_path), stages=2)
     logits = chain(torch.tensor([PROMPT]), whole(PROMPT), every_position=True)
     torch.testing.assert_close(logits, oracle_logits(oracle, torch.tensor([PROMPT])), atol=1e-4, rtol=1e-4)
     greedy = chain.greedy(PROMPT, 32, row=1)
@@ -78,7 +78,7 @@ def test_greedy_text_and_logits_are_those_of_transformers(tmp_path, changes):
 @pytest.mark.parametrize("stages", [2, 3, 4, 5])
 def test_logits_of_every_split_are_bit_equal(stages, tied):
     shape = LlamaConfig(**{field: getattr(SMALL_LLAMA, field) for field in SMALL_LLAMA.__slots__} | {"tied": tied})
-    one, several = (Chain(RandomSource(shape=shape), count) for count in (1, stages))
+    one, several = (Chain(RandomCheckpoint(shape=shape), count) for count in (1, stages))
     # prefill of two padded prompts, a chunk beside a decode, and a decode of neighbours at one position
     steps = [
         (padded([PROMPT, PROMPT[:4]]), ForwardBatch(rows=(0, 1), start=(0, 0), length=(9, 4))),
@@ -143,7 +143,7 @@ def test_a_row_that_is_used_again_forgets_its_past(random_chain):
 def test_logits_of_a_narrower_dtype_come_near(tmp_path, dtype, near):
     save_llama(tmp_path, initializer_range=0.1)
     exact, narrow = (
-        Chain(FolderSource(folder=tmp_path), dtype=of)(torch.tensor([PROMPT]), whole(PROMPT))
+        Chain(HfCheckpoint(folder=tmp_path), dtype=of)(torch.tensor([PROMPT]), whole(PROMPT))
         for of in (torch.float32, dtype)
     )
     assert narrow.dtype == torch.float32 and not torch.equal(narrow, exact)
@@ -151,10 +151,9 @@ def test_logits_of_a_narrower_dtype_come_near(tmp_path, dtype, near):
 
 
 def test_smollm2_knows_the_capital_of_france():
-    from reference.checkpoint.tokenizer import load_tokenizer
 
-    source = resolve_source("smollm2")
-    tokenizer = load_tokenizer(source)
+    source = resolve_checkpoint("smollm2")
+    tokenizer = source.tokenizer()
     chain = Chain(source, stages=4, rows=1, max_len=64)
     assert [len(stage.layers) for stage in chain.stages] == [8, 8, 7, 7]
     assert "Paris" in tokenizer.decode(chain.greedy(tokenizer.encode("The capital of France is"), 8))

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from reference.checkpoint import gguf_file
-from reference.checkpoint.gguf_checkpoint import GgufSource, smollm2_path
-from reference.checkpoint.hf_checkpoint import FolderSource
-from reference.checkpoint.loader import RandomSource, load_stage
+from reference.checkpoint.gguf_checkpoint import GgufCheckpoint, smollm2_path
+from reference.checkpoint.hf_checkpoint import HfCheckpoint
+from reference.checkpoint.loader import RandomCheckpoint, load_stage
+from reference.checkpoint.state_dict_adapter import state_dict_slices
 from reference.llama.attention_metadata import ForwardBatch
 from reference.llama.config import SHAPES, LlamaConfig
 from reference.llama.kv_cache import KVCache
-from reference.llama.tensor_parallel import WHOLE, Shard, check_tp
+from reference.llama.tensor_parallel import UNSHARED, TensorParallelRank, check_tp
 from tests.patience import stretch
 from tests.reference.checkpoints import CPU, Chain, padded, save_llama
 
@@ -66,10 +67,10 @@ class Shared:
         self.pool = ThreadPoolExecutor(tp)
         self.parts = []
         for rank in range(tp):
-            shard = Shard(rank=rank, size=tp)
+            shard = TensorParallelRank(rank=rank, size=tp)
             group = ThreadGroup(rank, boards, barrier)
             stage = load_stage(source, config, range(config.layers), True, True, dtype, CPU, shard, group)
-            cache = KVCache(shard.of(config), config.layers, rows, max_len, dtype, CPU)
+            cache = KVCache(shard.shard_config(config), config.layers, rows, max_len, dtype, CPU)
             self.parts.append((stage, cache))
 
     def __call__(self, tokens, batch):
@@ -99,7 +100,7 @@ STEPS = [
 @pytest.mark.parametrize("shape", [WIDE, tied(WIDE), BIASED_WIDE], ids=["untied", "tied", "biased"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_logits_of_a_shared_stage_are_those_of_one_rank_within_rounding(tp, shape, dtype):
-    source = RandomSource(shape=shape, seed=7)
+    source = RandomCheckpoint(shape=shape, seed=7)
     one, shared = Chain(source, dtype=dtype), Shared(source, tp, dtype)
     for tokens, batch in STEPS:
         expected, got = one(tokens, batch), shared(tokens, batch)
@@ -112,7 +113,7 @@ def test_logits_of_a_shared_stage_are_those_of_one_rank_within_rounding(tp, shap
 
 def test_the_bound_is_one_that_a_wrong_part_breaks():
     """Two ranks whose heads are swapped in the output projection are off by far more."""
-    source = RandomSource(shape=WIDE, seed=7)
+    source = RandomCheckpoint(shape=WIDE, seed=7)
     one, shared = Chain(source), Shared(source, 2)
     with torch.no_grad():
         left, right = (part[0].layers[3].out for part in shared.parts)
@@ -129,13 +130,13 @@ def test_the_parts_of_all_ranks_are_the_whole(tmp_path, kind, tp):
     if kind in ("random", "biased"):
         shape = replace(TINY, heads=6, kv_heads=6, hidden=96, intermediate=96, vocab_size=100)
         biased = kind == "biased"
-        source = RandomSource(shape=replace(shape, attention_bias=biased, mlp_bias=biased))
+        source = RandomCheckpoint(shape=replace(shape, attention_bias=biased, mlp_bias=biased))
     elif kind == "gguf":  # blocks of 32 columns: the parts' 192 for tp 3 are whole ones
-        source = GgufSource(path=smollm2_path())
+        source = GgufCheckpoint(path=smollm2_path())
     else:
         options = {"num_attention_heads": 6, "num_key_value_heads": 6, "hidden_size": 48, "tie_word_embeddings": True}
         save_llama(tmp_path, shards="20KB" if kind == "shards" else "5GB", **options)
-        source = FolderSource(folder=tmp_path)
+        source = HfCheckpoint(folder=tmp_path)
     config = source.config()
     if kind == "gguf" and tp == 2:
         with pytest.raises(ValueError, match=r"tp is 2, which does not divide the heads \(9\)"):
@@ -146,10 +147,10 @@ def test_the_parts_of_all_ranks_are_the_whole(tmp_path, kind, tp):
     def pieces(shard):
         stage = load_stage(source, config, last, False, True, torch.float32, CPU, shard)
         assert sum(p.numel() for p in stage.layers.parameters()) < 1.1 / shard.size * whole_size(config)
-        return stage.checkpoint_pieces()
+        return state_dict_slices(stage)
 
-    expected = pieces(WHOLE)
-    parts = [pieces(Shard(rank=rank, size=tp)) for rank in range(tp)]
+    expected = pieces(UNSHARED)
+    parts = [pieces(TensorParallelRank(rank=rank, size=tp)) for rank in range(tp)]
     for name, piece in expected.items():
         held = [part[name] for part in parts if name in part]
         once = name.endswith(("o_proj.bias", "down_proj.bias"))  # added to a sum of all ranks' parts
@@ -189,15 +190,15 @@ def test_columns_that_cut_a_quantised_block(monkeypatch):
 )
 def test_what_does_not_divide_is_refused_in_one_line(changes, tp, message):
     with pytest.raises(ValueError, match=message):
-        Shard(rank=0, size=tp).of(replace(TINY, **changes))
+        TensorParallelRank(rank=0, size=tp).shard_config(replace(TINY, **changes))
 
 
 def test_eight_ranks_share_llama_8b():
-    part = Shard(rank=7, size=8).of(SHAPES["llama-3.1-8b"])
+    part = TensorParallelRank(rank=7, size=8).shard_config(SHAPES["llama-3.1-8b"])
     assert (part.heads, part.kv_heads, part.intermediate, part.hidden) == (4, 1, 1792, 4096)
 
 
 @pytest.mark.parametrize(("length", "size"), [(97, 2), (97, 4), (8, 4), (3, 4)])
 def test_cuts_cover_everything_once(length, size):
-    cuts = [Shard(rank=rank, size=size).cut(length) for rank in range(size)]
+    cuts = [TensorParallelRank(rank=rank, size=size).slice_of(length) for rank in range(size)]
     assert [n for cut in cuts for n in range(cut.start, cut.stop)] == list(range(length))

@@ -128,7 +128,7 @@ def test_smollm2_says_what_transformers_makes_it_say(require_module: Callable[[s
     with Engine(EngineConfig(model="smollm2", device="cpu", pp=2, threads=1, max_len=128, chunk=16)) as engine:
         prompt = engine.tokenizer.encode("The three laws of thermodynamics state that energy, entropy and temperature")
         outputs = list(engine.generate([prompt], params=params))
-    oracle = oracle_of(engine.source)
+    oracle = oracle_of(engine.checkpoint)
     made = oracle.generate(torch.tensor([prompt]), max_new_tokens=64, min_new_tokens=64, do_sample=False)
     assert [*prompt, *(output.token for output in outputs)] == made[0].tolist()
     logprobs_TV = oracle_logits(oracle, made)[0].log_softmax(-1)

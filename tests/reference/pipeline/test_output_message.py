@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from reference.checkpoint.hf_checkpoint import FolderSource
+from reference.checkpoint.hf_checkpoint import HfCheckpoint
 from reference.scheduling.batch import SCORED_CHUNK
 from reference.scheduling.request import NewToken, Request, SamplingSpec
 from tests.reference.checkpoints import (
@@ -55,7 +55,7 @@ def texts(pair: tuple[Any, Path]) -> list[list[int]]:
 
 @pytest.fixture
 def chain(pair: tuple[Any, Path]) -> Chain:
-    return Chain(FolderSource(folder=pair[1]), stages=2, rows=4, max_len=128)
+    return Chain(HfCheckpoint(folder=pair[1]), stages=2, rows=4, max_len=128)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_logits_of_every_position_are_never_more_than_a_slice(pair: tuple[Any, P
 
     prompt = tuple(range(97)) * 8
     request = Request(id=0, prompt=prompt, max_new_tokens=1, prompt_logprobs_from=0)
-    (token,) = serve(Watched(FolderSource(folder=pair[1]), rows=1, max_len=1024), [request], rows=1)[0]
+    (token,) = serve(Watched(HfCheckpoint(folder=pair[1]), rows=1, max_len=1024), [request], rows=1)[0]
     assert len(token.prompt_logprobs) == len(prompt)
     assert asked == [(SCORED_CHUNK, True)] * 3 + [(len(prompt) - 3 * SCORED_CHUNK, True)]
 
