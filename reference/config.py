@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from reference.option_checks import check_types, takes_old_names
 
 HEARTBEAT = 0.25
 """Seconds after which an idle rank 0 goes around the loop all the same, so that silence always means trouble."""
@@ -13,16 +16,32 @@ HEARTBEAT = 0.25
 DAY = 86400.0
 """Seconds; no time-out is longer, so that those of the libraries, which are whole numbers of a few bytes, hold it."""
 
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 """More than a host has cores; some systems refuse to start many more."""
 
-MOST_DEPTH = 1000
+MAX_DEPTH = 1000
 """Far more microbatches than any cache has room for; the preflight still takes only a second or two."""
 
+OLD_NAMES: Mapping[str, str] = {
+    "max_len": "context_length",
+    "rows": "max_running_requests",
+    "chunk": "chunked_prefill_size",
+    "fill": "batch_fill",
+    "max_queue": "max_queued_requests",
+}
+"""Fields by the names that they once had, which still count."""
 
+OLD_VALUES: Mapping[str, Mapping[str, str]] = {"decode": {"recorded": "captured"}}
+"""Values likewise, by field."""
+
+
+@takes_old_names(OLD_NAMES, OLD_VALUES)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
-    """One pipeline: its model, its ranks, and what to do when it hangs. Raises ValueError on values out of range."""
+    """One pipeline: its model, its ranks, and what to do when it hangs.
+
+    Raises ValueError on values of another type or out of range.
+    """
 
     model: str = "smollm2"
     """smollm2 (pretrained, from a Python package), a folder with a Hugging Face Llama checkpoint, a .gguf file, a
@@ -79,17 +98,17 @@ class EngineConfig:
     that is alone and has depth 0; auto: there, on an accelerator."""
     threads: int | None = None
     """Threads of each rank on a CPU; by default the cores divided by the ranks."""
-    max_len: int = 1024
+    context_length: int = 1024
     """Tokens that a request may have, its prompt and its new ones together."""
     max_batch: int = 8
     """Requests in one microbatch."""
-    rows: int | None = None
+    max_running_requests: int | None = None
     """Requests in the cache at once; by default enough for every microbatch."""
-    chunk: int = 2048
+    chunked_prefill_size: int = 2048
     """Prompt tokens that a microbatch takes at once, padding included; longer prompts come in several chunks."""
-    fill: Literal["spread", "pack"] = "spread"
+    batch_fill: Literal["spread", "pack"] = "spread"
     """How waiting requests go to microbatches: spread evenly over all, or as many into each as it holds."""
-    max_queue: int = 4096
+    max_queued_requests: int = 4096
     """Requests that may wait; more are refused."""
     record_logits: Path | None = None
     """For debugging: the last rank writes the logits of every batch to this file (see `reference.pipeline.driver`)."""
@@ -99,38 +118,31 @@ class EngineConfig:
     `python -m model timeline`); an older one there is replaced."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         least = {
             "pp": 1,
             "tp": 1,
             "depth": 0,
-            "max_len": 2,
+            "context_length": 2,
             "max_batch": 1,
-            "rows": 1,
+            "max_running_requests": 1,
             "threads": 1,
-            "chunk": 1,
-            "max_queue": 1,
+            "chunked_prefill_size": 1,
+            "max_queued_requests": 1,
         }
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and value < bound:
                 raise ValueError(f"{name} is {value}; give {bound} or more")
-        if self.depth > MOST_DEPTH:
-            raise ValueError(f"depth is {self.depth}; give {MOST_DEPTH} or less")
-        if self.fill not in ("spread", "pack"):
-            raise ValueError(f"fill is {self.fill!r}; choose spread or pack")
-        if self.decode not in ("auto", "captured", "plain"):
-            raise ValueError(f"decode is {self.decode!r}; choose auto, captured or plain")
-        if self.control not in ("auto", "group", "shared"):
-            raise ValueError(f"control is {self.control!r}; choose auto, group or shared")
-        if self.overlap not in ("auto", "on", "off"):
-            raise ValueError(f"overlap is {self.overlap!r}; choose auto, on or off")
+        if self.depth > MAX_DEPTH:
+            raise ValueError(f"depth is {self.depth}; give {MAX_DEPTH} or less")
         if self.overlap == "on" and self.slots * self.tp > 1:
             raise ValueError(
                 f"overlap is on, but pp is {self.pp}, tp {self.tp} and depth {self.depth}: it is for one rank and "
                 "depth 0; choose auto or off"
             )
-        if self.threads is not None and self.threads > MOST_THREADS:
-            raise ValueError(f"threads is {self.threads}; give {MOST_THREADS} or less")
+        if self.threads is not None and self.threads > MAX_THREADS:
+            raise ValueError(f"threads is {self.threads}; give {MAX_THREADS} or less")
         for name in ("watchdog", "start_timeout"):
             if not 4 * HEARTBEAT <= getattr(self, name) <= DAY:
                 raise ValueError(f"{name} is {getattr(self, name)}; give {4 * HEARTBEAT:g} to {DAY:.0f} seconds")
@@ -148,15 +160,15 @@ class EngineConfig:
     @property
     def cache_rows(self) -> int:
         """Rows of the KV cache."""
-        return self.rows if self.rows is not None else self.slots * self.max_batch
+        return self.max_running_requests if self.max_running_requests is not None else self.slots * self.max_batch
 
     def overlaps(self, *, on_host: bool) -> bool:
         """Whether decode steps are launched ahead, where stages compute on the host or not."""
         return self.overlap == "on" or (self.overlap == "auto" and not on_host and self.slots * self.tp == 1)
 
-    def threads_of(self, neighbours: int) -> int:
-        """Threads of one rank on a CPU, where the host has so many."""
+    def threads_per_rank(self, local_ranks: int) -> int:
+        """Threads of one rank on a CPU, where so many ranks share the host."""
         if self.threads is not None:
             return self.threads
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, cores // neighbours)
+        return max(1, cores // local_ranks)

@@ -101,9 +101,9 @@ def interleaved(
         dtype="float32",
         threads=threads,
         max_batch=batch,
-        max_len=input_len + output_len,
-        fill="pack",
-    )  # the usual chunk: what a host computes of more prompt tokens at once no longer fits into its caches
+        context_length=input_len + output_len,
+        batch_fill="pack",
+    )  # the usual chunks: what a host computes of more prompt tokens at once no longer fits into its caches
     with Engine(settings) as engine:
         for number in range(-1, repeats):
             prompts = [random.choices(range(source.config().vocab_size), k=input_len) for _ in range(batch)]

@@ -64,9 +64,9 @@ def engine(
         tp=tp,
         transport=transport,
         max_batch=max_batch,
-        max_len=input_len + output_len,
-        chunk=max_batch * input_len,
-        fill="pack",
+        context_length=input_len + output_len,
+        chunked_prefill_size=max_batch * input_len,
+        batch_fill="pack",
         record=record,
     )
     warm = Case(batch_size=requests, input_len=input_len, output_len=min(WARM_UP_OUTPUT, output_len))
@@ -164,7 +164,7 @@ def stage(
     from reference.scheduling.request import Request
 
     where = select_device(device)
-    torch.set_num_threads(EngineConfig(pp=pp).threads_of(pp))
+    torch.set_num_threads(EngineConfig(pp=pp).threads_per_rank(pp))
     kind, source = select_dtype(dtype, where), resolve_checkpoint(model, "random", seed)
     shape = source.config()
     layers = partition_layers(shape.layers, pp)[number]

@@ -9,7 +9,7 @@ from pathlib import Path
 from reference.cli.bench_protocol import cases, record, run_all, table, warm_ups
 from reference.cli.output import engine_config, say, started
 from reference.config import EngineConfig
-from reference.files import check_file
+from reference.option_checks import check_file
 from reference.ranks import processes
 
 
@@ -17,7 +17,7 @@ from reference.ranks import processes
 class Bench(EngineConfig):
     """Measure one batch as SGLang's bench_one_batch_server does: every combination of the lengths, after a warm-up.
     In this process, which needs no web framework; or, with --base-url, a server that speaks SGLang's protocol.
-    Standard output holds one table. --seed also draws the prompts; --max-len grows to what the cases need.
+    Standard output holds one table. --seed also draws the prompts; --context-length grows to what the cases need.
 
     Exit status: 0 ok; 1 the pipeline hung, or a rank died; 2 bad usage or bad input; 130 interrupted.
     """
@@ -58,7 +58,7 @@ class Bench(EngineConfig):
 
             longest = max((*warm, *timed), key=lambda case: case.input_len + case.output_len)
             length = longest.input_len + longest.output_len
-            made = Engine(replace(config, max_len=max(config.max_len, length)))
+            made = Engine(replace(config, context_length=max(config.context_length, length)))
             if length > made.shape.max_position:
                 remedy = "give --skip-warmup" if longest in warm else "give smaller lengths"
                 raise ValueError(

@@ -111,7 +111,7 @@ class Conversation:
         self._messages.append({"role": "assistant", "content": "".join(said)})
 
     def _prompt(self) -> list[int]:
-        most = self._engine.config.max_len - self._params.max_new_tokens
+        most = self._engine.config.context_length - self._params.max_new_tokens
         while True:
             text = self._template.render([*self._system, *self._messages])
             prompt = self._engine.tokenizer.encode(text, bare=True)
@@ -120,7 +120,7 @@ class Conversation:
             if len(self._messages) == 1:
                 raise ValueError(
                     f"the message makes {len(prompt)} tokens, and there is room for {most}; "
-                    "shorten it, lower --max-new-tokens or raise --max-len"
+                    "shorten it, lower --max-new-tokens or raise --context-length"
                 )
             del self._messages[:2]  # a question and its answer
             say("(the conversation is longer than the context: its oldest part is forgotten)")

@@ -32,10 +32,10 @@ from reference.device import select_dtype
 from reference.engine.input_processor import broadcast_params, check_request
 from reference.engine.output_processor import Desk, Sink, Stream, Ticket
 from reference.engine.outputs import Output, State, TextOut
-from reference.files import check_file
 from reference.llama.config import partition_layers
 from reference.llama.ipex import use_ipex
 from reference.llama.tensor_parallel import check_tp
+from reference.option_checks import check_file
 from reference.ranks import processes, worker
 from reference.ranks.multi_node import telling
 from reference.ranks.supervisor import start
@@ -91,8 +91,8 @@ class Engine:
             control="shared" if self.transport.rings else "group",
             backend=self.transport.backend,
             ipex="on" if self.ipex else "off",
-            max_len=min(config.max_len, self.shape.max_position),
-            threads=config.threads_of(neighbours),
+            context_length=min(config.context_length, self.shape.max_position),
+            threads=config.threads_per_rank(neighbours),
         )
         declared = BLOCKING_ISEND if config.blocking_isend else self.transport.semantics
         self.semantics = declared if config.semantics == "auto" else config.semantics
@@ -122,7 +122,7 @@ class Engine:
         self._desk = Desk(
             send=self._outbox.put,
             capacity=min(config.cache_rows, config.slots * config.max_batch),
-            max_queue=config.max_queue,
+            max_queued_requests=config.max_queued_requests,
             closed=RuntimeError("the engine has not started; use it in a with block"),
         )
         self._failure: Exception | None = None
@@ -208,7 +208,7 @@ class Engine:
         requests, texts = [], []
         for prompt, wanted in zip(prompts, broadcast_params(params, len(prompts)), strict=True):
             request = self._request(prompt, wanted)
-            check_request(request, max_len=self.config.max_len, shape=self.shape)
+            check_request(request, context_length=self.config.context_length, shape=self.shape)
             requests.append(request)
             texts.append(self._text_out(wanted))
         return self._desk.take(requests, texts, sink)
@@ -236,7 +236,7 @@ class Engine:
             if isinstance(prompt, bytes):
                 raise TypeError
             if isinstance(prompt, str):
-                prompt = self.tokenizer.encode(prompt, most=self.config.max_len)
+                prompt = self.tokenizer.encode(prompt, most=self.config.context_length)
             tokens = tuple(map(index, prompt))
         except TypeError:
             raise ValueError(f"the prompt {prompt!r:.60} is neither a text nor token ids; give one of them") from None

@@ -18,7 +18,7 @@ def broadcast_params(params: SamplingParams | Sequence[SamplingParams], prompts:
     return list(params)
 
 
-def check_request(request: Request, *, max_len: int, shape: LlamaConfig) -> None:
+def check_request(request: Request, *, context_length: int, shape: LlamaConfig) -> None:
     """Raises ValueError where a pipeline of this shape could not serve the request; nothing else may enter it."""
     vocabulary, most = shape.vocab_size, shape.max_position
     if not request.prompt:
@@ -26,11 +26,11 @@ def check_request(request: Request, *, max_len: int, shape: LlamaConfig) -> None
     if request.max_new_tokens < 1:
         raise ValueError(f"max_new_tokens is {request.max_new_tokens}; give 1 or more")
     length = len(request.prompt) + request.max_new_tokens
-    if length > max_len:
+    if length > context_length:
         raise ValueError(
             f"a prompt of {len(request.prompt)} tokens and {request.max_new_tokens} new ones make {length}, "
-            f"more than the cache holds ({max_len}); ask for fewer"
-            + (", or raise max_len" if max_len < most else f": the model has {most} positions")
+            f"more than the cache holds ({context_length}); ask for fewer"
+            + (", or raise context_length" if context_length < most else f": the model has {most} positions")
         )
     if min(request.prompt) < 0 or max(request.prompt) >= vocabulary:
         wrong = next(token for token in request.prompt if not 0 <= token < vocabulary)

@@ -129,13 +129,13 @@ class _Counts:
 class Desk:
     """All tickets of an engine. `send` passes arrivals to the pipeline and must not block.
 
-    capacity: requests that the pipeline serves at once; at most `max_queue` more may wait. It takes none
+    capacity: requests that the pipeline serves at once; at most `max_queued_requests` more may wait. It takes none
     while `closed` is an error, which is then raised.
     """
 
     send: Callable[[SchedulerInput], None]
     capacity: int
-    max_queue: int
+    max_queued_requests: int
     closed: Exception | None
     _live: dict[int, _Live] = field(default_factory=dict)
     _counts: _Counts = field(default_factory=_Counts)
@@ -149,10 +149,10 @@ class Desk:
             if self.closed is not None:
                 raise self.closed
             waiting = len(self._live) + len(requests) - self.capacity
-            if requests and waiting > self.max_queue:
+            if requests and waiting > self.max_queued_requests:
                 raise QueueFull(
-                    f"{waiting} requests would wait, more than max_queue ({self.max_queue}); try again later, "
-                    f"with fewer at once, or raise max_queue"
+                    f"{waiting} requests would wait, more than max_queued_requests ({self.max_queued_requests}); "
+                    "try again later, with fewer at once, or raise max_queued_requests"
                 )
             for index, (request, text) in enumerate(zip(requests, texts, strict=True)):
                 prompt_tokens = len(request.prompt)

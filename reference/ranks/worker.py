@@ -153,7 +153,7 @@ def serve(given: Assignment, board: StatusBoard, pipe: Voice, clients: Clients |
     """Joins the others, loads the stage, and runs the loop to its end."""
     config, rank, info = given.config, given.rank, given.info
     number, shard = rank // config.tp, TensorParallelRank(rank=rank % config.tp, size=config.tp)
-    torch.set_num_threads(config.threads_of(info.local_ranks))
+    torch.set_num_threads(config.threads_per_rank(info.local_ranks))
     device = select_device(config.device, info.local_rank, shared=config.transport != "device")
     dtype = select_dtype(config.dtype, device)
     if device.is_host:
@@ -177,10 +177,14 @@ def serve(given: Assignment, board: StatusBoard, pipe: Voice, clients: Clients |
     if config.ipex == "on":
         ipex.prepack(stage, dtype)
     try:
-        cache = KVCache(shard.shard_config(shape), len(layers), config.cache_rows, config.max_len, dtype, device.torch)
+        cache = KVCache(
+            shard.shard_config(shape), len(layers), config.cache_rows, config.context_length, dtype, device.torch
+        )
     except RuntimeError as error:  # out of memory, under several names
-        size = f"a cache of {config.cache_rows} requests of {config.max_len} tokens"
-        raise ValueError(f"{size} does not fit ({error}); lower rows, max_batch, depth or max_len") from None
+        size = f"a cache of {config.cache_rows} requests of {config.context_length} tokens"
+        raise ValueError(
+            f"{size} does not fit ({error}); lower max_running_requests, max_batch, depth or context_length"
+        ) from None
 
     transport = make_transport(config, device, groups, given.rings)
     recorded = config.record_logits is not None and stage.last and shard.rank == 0
@@ -201,8 +205,8 @@ def serve(given: Assignment, board: StatusBoard, pipe: Voice, clients: Clients |
             slots=config.slots,
             max_batch=config.max_batch,
             rows=config.cache_rows,
-            chunk=config.chunk,
-            fill=config.fill,
+            chunk=config.chunked_prefill_size,
+            fill=config.batch_fill,
         ),
         transport=transport,
         board=board,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
+from reference.option_checks import check_types
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
@@ -24,7 +26,8 @@ class ServerOptions:
     """Seconds that answers under way may still take when the server is told to end."""
 
     def check(self) -> None:
-        """Raises ValueError on values out of range."""
+        """Raises ValueError on values of another type or out of range."""
+        check_types(self)
         if not self.host:
             raise ValueError("host is empty; give an address, such as 127.0.0.1")
         if not 0 <= self.port < 2**16:

@@ -62,7 +62,14 @@ def web(chatty: Path, require_module: Callable[[str, str], None]) -> Iterator[We
     from reference.server.app import make_app
 
     config = EngineConfig(
-        model=str(chatty), device="cpu", threads=1, pp=2, max_len=512, max_batch=16, max_queue=512, watchdog=3600
+        model=str(chatty),
+        device="cpu",
+        threads=1,
+        pp=2,
+        context_length=512,
+        max_batch=16,
+        max_queued_requests=512,
+        watchdog=3600,
     )
     options = ServerOptions(port=0, served_model_name="letters", max_body=200_000, max_clients=300)
     with options.bind() as listener, Engine(config) as engine:

@@ -16,7 +16,7 @@ LONG = 200
 
 
 def config(checkpoint: Path, **options: Any) -> EngineConfig:
-    small = {"model": str(checkpoint), "device": "cpu", "threads": 1, "max_len": 256, "pp": 3}
+    small = {"model": str(checkpoint), "device": "cpu", "threads": 1, "context_length": 256, "pp": 3}
     return EngineConfig(**{**small, "watchdog": stretch(30), **options})
 
 

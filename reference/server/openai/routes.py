@@ -27,7 +27,7 @@ def router(engine: Engine, clients: Clients, name: str, template: ChatTemplate |
     routes = APIRouter(tags=["OpenAI"])
     started = int(time.time())
     model = {"id": name, "object": "model", "created": started, "owned_by": "ringproof", "root": name, "parent": None}
-    model["max_model_len"] = engine.config.max_len
+    model["max_model_len"] = engine.config.context_length
     responses = {**DOCUMENTED, 404: {**DOCUMENTED[400], "description": "The model is not served here."}}
 
     def check_model(asked: str) -> None:
@@ -94,14 +94,14 @@ def router(engine: Engine, clients: Clients, name: str, template: ChatTemplate |
         if isinstance(template, ValueError):
             raise template
         text = template.render([item.plain() for item in messages])
-        return engine.tokenizer.encode(text, bare=True, most=engine.config.max_len)
+        return engine.tokenizer.encode(text, bare=True, most=engine.config.context_length)
 
     @routes.post("/v1/chat/completions", responses=responses)
     async def chat(body: ChatBody, request: Request) -> Any:
         """Answer a conversation; with `stream`, as server-sent events."""
         check_model(body.model)
         prompt = await run_in_threadpool(rendered, body.messages)  # it takes its time, as in `Clients.ask`
-        room = max(1, engine.config.max_len - len(prompt))
+        room = max(1, engine.config.context_length - len(prompt))
         wanted = bool(body.logprobs)
         params = body.params(
             max_new_tokens=body.max_completion_tokens or body.max_tokens or room,

@@ -267,7 +267,7 @@ def router(engine: Engine, clients: Clients, about: dict[str, Any]) -> APIRouter
         state, config = engine.state(), engine.config
         inside = {
             "last_gen_throughput": state.decode_rate,
-            "memory_usage": {"token_capacity": config.cache_rows * config.max_len},
+            "memory_usage": {"token_capacity": config.cache_rows * config.context_length},
             "effective_max_running_requests_per_dp": config.cache_rows,
             "num_running_reqs": state.running,
             "num_queue_reqs": state.waiting,

@@ -291,7 +291,7 @@ def test_a_benchmark_in_process_needs_no_web_framework(
 ) -> None:
     said = run_alone(
         *("import sys", "sys.modules.update(dict.fromkeys(('fastapi', 'uvicorn', 'starlette', 'pydantic')))"),
-        f"sys.argv = ['reference', 'bench', '--model', {str(chatty)!r}, '--device', 'cpu', '--max-len', '4',"
+        f"sys.argv = ['reference', 'bench', '--model', {str(chatty)!r}, '--device', 'cpu', '--context-length', '4',"
         " '--skip-warmup', '--input-len', '8', '--output-len', '4']",
         "from reference.__main__ import main",
         "if __name__ == '__main__': raise SystemExit(main())",

@@ -96,7 +96,18 @@ def chat(folder: Path, *launcher: str, new: int = 9000) -> Iterator[subprocess.P
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", *launcher, "reference", "chat", "--model", str(folder), "--device", "cpu"),
-            *("--pp", "2", "--threads", "1", "--max-len", "10000", "--max-batch", "1", "--max-new-tokens", str(new)),
+            *(
+                "--pp",
+                "2",
+                "--threads",
+                "1",
+                "--context-length",
+                "10000",
+                "--max-batch",
+                "1",
+                "--max-new-tokens",
+                str(new),
+            ),
         ],
         cwd=ROOT,
         stdin=subprocess.PIPE,

@@ -130,10 +130,10 @@ def test_several_prompts_come_out_in_their_order(smollm2: None, command: Callabl
         (["--top-k", "-1"], "error: top_k is -1; give 0 or more"),
         (["--stop", ""], "error: stop is ''; give texts of one character or more"),
         (["--top-logprobs", "3"], "error: top_logprobs is 3 without logprobs; set logprobs too"),
-        (["--chunk", "0"], "error: chunk is 0; give 1 or more"),
-        (["--max-queue", "0"], "error: max_queue is 0; give 1 or more"),
+        (["--chunked-prefill-size", "0"], "error: chunked_prefill_size is 0; give 1 or more"),
+        (["--max-queued-requests", "0"], "error: max_queued_requests is 0; give 1 or more"),
         (["--max-new-tokens", "0"], "error: max_new_tokens is 0; give 1 or more"),
-        (["--max-len", "12", "--max-new-tokens", "12"], "error: a prompt of 1 tokens and 12 new ones make 13"),
+        (["--context-length", "12", "--max-new-tokens", "12"], "error: a prompt of 1 tokens and 12 new ones make 13"),
         (["--threads", "100000"], "error: threads is 100000; give 1024 or less"),
         (["--record-logits", "."], "error: record_logits: . is a folder; give a file"),
         (["--record-logits", "no/such/folder/x.pt"], "there is no folder no/such/folder"),
@@ -237,7 +237,7 @@ def test_a_hang_is_reported_with_status_1_and_nothing_is_left(checkpoint: Path) 
 def test_an_interrupt_leaves_nothing_behind(checkpoint: Path, number: signal.Signals, status: int) -> None:
     """Ctrl-C reaches the whole process group, as from a terminal; the others only the engine."""
     with started(
-        *("--model", str(checkpoint), "--pp", "2", "--max-len", "10000", "--max-batch", "1"),
+        *("--model", str(checkpoint), "--pp", "2", "--context-length", "10000", "--max-batch", "1"),
         *("--max-new-tokens", "9900", "--ignore-eos", "--prompt", FRANCE),
     ) as process:
         if number == signal.SIGINT:
@@ -284,7 +284,17 @@ def test_standard_streams_may_be_closed(closed: tuple[int, ...]) -> None:
 
 def test_who_reads_the_output_may_have_enough(checkpoint: Path) -> None:
     with started(
-        *("--model", str(checkpoint), "--pp", "2", "--max-len", "10000", "--max-new-tokens", "9900", "--ignore-eos"),
+        *(
+            "--model",
+            str(checkpoint),
+            "--pp",
+            "2",
+            "--context-length",
+            "10000",
+            "--max-new-tokens",
+            "9900",
+            "--ignore-eos",
+        ),
         *("--prompt", FRANCE),
     ) as process:
         assert process.stdout is not None and process.stderr is not None

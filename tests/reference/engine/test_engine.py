@@ -20,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("engine")
 @pytest.fixture(scope="module")
 def engine(checkpoint: Path) -> Iterator[Engine]:
     """One healthy engine of two ranks, for tests that leave it healthy."""
-    with Engine(config(checkpoint, pp=2, depth=1, max_len=64)) as running:
+    with Engine(config(checkpoint, pp=2, depth=1, context_length=64)) as running:
         yield running
     assert gone(running.pids)
 
@@ -179,7 +179,7 @@ def test_more_prompts_than_a_pipe_holds_while_tokens_come_back(engine: Engine) -
 
 
 def test_too_many_in_the_queue_are_refused(checkpoint: Path) -> None:
-    with Engine(config(checkpoint, pp=1, max_batch=2, max_queue=3)) as engine:
+    with Engine(config(checkpoint, pp=1, max_batch=2, max_queued_requests=3)) as engine:
         stream = engine.generate([[1]] * 5, 60, ignore_eos=True)
         with pytest.raises(QueueFull, match="4 requests would wait"):
             engine.generate([[1]], 1)
@@ -190,7 +190,7 @@ def test_too_many_in_the_queue_are_refused(checkpoint: Path) -> None:
 
 def test_stop_strings_cut_the_text_and_end_the_request(tmp_path: Path) -> None:
     save_letters(tmp_path)
-    with Engine(config(tmp_path, pp=2, chunk=4)) as engine:
+    with Engine(config(tmp_path, pp=2, chunked_prefill_size=4)) as engine:
         (whole,) = ["".join(out.text for out in engine.generate(["hello world"], 40, ignore_eos=True))]
         stop = whole[20:23]
         asked = SamplingParams(max_new_tokens=40, ignore_eos=True, stop=("no such text", stop))

@@ -37,17 +37,17 @@ def test_params_are_for_all_prompts_or_for_broadcast_params() -> None:
 )
 def test_what_cannot_be_served_is_refused(request_: Request, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_request(request_, max_len=10, shape=SHAPE)
+        check_request(request_, context_length=10, shape=SHAPE)
 
 
 def test_a_request_that_just_fits_is_accepted() -> None:
-    check_request(Request(id=0, prompt=(96,) * 9, max_new_tokens=1), max_len=10, shape=SHAPE)
+    check_request(Request(id=0, prompt=(96,) * 9, max_new_tokens=1), context_length=10, shape=SHAPE)
 
 
 @pytest.mark.parametrize(
-    ("max_len", "remedy"),
-    [(10, "ask for fewer, or raise max_len$"), (512, "ask for fewer: the model has 512 positions$")],
+    ("context_length", "remedy"),
+    [(10, "ask for fewer, or raise context_length$"), (512, "ask for fewer: the model has 512 positions$")],
 )
-def test_a_longer_cache_is_offered_only_where_the_model_has_the_positions(max_len: int, remedy: str) -> None:
+def test_a_longer_cache_is_offered_only_where_the_model_has_the_positions(context_length: int, remedy: str) -> None:
     with pytest.raises(ValueError, match=remedy):
-        check_request(Request(id=0, prompt=(1,), max_new_tokens=512), max_len=max_len, shape=SHAPE)
+        check_request(Request(id=0, prompt=(1,), max_new_tokens=512), context_length=context_length, shape=SHAPE)

@@ -95,7 +95,7 @@ def sent() -> list[SchedulerInput]:
 
 @pytest.fixture
 def desk(sent: list[SchedulerInput]) -> Desk:
-    return Desk(send=sent.append, capacity=2, max_queue=1, closed=None)
+    return Desk(send=sent.append, capacity=2, max_queued_requests=1, closed=None)
 
 
 def tokens(*pairs: tuple[int, str], reason: Any = None) -> list[NewToken]:
@@ -169,7 +169,7 @@ def test_a_sink_may_cancel_and_may_fail(desk: Desk, sent: list[SchedulerInput]) 
 
 def test_a_full_queue_refuses_all_or_none(desk: Desk, sent: list[SchedulerInput]) -> None:
     Caller(desk, 1, 2)
-    with pytest.raises(QueueFull, match="2 requests would wait, more than max_queue"):
+    with pytest.raises(QueueFull, match="2 requests would wait, more than max_queued_requests"):
         Caller(desk, 3, 4)
     assert desk.state().waiting == 0 and len(sent) == 1
     Caller(desk, 3)

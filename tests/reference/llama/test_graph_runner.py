@@ -179,7 +179,7 @@ def test_ranks_with_captured_stages_make_the_same_tokens_and_logits(tmp_path: Pa
     (tmp_path / "config.json").write_text(json.dumps(hf))
     tokens, logits = [], []
     for decode in ("plain", "captured"):
-        sizes = {"pp": pp, "tp": tp, "max_batch": 2, "max_len": 32, "threads": 1}
+        sizes = {"pp": pp, "tp": tp, "max_batch": 2, "context_length": 32, "threads": 1}
         kept = tmp_path / decode
         config = EngineConfig(
             model=str(tmp_path), load="random", decode=decode, device="cpu", record_logits=kept, **sizes

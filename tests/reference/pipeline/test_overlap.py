@@ -135,7 +135,7 @@ KERNELS_TAKE = {
 
 
 def engine(model: Path, overlap: Any, **options: Any) -> EngineConfig:
-    sizes = {"max_batch": 3, "rows": 3, "max_len": 32, "threads": 1, **options}
+    sizes = {"max_batch": 3, "max_running_requests": 3, "context_length": 32, "threads": 1, **options}
     return EngineConfig(model=str(model), device="cpu", overlap=overlap, **sizes)
 
 
@@ -199,7 +199,7 @@ def test_who_waits_is_let_in_a_step_later(checkpoint: Path, tmp_path: Path) -> N
     tokens, prefills, steps = [], [], []
     for overlap in ("off", "on"):
         kept = tmp_path / overlap
-        with Engine(engine(checkpoint, overlap, rows=2, max_batch=2, record_logits=kept)) as running:
+        with Engine(engine(checkpoint, overlap, max_running_requests=2, max_batch=2, record_logits=kept)) as running:
             made: list[list[int]] = [[], [], []]
             params = [SamplingParams(max_new_tokens=count, ignore_eos=True) for count in (3, 8, 2)]
             for item in running.generate(PROMPTS[1:4], params=params):

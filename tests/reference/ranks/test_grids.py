@@ -45,7 +45,16 @@ def serve(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 
     @cache
     def run(tp: int, pp: int, depth: int, **options: Any) -> Run:
-        given = config(checkpoint, tp=tp, pp=pp, depth=depth, max_len=32, max_batch=MAX_BATCH, rows=ROWS, **options)
+        given = config(
+            checkpoint,
+            tp=tp,
+            pp=pp,
+            depth=depth,
+            context_length=32,
+            max_batch=MAX_BATCH,
+            max_running_requests=ROWS,
+            **options,
+        )
         outputs: list[list[Output]] = [[] for _ in PROMPTS]
         with Engine(EngineConfig(**{**given, "record_logits": path})) as engine:
             assert len(engine.pids) == tp * pp
@@ -59,7 +68,7 @@ def serve(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 
 
 def config(checkpoint: Path, **options: Any) -> dict[str, Any]:
-    return {"model": str(checkpoint), "device": "cpu", "threads": 1, "max_len": 256, "tp": 2, "pp": 2, **options}
+    return {"model": str(checkpoint), "device": "cpu", "threads": 1, "context_length": 256, "tp": 2, "pp": 2, **options}
 
 
 @pytest.mark.parametrize(("pp", "depth"), [(1, 0), (2, 0), (2, 1), (3, 0)])
@@ -93,7 +102,7 @@ def test_a_blocking_isend_serves_the_same_under_parity(serve: Callable[..., Run]
 def test_random_weights_are_the_same_for_every_grid() -> None:
     texts = []
     for tp, pp, depth in ((1, 1, 1), (2, 2, 0)):
-        given = {"model": "tiny", "load": "random", "device": "cpu", "threads": 1, "max_len": 64, "seed": 5}
+        given = {"model": "tiny", "load": "random", "device": "cpu", "threads": 1, "context_length": 64, "seed": 5}
         with Engine(EngineConfig(**given, tp=tp, pp=pp, depth=depth)) as engine:
             texts.append([(item.index, item.token) for item in sorted_outputs(engine)])
     assert texts[0] == texts[1] and len(set(texts[0])) > 8

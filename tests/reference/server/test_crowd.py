@@ -70,8 +70,8 @@ class Caller(threading.Thread):
 
 
 SHAPES: list[dict[str, Any]] = [
-    {"pp": 2, "depth": 1, "max_batch": 3, "rows": 7, "chunk": 8},
-    {"pp": 2, "tp": 2, "max_batch": 4, "fill": "pack"},
+    {"pp": 2, "depth": 1, "max_batch": 3, "max_running_requests": 7, "chunked_prefill_size": 8},
+    {"pp": 2, "tp": 2, "max_batch": 4, "batch_fill": "pack"},
 ]
 CALLERS = {1: 40, 2: 16}
 """By tp: four ranks on few cores are slow."""
@@ -80,7 +80,9 @@ CALLERS = {1: 40, 2: 16}
 @pytest.fixture(params=SHAPES, ids=["pp=2 depth=1", "pp=2 tp=2"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     save_llama(tmp_path)
-    with Engine(EngineConfig(model=str(tmp_path), device="cpu", threads=1, max_len=96, **request.param)) as running:
+    with Engine(
+        EngineConfig(model=str(tmp_path), device="cpu", threads=1, context_length=96, **request.param)
+    ) as running:
         yield running
 
 

@@ -118,7 +118,7 @@ def test_what_is_off_may_be_said(client: openai.OpenAI) -> None:
 def test_an_answer_may_fill_the_context(client: openai.OpenAI, web: Web) -> None:
     asked = [{"role": "user", "content": "x" * 480}]
     answer = client.chat.completions.create(messages=asked, **GREEDY)
-    assert answer.usage.total_tokens == web.engine.config.max_len
+    assert answer.usage.total_tokens == web.engine.config.context_length
     assert answer.choices[0].finish_reason == "length"
 
 

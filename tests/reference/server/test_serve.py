@@ -66,7 +66,8 @@ def served(chatty: Path, *options: str, starter: tuple[str, ...] = ()) -> Iterat
     process = subprocess.Popen(
         [
             *(*starter, sys.executable, "-m", "reference", "serve", "--model", str(chatty), "--device", "cpu"),
-            *("--threads", "1", "--pp", "2", "--port", "0", "--max-len", "10000", "--max-batch", "2", *options),
+            *("--threads", "1", "--pp", "2", "--port", "0", "--context-length", "10000"),
+            *("--max-batch", "2", *options),
         ],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,

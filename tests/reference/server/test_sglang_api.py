@@ -183,7 +183,7 @@ def test_too_many_prompts_are_told_to_come_later(web: Web) -> None:
     response = web.post("/generate", text=["a"] * 1000, sampling_params=GREEDY)
     assert response.status_code == 429
     assert response.headers["retry-after"] == "1"
-    assert "max_queue (512)" in response.json()["error"]["message"]
+    assert "max_queued_requests (512)" in response.json()["error"]["message"]
     web.wait_until_idle()
 
 

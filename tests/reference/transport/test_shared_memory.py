@@ -87,7 +87,7 @@ def test_a_pipeline_over_shared_memory_makes_the_same_tokens(tp: int, tmp_path: 
             record=folder,
             device="cpu",
             max_batch=2,
-            max_len=64,
+            context_length=64,
             threads=1,
         )
         with Engine(config) as engine:

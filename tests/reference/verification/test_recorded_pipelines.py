@@ -34,7 +34,7 @@ ORDERED = pytest.mark.skipif(not shared_memory.supported(), reason="rings are fo
 
 
 def config(checkpoint: Path, record: Path, **options: Any) -> EngineConfig:
-    given = {"model": str(checkpoint), "device": "cpu", "threads": 1, "max_len": 256, "pp": 3, "max_batch": 2}
+    given = {"model": str(checkpoint), "device": "cpu", "threads": 1, "context_length": 256, "pp": 3, "max_batch": 2}
     return EngineConfig(**{**given, "record": record, **options})
 
 
