@@ -39,7 +39,7 @@ class Serve(EngineConfig):
         with nullcontext() if torchrun.is_follower() else self.server.bind() as listener:
             with processes.warming_up():
                 try:
-                    from reference.server.app import serve
+                    from reference.server.lifecycle import serve
                 except ModuleNotFoundError as missing:
                     raise ValueError(f"{missing}; install the server's packages: pip install -e '.[serve]'") from None
                 from reference.engine.engine import (

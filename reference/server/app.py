@@ -1,4 +1,4 @@
-"""The engine behind HTTP: the app, and its life from the first socket to the last.
+"""The app: an engine's routes, what it says of itself, and its health.
 
 No request carries more than JSON, and nothing is ever unpickled. There is no authentication: keep to the loopback
 address, or put a proxy in front.
@@ -6,45 +6,31 @@ address, or put a proxy in front.
 
 from __future__ import annotations
 
-import asyncio
-import signal
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 
-from reference.checkpoint.chat_template import ChatTemplate
-from reference.ranks import interrupts
-from reference.server import errors as http_errors
-from reference.server import metrics
-from reference.server.openai import routes as openai_api
+from reference.server import errors, metrics
+from reference.server.openai.routes import OpenAIRoutes
 from reference.server.options import ServerOptions
-from reference.server.sglang import routes as sglang_api
-from reference.server.streaming import Clients
+from reference.server.sglang.routes import SGLangRoutes
+from reference.server.streaming import OpenRequests
+from reference.server.tokenizer import ServerTokenizer
 
 if TYPE_CHECKING:
     from reference.engine.engine import Engine
 
-GLANCE = 0.2
-"""Seconds between two looks at the engine."""
-
-LINGER = 1.0
-"""Seconds that a server goes on after its pipeline broke, to say so to those who ask."""
-
 
 def make_app(engine: Engine, options: ServerOptions) -> FastAPI:
-    """The app of a running engine. Its `state.clients` are those that wait for tokens."""
-    name = options.served_model_name or engine.config.model
-    clients = Clients(engine, options.max_clients)
-    registry = metrics.registry(engine, clients, name)
+    """The app of a running engine. Its `state.open_requests` are those that wait for tokens."""
+    name = options.served_model_name or model_name(engine.config.model)
+    open_requests = OpenRequests(engine, options.max_clients)
+    tokenizer = ServerTokenizer(engine)
+    registry = metrics.registry(engine, open_requests, name)
     app = FastAPI(
         title="Ringproof reference",
         version=version("ringproof"),
@@ -52,17 +38,18 @@ def make_app(engine: Engine, options: ServerOptions) -> FastAPI:
         docs_url=None,  # these pages would load scripts from elsewhere
         redoc_url=None,
     )
-    app.state.clients = clients
-    http_errors.install(app, options.max_body)
-    app.include_router(sglang_api.router(engine, clients, about(engine, options, name)))
-    app.include_router(openai_api.router(engine, clients, name, _template(engine)))
+    app.state.open_requests = open_requests
+    errors.install(app, options.max_body)
+    info = server_info(engine, options, name)
+    app.include_router(SGLangRoutes(engine, open_requests, tokenizer, info).router())
+    app.include_router(OpenAIRoutes(engine, open_requests, tokenizer, name).router())
 
-    @app.get("/health", tags=["state"], responses={503: http_errors.DOCUMENTED[503]})
+    @app.get("/health", tags=["state"], responses={503: errors.DOCUMENTED[503]})
     def health() -> Response:
         """200 while the pipeline serves; 503 once it is dead, or stands still."""
-        wrong = trouble(engine)
-        if wrong:
-            return http_errors.Ascii(http_errors.body(503, wrong, "service_unavailable"), 503)
+        problem = health_problem(engine)
+        if problem:
+            return errors.AsciiJSONResponse(errors.error_body(503, problem, "service_unavailable"), 503)
         return JSONResponse({"status": "ok"})
 
     @app.get("/metrics", tags=["state"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
@@ -70,12 +57,18 @@ def make_app(engine: Engine, options: ServerOptions) -> FastAPI:
         """Prometheus metrics."""
         return Response(metrics.exposition(registry), media_type=metrics.FORMAT)
 
-    _describe(app, name)
+    _describe(app, [name, *({engine.config.model} - {name}), None])
     return app
 
 
-def trouble(engine: Engine) -> str:
-    """What is wrong with the pipeline; empty where it is well. Standing still is trouble well before it is an end:
+def model_name(model: str) -> str:
+    """The name of a model that was given no other: the last part of its path, or what --model says."""
+    path = Path(model).expanduser()
+    return (path.absolute().name or model) if path.exists() else model
+
+
+def health_problem(engine: Engine) -> str:
+    """What is wrong with the pipeline; empty where it is well. Standing still is one well before it is an end:
     after half the watchdog's time."""
     state = engine.state()
     if not state.alive:
@@ -85,7 +78,7 @@ def trouble(engine: Engine) -> str:
     return ""
 
 
-def about(engine: Engine, options: ServerOptions, name: str) -> dict[str, Any]:
+def server_info(engine: Engine, options: ServerOptions, name: str) -> dict[str, Any]:
     """What does not change while the server runs, by SGLang's names where it has one."""
     config = engine.config
     folder = Path(config.model).expanduser()
@@ -113,106 +106,11 @@ def about(engine: Engine, options: ServerOptions, name: str) -> dict[str, Any]:
     }
 
 
-def serve(engine: Engine, options: ServerOptions, listener: socket.socket, say: Callable[[str], None]) -> int:
-    """Answers until a signal or the end of the pipeline. The signal's number, or 0; raises what broke the pipeline.
-
-    When it returns no connection is left; to end the engine is the caller's part.
-    """
-    app = make_app(engine, options)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        http="h11",
-        ws="none",
-        loop="asyncio",
-        lifespan="off",
-        server_header=False,
-        limit_concurrency=2 * options.max_clients + 64,
-        timeout_graceful_shutdown=2,
-    )
-    server = _Server(config, engine, app.state.clients, options.grace, say)
-    asyncio.run(server.serve(sockets=[listener]))
-    failure = engine.failure
-    if failure is not None and not server.signal:
-        raise failure
-    return server.signal
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, which also ends with its pipeline, and ends its answers when it is told to end."""
-
-    def __init__(
-        self, config: uvicorn.Config, engine: Engine, clients: Clients, grace: float, say: Callable[[str], None]
-    ) -> None:
-        super().__init__(config)
-        self.signal = 0
-        self._engine, self._clients, self._grace, self._say = engine, clients, grace, say
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listens, and then says where."""
-        await super().startup(sockets)
-        assert sockets
-        host, port = sockets[0].getsockname()[:2]
-        self._say(f"serving on http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
-
-    async def main_loop(self) -> None:
-        """Returns when it is time to end."""
-        watch = asyncio.create_task(self._end_with_engine())
-        await super().main_loop()
-        watch.cancel()
-
-    async def _end_with_engine(self) -> None:
-        while self._engine.state().alive:
-            await asyncio.sleep(GLANCE)
-        self._say(f"the pipeline broke; the server ends: {self._engine.state().failure.splitlines()[0]}")
-        await asyncio.sleep(LINGER)
-        self.should_exit = True
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Lets answers come to their end for a while, then ends them."""
-        for server in self.servers:
-            server.close()  # nobody new
-        left = self._grace
-        while len(self._clients) and left > 0 and not self.force_exit:
-            await asyncio.sleep(0.05)
-            left -= 0.05
-        self._clients.end()
-        await super().shutdown(sockets)
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Unlike uvicorn's, it does not raise the signals anew at the end: the caller decides what they mean. And an
-        interrupt that was ignored from the start stays so."""
-        numbers = (signal.SIGTERM,) if interrupts.ignored() else (signal.SIGTERM, signal.SIGINT)
-        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal ends the server in good order, another SIGINT at once."""
-        self.signal = self.signal or sig
-        if self.should_exit and sig == signal.SIGINT:
-            self.force_exit = True
-        self.should_exit = True
-
-
-def _template(engine: Engine) -> ChatTemplate | ValueError:
-    try:
-        return engine.chat_template
-    except ValueError as missing:
-        return missing
-
-
-def _describe(app: FastAPI, name: str) -> None:
-    """Makes /openapi.json true: only one model is served, and a body that is not valid gives 400, not 422."""
+def _describe(app: FastAPI, models: list[str | None]) -> None:
+    """Makes /openapi.json true: one model is served, by these names; a body that is not valid gives 400, not 422."""
     described = app.openapi()
-    for body in ("CompletionBody", "ChatBody"):
-        described["components"]["schemas"][body]["properties"]["model"]["enum"] = [name]
+    for body in ("CompletionRequest", "ChatRequest"):
+        described["components"]["schemas"][body]["properties"]["model"]["enum"] = models
     for path in described["paths"].values():
         for operation in path.values():
             operation["responses"].pop("422", None)

@@ -14,11 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reference.scheduling.sampling_params import QueueFull
-from reference.server.streaming import ClientGone
 
-HUNG_UP = 499
+CLIENT_CLOSED = 499
 """Nobody reads it: the client has gone. The number is what nginx logs for it."""
-
 
 UNPARSED = "There was an error parsing the body"
 """The framework's word, where Python's reader of JSON fails otherwise than by its own exception."""
@@ -51,6 +49,14 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
 """What a route that serves tokens may answer."""
 
 
+class ClientDisconnected(Exception):
+    """Whoever asked has closed the connection."""
+
+
+class ServerShutdown(RuntimeError):
+    """The server ends before the response does."""
+
+
 class NoSuchModel(ValueError):
     """The client names a model that is not served here."""
 
@@ -59,18 +65,18 @@ def describe(error: Exception) -> tuple[int, dict[str, Any]]:
     """HTTP status and body of an error."""
     match error:
         case NoSuchModel():
-            return 404, body(404, str(error), "invalid_request_error", "model_not_found")
+            return 404, error_body(404, str(error), "invalid_request_error", "model_not_found")
         case QueueFull():
-            return 429, body(429, str(error), "rate_limit_error")
+            return 429, error_body(429, str(error), "rate_limit_error")
         case ValueError():
-            return 400, body(400, str(error), "invalid_request_error")
-        case ClientGone():
-            return HUNG_UP, body(HUNG_UP, "the client closed the connection", "client_error")
+            return 400, error_body(400, str(error), "invalid_request_error")
+        case ClientDisconnected():
+            return CLIENT_CLOSED, error_body(CLIENT_CLOSED, "the client closed the connection", "client_error")
     # the first line says what broke; the table of all ranks is on the server's standard error
-    return 503, body(503, (str(error).splitlines() or [type(error).__name__])[0], "service_unavailable")
+    return 503, error_body(503, (str(error).splitlines() or [type(error).__name__])[0], "service_unavailable")
 
 
-def body(status: int, message: str, kind: str, code: str | None = None) -> dict[str, Any]:
+def error_body(status: int, message: str, kind: str, code: str | None = None) -> dict[str, Any]:
     """OpenAI's object, on one line."""
     return {"error": {"message": " ".join(message.split()), "type": kind, "param": None, "code": code or status}}
 
@@ -80,18 +86,20 @@ def install(app: FastAPI, max_body: int) -> None:
 
     def known(_: Request, error: Exception) -> Response:
         status, content = describe(error)
-        return Ascii(content, status, headers={"Retry-After": "1"} if status == 429 else None)
+        return AsciiJSONResponse(content, status, headers={"Retry-After": "1"} if status == 429 else None)
 
     def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return Ascii(body(400, _first(error), "invalid_request_error"), 400)
+        return AsciiJSONResponse(error_body(400, _first(error), "invalid_request_error"), 400)
 
     def routing(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         said = UNREADABLE if error.detail == UNPARSED else str(error.detail)
-        return Ascii(body(error.status_code, said, "invalid_request_error"), error.status_code, error.headers)
+        return AsciiJSONResponse(
+            error_body(error.status_code, said, "invalid_request_error"), error.status_code, error.headers
+        )
 
-    for kind in (ValueError, RuntimeError, ClientGone):
+    for kind in (ValueError, RuntimeError, ClientDisconnected):
         app.add_exception_handler(kind, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, routing)
@@ -122,7 +130,7 @@ class BodyLimit:
         await self._app(scope, limited, send)
 
 
-class Ascii(JSONResponse):
+class AsciiJSONResponse(JSONResponse):
     """JSON in ASCII: a message may quote half a surrogate pair, which has no UTF-8."""
 
     def render(self, content: Any) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from reference.server.streaming import Clients
+from reference.server.streaming import OpenRequests
 
 if TYPE_CHECKING:
     from reference.engine.engine import Engine
@@ -20,8 +20,8 @@ FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 class EngineCollector:
     """Reads the engine's state when it is asked, so serving pays nothing for it."""
 
-    def __init__(self, engine: Engine, clients: Clients, name: str) -> None:
-        self._engine, self._clients, self._name = engine, clients, name
+    def __init__(self, engine: Engine, open_requests: OpenRequests, name: str) -> None:
+        self._engine, self._open_requests, self._name = engine, open_requests, name
 
     def collect(self) -> Iterator[Metric]:
         """Every metric with its value now."""
@@ -29,7 +29,7 @@ class EngineCollector:
         gauges = [
             ("ringproof:up", "1 while the pipeline takes requests", float(state.alive)),
             ("ringproof:quiet_seconds", "Longest time for which a rank has made no progress", state.quiet),
-            ("ringproof:open_http_requests", "HTTP requests that wait for tokens", len(self._clients)),
+            ("ringproof:open_http_requests", "HTTP requests that wait for tokens", len(self._open_requests)),
             ("sglang:num_running_reqs", "Requests being served", state.running),
             ("sglang:num_queue_reqs", "Requests that wait for a microbatch", state.waiting),
             ("sglang:gen_throughput", "Tokens per second at the last decode log", state.decode_rate),
@@ -50,10 +50,10 @@ class EngineCollector:
             yield counter
 
 
-def registry(engine: Engine, clients: Clients, name: str) -> CollectorRegistry:
+def registry(engine: Engine, open_requests: OpenRequests, name: str) -> CollectorRegistry:
     """A registry of its own: several apps may live in one process."""
     made = CollectorRegistry()
-    made.register(EngineCollector(engine, clients, name))
+    made.register(EngineCollector(engine, open_requests, name))
     return made
 
 

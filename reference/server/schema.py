@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -31,48 +31,53 @@ def _only(taken: float | bool | list[Any] | None) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-Zero = Annotated[float, _only(0), Field(ge=0, le=0)]
+OnlyZero = Annotated[float, _only(0), Field(ge=0, le=0)]
 """A penalty or bias that is not implemented: only 0 is taken."""
 
-One = Annotated[float, _only(1), Field(ge=1, le=1)]
+OnlyOne = Annotated[float, _only(1), Field(ge=1, le=1)]
 """A factor or count that is not implemented: only 1 is taken."""
 
-Off = Annotated[Literal[False], _only(False)]
-On = Annotated[Literal[True], _only(True)]
-Absent = Annotated[None, _only(None)]
+OnlyFalse = Annotated[Literal[False], _only(False)]
+OnlyTrue = Annotated[Literal[True], _only(True)]
+OnlyNull = Annotated[None, _only(None)]
 """What is not implemented: only that it is off, on, or null is taken."""
 
-Nothing = Annotated[list[Any], _only([]), Field(max_length=0)] | None
+OnlyEmpty = Annotated[list[Any], _only([]), Field(max_length=0)] | None
 """A list of what is not implemented: only an empty one is taken."""
 
-Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Probability = Annotated[float, Field(gt=0, le=1)]
 Temperature = Annotated[float, Field(ge=0, le=1e6)]
 Seed = Annotated[int, Field(ge=-SEED_BOUND, lt=SEED_BOUND)]
-Top = Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)]
+TopLogprobs = Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)]
 
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 Tokens = Annotated[list[TokenId], Field(fail_fast=True)]
 """A list that is wrong is wrong at its first mistake: to gather millions of them would hold up everybody."""
 
-MOST_ITEMS = 2**14
+MAX_ITEMS = 2**14
 """Prompts of one request, or messages of a conversation."""
 
-MOST_FIELDS = 100
+MAX_FIELDS = 100
 """Far more than any object here has."""
 
-Few = Field(fail_fast=True, max_length=MOST_ITEMS)
-Batch = Annotated[list[Tokens], Few]
-Texts = Annotated[list[str], Few]
+Item = TypeVar("Item")
+BoundedList = Annotated[list[Item], Field(fail_fast=True, max_length=MAX_ITEMS)]
+TokenLists = BoundedList[Tokens]
+Texts = BoundedList[str]
 StopText = Annotated[str, Field(min_length=1)]
 Stop = StopText | Annotated[list[StopText], Field(max_length=MAX_STOPS)] | None
 
 
-Least = Annotated[int, Field(ge=0, lt=2**31, description="Without stop strings")]
-"""Tokens that an answer shall have at least: see `at_least`."""
+MinTokens = Annotated[int, Field(ge=0, lt=2**31, description="Without stop strings")]
+"""Tokens that an answer shall have at least: see `with_min_tokens`."""
 
 
-class Body(BaseModel):
+MIN_LOGPROB = -9999.0
+"""Stands for minus infinity, which JSON does not have."""
+
+
+class StrictModel(BaseModel):
     """A JSON object whose numbers are numbers and whose unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -80,17 +85,17 @@ class Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _has_few_fields(cls, data: Any) -> Any:
-        if isinstance(data, dict) and len(data) > MOST_FIELDS:
-            raise ValueError(f"an object of {len(data)} fields; none has more than {MOST_FIELDS}")
+        if isinstance(data, dict) and len(data) > MAX_FIELDS:
+            raise ValueError(f"an object of {len(data)} fields; none has more than {MAX_FIELDS}")
         return data
 
 
-def stops(stop: Stop) -> tuple[str, ...]:
+def stop_strings(stop: Stop) -> tuple[str, ...]:
     """The stop strings, however they were given."""
     return (stop,) if isinstance(stop, str) else tuple(stop or ())
 
 
-def at_least(name: str, least: int | None, params: SamplingParams) -> SamplingParams:
+def with_min_tokens(name: str, least: int | None, params: SamplingParams) -> SamplingParams:
     """The parameters with so many new tokens at least. Raises ValueError, by the field's name, where they cannot."""
     if least and (params.stop or least > params.max_new_tokens):
         raise ValueError(

@@ -1,73 +1,79 @@
-"""From the engine's thread to the event loop of the web server: one `Answer` for each HTTP request."""
+"""From the engine's thread to the event loop of the web server: one `ResponseStream` for each HTTP request, and the
+server-sent events that it becomes for a client that asks for them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
 
 from reference.engine.outputs import Output
 from reference.scheduling.sampling_params import QueueFull, SamplingParams
+from reference.server.errors import ClientDisconnected, ServerShutdown, describe
 
 if TYPE_CHECKING:
     from reference.engine.engine import Engine, Ticket
 
+DONE = "data: [DONE]\n\n"
+"""The last event of every stream, as SGLang and OpenAI have it."""
 
-class ClientGone(Exception):
-    """Whoever asked has closed the connection."""
+KEEP_ALIVE = ": keep-alive\n\n"
+"""A comment, which clients pass over: it says that the connection is in use."""
+
+KEEP_ALIVE_SECONDS = 15.0
+"""Time without an event, as in a long prefill, after which a stream has a comment: proxies often cut an idle connection
+after 30 or 60 seconds."""
 
 
-class Ending(RuntimeError):
-    """The server ends before the answer does."""
-
-
-class Clients:
+class OpenRequests:
     """All HTTP requests that wait for tokens, at most `limit` of them at once."""
 
     def __init__(self, engine: Engine, limit: int) -> None:
         self._engine = engine
         self._limit = limit
-        self._open: set[Answer] = set()
+        self._open: set[ResponseStream] = set()
 
     def __len__(self) -> int:
         return len(self._open)
 
-    async def ask(
+    async def submit(
         self,
         request: Request,
         prompts: Sequence[str | Sequence[int]],
         params: SamplingParams | Sequence[SamplingParams],
-    ) -> Answer:
-        """Begins an answer. Raises as `Engine.submit` does, and QueueFull where too many are open already."""
+    ) -> ResponseStream:
+        """Begins a response. Raises as `Engine.submit` does, and QueueFull where too many are open already."""
         if len(self._open) >= self._limit:
             raise QueueFull(f"{self._limit} requests are being answered, the most that this server takes; try later")
-        answer = Answer(len(prompts), self._open)
+        response = ResponseStream(len(prompts), self._open)
         try:
             # tokenizing takes its time, so it must not hold up the loop
-            await run_in_threadpool(answer.begin, self._engine, prompts, params)
+            await run_in_threadpool(response.submit, self._engine, prompts, params)
         except BaseException:
-            answer.close()
+            response.close()
             raise
-        answer.watch(request)
-        return answer
+        response.watch(request)
+        return response
 
-    def end(self) -> None:
-        """Ends every answer with an error."""
-        for answer in list(self._open):
-            answer.fail(Ending("the server is shutting down; ask again later"))
+    def abort_all(self) -> None:
+        """Ends every response with an error."""
+        for response in list(self._open):
+            response.fail(ServerShutdown("the server is shutting down; ask again later"))
 
 
-class Answer:
+class ResponseStream:
     """The outputs of one HTTP request's prompts, as an asynchronous iterator of what came since the last look.
 
-    It raises the engine's error if that breaks, and ClientGone once the client has closed the connection: then the
-    requests have been aborted, whether somebody iterates or not.
+    It raises the engine's error if that breaks, and ClientDisconnected once the client has closed the connection: then
+    the requests have been aborted, whether somebody iterates or not.
     """
 
-    def __init__(self, prompts: int, registry: set[Answer]) -> None:
+    def __init__(self, prompts: int, registry: set[ResponseStream]) -> None:
         self._unfinished = prompts
         self._news: asyncio.Queue[Output | Exception] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
@@ -76,8 +82,11 @@ class Answer:
         self._registry = registry
         registry.add(self)
 
-    def begin(
-        self, engine: Engine, prompts: Sequence[str | Sequence[int]], params: SamplingParams | Sequence[SamplingParams]
+    def submit(
+        self,
+        engine: Engine,
+        prompts: Sequence[str | Sequence[int]],
+        params: SamplingParams | Sequence[SamplingParams],
     ) -> None:
         """Submits the prompts; on any thread."""
         self._ticket = engine.submit(prompts, params, self._tell)
@@ -92,7 +101,7 @@ class Answer:
     async def _wait_for_end(self, request: Request) -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
-        self.fail(ClientGone())
+        self.fail(ClientDisconnected())
 
     def fail(self, error: Exception) -> None:
         """Aborts the requests and ends the iteration with this error."""
@@ -107,14 +116,12 @@ class Answer:
         if self._watcher is not None and self._watcher is not asyncio.current_task():
             self._watcher.cancel()
 
-    async def __aiter__(self) -> AsyncIterator[list[Output]]:
+    async def batches(self, *, idle: float | None = None) -> AsyncIterator[list[Output]]:
+        """What came since the last look; after `idle` seconds without anything an empty list."""
         try:
             while self._unfinished:
-                news = [await self._news.get()]
-                while not self._news.empty():
-                    news.append(self._news.get_nowait())
                 outputs = []
-                for item in news:
+                for item in await self._next(idle):
                     if isinstance(item, Exception):
                         raise item
                     outputs.append(item)
@@ -123,6 +130,52 @@ class Answer:
         finally:
             self.close()
 
+    async def _next(self, idle: float | None) -> list[Output | Exception]:
+        try:
+            async with asyncio.timeout(idle):
+                news = [await self._news.get()]
+        except TimeoutError:
+            return []
+        while not self._news.empty():
+            news.append(self._news.get_nowait())
+        return news
+
     async def all(self) -> list[Output]:
         """Every output, once all are there."""
-        return [output async for outputs in self for output in outputs]
+        return [output async for outputs in self.batches() for output in outputs]
+
+
+def event(data: Any) -> str:
+    """One server-sent event."""
+    return f"data: {json.dumps(data, separators=(',', ':'))}\n\n"
+
+
+def event_stream(
+    response: ResponseStream,
+    show: Callable[[Output], Iterable[Any]],
+    *,
+    before: Iterable[Any] = (),
+    after: Callable[[], Iterable[Any]] = tuple,
+) -> StreamingResponse:
+    """The events of a response as it comes. An error after the first event is the last one before the end mark.
+
+    show: the events of one output. before, after: events around all of them.
+    """
+
+    async def body() -> AsyncIterator[str]:
+        try:
+            begun = "".join(map(event, before))
+            if begun:
+                yield begun
+            async for outputs in response.batches(idle=KEEP_ALIVE_SECONDS):
+                events = "".join(event(item) for output in outputs for item in show(output))
+                if events or not outputs:
+                    yield events or KEEP_ALIVE
+            ended = "".join(map(event, after()))
+        except ClientDisconnected:
+            return
+        except Exception as error:
+            ended = event(describe(error)[1])
+        yield ended + DONE
+
+    return StreamingResponse(body(), media_type="text/event-stream", headers={"Cache-Control": "no-cache"})

@@ -1,19 +1,21 @@
-"""The engine's outputs in OpenAI's words: text so far, counts of tokens, and two forms of log-probabilities."""
+"""The engine's outputs in OpenAI's form: texts and their events, counts of tokens, two forms of log-probabilities."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-from reference.checkpoint.tokenizer import TextTokenizer
 from reference.engine.outputs import Output
 from reference.scheduling.request import FinishReason
+from reference.server.schema import MIN_LOGPROB
 
-LEAST = -9999.0
-"""Stands for minus infinity, which JSON does not have."""
+if TYPE_CHECKING:
+    from reference.checkpoint.tokenizer import TextTokenizer
 
 
-class Choice:
+class CompletionAccumulator:
     """The answer to one prompt so far."""
 
     def __init__(self) -> None:
@@ -36,12 +38,104 @@ class Choice:
         return self.outputs[-1].reason if self.outputs else None
 
 
-def usage(choices: Sequence[Choice]) -> dict[str, Any]:
-    """Counts of tokens, over all prompts. None is taken from a cache of prompts: there is none."""
+class CompletionFormat:
+    """Responses of /v1/completions. tokenizer: where log-probabilities are wanted. stream_usage: whether each event
+    counts tokens."""
+
+    def __init__(self, model: str, prompts: int, *, tokenizer: TextTokenizer | None, stream_usage: bool) -> None:
+        self._head = {
+            "id": f"cmpl-{uuid.uuid4().hex}",
+            "object": "text_completion",
+            "created": int(time.time()),
+            "model": model,
+        }
+        self._choices = [CompletionAccumulator() for _ in range(prompts)]
+        self._tokenizer, self._stream_usage = tokenizer, stream_usage
+
+    def add(self, output: Output) -> None:
+        """Takes in one more token."""
+        self._choices[output.index].add(output)
+
+    def events(self, output: Output) -> Iterator[dict[str, Any]]:
+        """The event of one more token, which is taken in."""
+        choice = self._choices[output.index]
+        item = self._item(output.index, output.text, [output], choice.length, output.reason)
+        choice.add(output)
+        yield {**self._head, "choices": [item], **(usage([choice]) if self._stream_usage else {})}
+
+    def usage_event(self) -> dict[str, Any]:
+        """The event that counts the tokens of a stream."""
+        return {**self._head, "choices": [], **usage(self._choices)}
+
+    def whole(self) -> dict[str, Any]:
+        """The response without a stream."""
+        items = [
+            self._item(index, choice.text, choice.outputs, 0, choice.reason)
+            for index, choice in enumerate(self._choices)
+        ]
+        return {**self._head, "choices": items, **usage(self._choices)}
+
+    def _item(
+        self, index: int, text: str, outputs: Sequence[Output], offset: int, reason: FinishReason | None
+    ) -> dict[str, Any]:
+        logprobs = None if self._tokenizer is None else completion_logprobs(self._tokenizer, outputs, offset)
+        return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}
+
+
+class ChatFormat:
+    """The response of /v1/chat/completions. Arguments as of `CompletionFormat`."""
+
+    def __init__(self, model: str, *, tokenizer: TextTokenizer | None, stream_usage: bool) -> None:
+        self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
+        self._choice = CompletionAccumulator()
+        self._tokenizer, self._stream_usage = tokenizer, stream_usage
+
+    def add(self, output: Output) -> None:
+        """Takes in one more token."""
+        self._choice.add(output)
+
+    def first_event(self) -> dict[str, Any]:
+        """The event before the first token."""
+        return self._chunk({"role": "assistant", "content": ""})
+
+    def events(self, output: Output) -> Iterator[dict[str, Any]]:
+        """The events of one more token, which is taken in: the last one is followed by the reason."""
+        self._choice.add(output)
+        yield self._chunk({"content": output.text}, logprobs=self._logprobs([output]))
+        if output.reason is not None:
+            yield self._chunk({}, reason=output.reason)
+
+    def usage_event(self) -> dict[str, Any]:
+        """The event that counts the tokens of a stream."""
+        return {**self._head, "object": "chat.completion.chunk", "choices": [], **usage([self._choice])}
+
+    def whole(self) -> dict[str, Any]:
+        """The response without a stream."""
+        item = {
+            "index": 0,
+            "message": {"role": "assistant", "content": self._choice.text, "refusal": None},
+            "logprobs": self._logprobs(self._choice.outputs),
+            "finish_reason": self._choice.reason,
+        }
+        return {**self._head, "object": "chat.completion", "choices": [item], **usage([self._choice])}
+
+    def _logprobs(self, outputs: Sequence[Output]) -> dict[str, Any] | None:
+        return None if self._tokenizer is None else chat_logprobs(self._tokenizer, outputs)
+
+    def _chunk(
+        self, delta: dict[str, str], *, logprobs: dict[str, Any] | None = None, reason: FinishReason | None = None
+    ) -> dict[str, Any]:
+        item = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+        counts = usage([self._choice]) if self._stream_usage else {}
+        return {**self._head, "object": "chat.completion.chunk", "choices": [item], **counts}
+
+
+def usage(choices: Sequence[CompletionAccumulator]) -> dict[str, Any]:
+    """The field `usage`: counts of tokens, over all prompts. None is taken from a cache of prompts: there is none."""
     prompt = sum(choice.outputs[0].prompt_tokens for choice in choices if choice.outputs)
     new = sum(len(choice.outputs) for choice in choices)
     counts = {"prompt_tokens": prompt, "completion_tokens": new, "total_tokens": prompt + new}
-    return {**counts, "prompt_tokens_details": {"cached_tokens": 0}}
+    return {"usage": {**counts, "prompt_tokens_details": {"cached_tokens": 0}}}
 
 
 def completion_logprobs(tokenizer: TextTokenizer, outputs: Sequence[Output], offset: int) -> dict[str, Any]:
@@ -51,10 +145,10 @@ def completion_logprobs(tokenizer: TextTokenizer, outputs: Sequence[Output], off
         offsets.append(offset)
         offset += len(output.text)
     return {
-        "tokens": [_shown(tokenizer.raw(output.token)) for output in outputs],
+        "tokens": [_token_text(tokenizer.raw(output.token)) for output in outputs],
         "token_logprobs": [_finite(output.logprob) for output in outputs],
         "top_logprobs": [
-            {_shown(tokenizer.raw(token)): _finite(value) for token, value in output.top} for output in outputs
+            {_token_text(tokenizer.raw(token)): _finite(value) for token, value in output.top} for output in outputs
         ],
         "text_offset": offsets,
     }
@@ -74,10 +168,10 @@ def chat_logprobs(tokenizer: TextTokenizer, outputs: Sequence[Output]) -> dict[s
 
 def _entry(tokenizer: TextTokenizer, token: int, logprob: float | None) -> dict[str, Any]:
     raw = tokenizer.raw(token)
-    return {"token": _shown(raw), "logprob": _finite(logprob), "bytes": list(raw)}
+    return {"token": _token_text(raw), "logprob": _finite(logprob), "bytes": list(raw)}
 
 
-def _shown(raw: bytes) -> str:
+def _token_text(raw: bytes) -> str:
     """A token as text, or where it is no text by its bytes, as OpenAI writes them."""
     try:
         return raw.decode()
@@ -86,4 +180,4 @@ def _shown(raw: bytes) -> str:
 
 
 def _finite(logprob: float | None) -> float:
-    return LEAST if logprob is None else max(logprob, LEAST)
+    return MIN_LOGPROB if logprob is None else max(logprob, MIN_LOGPROB)

@@ -7,36 +7,35 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from reference.scheduling.sampling_params import SamplingParams
-from reference.server.openai.format import Choice, usage
 from reference.server.schema import (
-    MOST_ITEMS,
-    Absent,
-    Batch,
-    Body,
-    Count,
-    Few,
-    Least,
-    Nothing,
-    Off,
-    On,
-    One,
+    MAX_ITEMS,
+    BoundedList,
+    MinTokens,
+    OnlyEmpty,
+    OnlyFalse,
+    OnlyNull,
+    OnlyOne,
+    OnlyTrue,
+    OnlyZero,
+    PositiveInt,
     Probability,
     Seed,
     Stop,
+    StrictModel,
     Temperature,
     Texts,
     TokenId,
+    TokenLists,
     Tokens,
-    Zero,
-    at_least,
+    stop_strings,
+    with_min_tokens,
 )
-from reference.server.schema import stops as stop_texts
 
-MOST_TOP = 20
+MAX_CHAT_TOP_LOGPROBS = 20
 """OpenAI's bound on the likeliest tokens of a chat."""
 
 
-class StreamOptions(Body):
+class StreamOptions(StrictModel):
     """include_usage: one more event at the end says how many tokens there were. continuous_usage_stats, a common
     extension: every event says how many of its choice there are so far."""
 
@@ -44,10 +43,10 @@ class StreamOptions(Body):
     continuous_usage_stats: bool = False
 
 
-class Common(Body):
+class CommonRequest(StrictModel):
     """What both kinds of completion take. Defaults are OpenAI's; top_k and ignore_eos are common extensions."""
 
-    model: str
+    model: Annotated[str | None, Field(description="The one that is served, if any is named")] = None
     temperature: Temperature | None = 1.0
     top_p: Probability | None = 1.0
     top_k: int | None = Field(None, ge=-1, lt=2**31)
@@ -58,15 +57,15 @@ class Common(Body):
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     user: str | None = None
-    n: One | None = 1
-    presence_penalty: Zero | None = 0
-    frequency_penalty: Zero | None = 0
-    repetition_penalty: One | None = 1
-    min_p: Zero | None = 0
-    min_tokens: Least | None = 0
+    n: OnlyOne | None = 1
+    presence_penalty: OnlyZero | None = 0
+    frequency_penalty: OnlyZero | None = 0
+    repetition_penalty: OnlyOne | None = 1
+    min_p: OnlyZero | None = 0
+    min_tokens: MinTokens | None = 0
     logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
-    skip_special_tokens: On = True
-    store: Off | None = False
+    skip_special_tokens: OnlyTrue = True
+    store: OnlyFalse | None = False
     service_tier: Literal["auto", "default"] | None = None
     return_cached_tokens_details: Annotated[bool, Field(description="Changes nothing: `usage` says it anyhow")] = False
 
@@ -75,11 +74,10 @@ class Common(Body):
         """Whether a stream ends with the count of tokens."""
         return self.stream_options is not None and self.stream_options.include_usage
 
-    def so_far(self, choice: Choice) -> dict[str, Any]:
-        """What an event of a stream says of tokens, beside its choice."""
-        if self.stream_options is not None and self.stream_options.continuous_usage_stats:
-            return {"usage": usage([choice]) if choice.outputs else None}
-        return {"usage": None} if self.with_usage else {}
+    @property
+    def with_continuous_usage(self) -> bool:
+        """Whether every event of a stream counts the tokens of its choice so far."""
+        return self.stream_options is not None and self.stream_options.continuous_usage_stats
 
     def params(self, **more: Any) -> SamplingParams:
         """The same for the engine."""
@@ -88,23 +86,23 @@ class Common(Body):
             top_p=1.0 if self.top_p is None else self.top_p,
             top_k=max(0, self.top_k or 0),
             seed=self.seed,
-            stop=stop_texts(self.stop),
+            stop=stop_strings(self.stop),
             stop_token_ids=tuple(self.stop_token_ids or ()),
             ignore_eos=self.ignore_eos,
             **more,
         )
-        return at_least("min_tokens", self.min_tokens, params)
+        return with_min_tokens("min_tokens", self.min_tokens, params)
 
 
-class CompletionBody(Common):
+class CompletionRequest(CommonRequest):
     """Continue texts, or token ids."""
 
-    prompt: str | Texts | Tokens | Batch
-    max_tokens: Count | None = 16
-    logprobs: int | None = Field(None, ge=0, le=MOST_TOP)
-    best_of: One | None = 1
-    echo: Off | None = False
-    suffix: Absent = None
+    prompt: str | Texts | Tokens | TokenLists
+    max_tokens: PositiveInt | None = 16
+    logprobs: int | None = Field(None, ge=0, le=MAX_CHAT_TOP_LOGPROBS)
+    best_of: OnlyOne | None = 1
+    echo: OnlyFalse | None = False
+    suffix: OnlyNull = None
 
     def prompts(self) -> list[Any]:
         """The prompts one by one."""
@@ -115,24 +113,24 @@ class CompletionBody(Common):
         return list(prompts)
 
 
-class TextPart(Body):
+class TextPart(StrictModel):
     """A piece of a message."""
 
     type: Literal["text"]
     text: str
 
 
-class ChatMessage(Body):
+class ChatMessage(StrictModel):
     """One message of a conversation. An answer's message can be sent back as it is: hence the fields that are off."""
 
     role: str = Field(min_length=1)
-    content: str | Annotated[list[TextPart], Few]
+    content: str | BoundedList[TextPart]
     name: str | None = None
-    refusal: Absent = None
-    audio: Absent = None
-    annotations: Nothing = None
-    function_call: Absent = None
-    tool_calls: Nothing = None
+    refusal: OnlyNull = None
+    audio: OnlyNull = None
+    annotations: OnlyEmpty = None
+    function_call: OnlyNull = None
+    tool_calls: OnlyEmpty = None
 
     def plain(self) -> dict[str, str]:
         """The message as templates take it."""
@@ -140,23 +138,23 @@ class ChatMessage(Body):
         return {"role": self.role, "content": content, **({"name": self.name} if self.name else {})}
 
 
-class TextFormat(Body):
+class TextFormat(StrictModel):
     """The only format of an answer."""
 
     type: Literal["text"]
 
 
-class ChatBody(Common):
+class ChatRequest(CommonRequest):
     """Answer a conversation."""
 
-    messages: list[ChatMessage] = Field(min_length=1, max_length=MOST_ITEMS, fail_fast=True)
-    max_tokens: Count | None = None
-    max_completion_tokens: Count | None = None
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_ITEMS, fail_fast=True)
+    max_tokens: PositiveInt | None = None
+    max_completion_tokens: PositiveInt | None = None
     logprobs: bool | None = False
-    top_logprobs: int | None = Field(None, ge=0, le=MOST_TOP)
+    top_logprobs: int | None = Field(None, ge=0, le=MAX_CHAT_TOP_LOGPROBS)
     response_format: TextFormat | None = None
     modalities: Annotated[list[Literal["text"]], Field(min_length=1, max_length=1)] | None = None
-    reasoning_effort: Absent = None
-    tools: Nothing = None
+    reasoning_effort: OnlyNull = None
+    tools: OnlyEmpty = None
     tool_choice: Literal["none", "auto"] | None = None
     parallel_tool_calls: Annotated[bool | None, Field(description="Changes nothing, as there are no tools")] = None
