@@ -209,20 +209,20 @@ def stage(
 
 def _launch(given: ScheduleBatch, hidden: Any, run: Any, cache: Any, *, first: bool, last: bool) -> None:
     """As `Pipeline` launches a microbatch."""
-    from reference.pipeline.input_tensors import placed, token_ids
-    from reference.pipeline.output_message import answer
+    from reference.pipeline.input_tensors import forward_batch, input_ids
+    from reference.pipeline.output_message import encode_output
 
-    inputs = token_ids(given) if first else hidden
-    out = run(inputs, placed(given), cache, every_position=given.scored)
+    inputs = input_ids(given) if first else hidden
+    out = run(inputs, forward_batch(given), cache, every_position=given.scored)
     if last:
-        answer(given, out)
+        encode_output(given, out)
 
 
 def scheduler(*, in_flight: int, input_len: int, output_len: int, vocabulary: int) -> dict[str, Any]:
     """`iterations_s`: what one decode step of `in_flight` requests in one slot costs beside the stage's own work.
 
     That is to form the batch, place and pad its tokens, make the tensor, read the answer, finish, and pack what goes
-    to the clients and down the chain. The host alone takes part; decode steps of all requests, one after another.
+    to the clients. The host alone takes part; decode steps of all requests, one after another.
     """
     import torch
 
@@ -248,19 +248,17 @@ def scheduler(*, in_flight: int, input_len: int, output_len: int, vocabulary: in
 
 def _iteration(planner: Scheduler, answers: Any) -> int:
     """All that a rank does for a batch in Python, but for the loop's own steps; the number of requests in it."""
-    from reference.pipeline.input_tensors import placed, token_ids
-    from reference.pipeline.output_message import read
+    from reference.pipeline.input_tensors import forward_batch, input_ids
+    from reference.pipeline.output_message import decode_output
     from reference.ranks.worker import TOKENS
-    from reference.scheduling.messages import encode_input, encode_tokens
-    from reference.scheduling.request import SchedulerInput
+    from reference.scheduling.messages import encode_tokens
 
     batch = planner.schedule(0)
     assert batch is not None, "a batch of every request"
-    token_ids(batch)
-    placed(batch)
-    tokens = planner.process_output(0, *read(batch, answers))
+    input_ids(batch)
+    forward_batch(batch)
+    tokens = planner.process_output(0, *decode_output(batch, answers))
     json.dumps({TOKENS: encode_tokens(tokens)}).encode()
-    encode_input(SchedulerInput())
     return len(batch.rows)
 
 

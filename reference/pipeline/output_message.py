@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reference.pipeline.sampling import next_tokens, upload
+from reference.pipeline.sampling import next_tokens, to_device
 from reference.scheduling.batch import NO_LOGPROBS, BatchLogprobs, ScheduleBatch
 from reference.scheduling.request import TokenLogprob, TopLogprobs
 
@@ -48,42 +48,42 @@ def _lines(batch: ScheduleBatch) -> _Lines:
     return _Lines(outputs=outputs, prompts=prompts, top=top)
 
 
-def size(batch: ScheduleBatch) -> int:
+def output_len(batch: ScheduleBatch) -> int:
     """N, the length of the batch's message."""
     lines = _lines(batch)
     return len(batch.requests) + (len(lines.outputs) + sum(lines.prompts)) * (1 + 2 * lines.top)
 
 
-def answer(batch: ScheduleBatch, logits: Tensor) -> Tensor:
+def encode_output(batch: ScheduleBatch, logits: Tensor) -> Tensor:
     """The message [N], on the device of the logits: [B, V] or, of a scored batch, [B, T, V]. Waits for nothing."""
-    logits_BV = last_position(batch, logits)
+    logits_BV = last_token_logits(batch, logits)
     tokens_B = next_tokens(logits_BV, batch)
     lines = _lines(batch)
     if lines is _NONE:
         return tokens_B
     parts = [tokens_B]
     if lines.outputs:
-        at_M = upload(lines.outputs, logits.device)
+        at_M = to_device(lines.outputs, logits.device)
         parts.append(_score(logits_BV.index_select(0, at_M), tokens_B.index_select(0, at_M), lines.top))
     if batch.scored:
         width = logits.shape[1]
-        places = [at * width + position for at, count in enumerate(lines.prompts) for position in range(count)]
+        indices = [at * width + position for at, count in enumerate(lines.prompts) for position in range(count)]
         targets = [token for at in range(len(lines.prompts)) for token in batch.targets(at)]
-        logits_MV = logits.flatten(0, 1).index_select(0, upload(places, logits.device))
-        parts.append(_score(logits_MV, upload(targets, logits.device), lines.top))
+        logits_MV = logits.flatten(0, 1).index_select(0, to_device(indices, logits.device))
+        parts.append(_score(logits_MV, to_device(targets, logits.device), lines.top))
     return torch.cat(parts)
 
 
-def last_position(batch: ScheduleBatch, logits: Tensor) -> Tensor:
+def last_token_logits(batch: ScheduleBatch, logits: Tensor) -> Tensor:
     """Logits [B, V] at each request's last token, of those of a stage for this batch."""
     if logits.dim() == 2:
         return logits
     batch_size, width, _ = logits.shape
-    places = [at * width + length - 1 for at, length in zip(range(batch_size), batch.lengths, strict=True)]
-    return logits.flatten(0, 1).index_select(0, upload(places, logits.device))
+    indices = [at * width + length - 1 for at, length in zip(range(batch_size), batch.lengths, strict=True)]
+    return logits.flatten(0, 1).index_select(0, to_device(indices, logits.device))
 
 
-def read(batch: ScheduleBatch, message: Tensor) -> tuple[list[int], BatchLogprobs]:
+def decode_output(batch: ScheduleBatch, message: Tensor) -> tuple[list[int], BatchLogprobs]:
     """Tokens and log-probabilities of the batch's message, which is on the host."""
     lines, requests = _lines(batch), len(batch.requests)
     if lines is _NONE:

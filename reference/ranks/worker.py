@@ -26,12 +26,12 @@ from reference.llama.config import partition_layers
 from reference.llama.graph_runner import CapturedStage, select_runner
 from reference.llama.kv_cache import KVCache
 from reference.llama.tensor_parallel import SINGLE_RANK, TensorParallelRank
-from reference.pipeline.driver import Clients, Pipeline
+from reference.pipeline.driver import Frontend, Pipeline
 from reference.ranks.processes import end_with_parent, keep_memory, speak_on_stderr
 from reference.ranks.torchrun import RankInfo
 from reference.scheduling.batch import ScheduleBatch
-from reference.scheduling.messages import decode_input, encode_tokens
-from reference.scheduling.request import NewToken, SchedulerInput
+from reference.scheduling.messages import encode_tokens, join_inputs
+from reference.scheduling.request import NewToken
 from reference.scheduling.scheduler import Scheduler
 from reference.transport.base import CollectiveFailed, PeerLost
 from reference.transport.rendezvous import (
@@ -68,7 +68,7 @@ class Assignment:
     rings: RingSet | None = None  # where messages go through memory that ranks share
 
 
-class PipeClients:
+class PipeFrontend:
     """The clients of rank 0: the engine at the other end of a pipe."""
 
     def __init__(self, pipe: Connection) -> None:
@@ -76,13 +76,13 @@ class PipeClients:
         self._poll = select.poll()  # the pipe's own way to ask costs ten times as much, in every iteration
         self._poll.register(pipe.fileno(), select.POLLIN)
 
-    def poll(self, wait: float) -> SchedulerInput:
-        """What arrived since the last call. Raises EOFError once the engine is gone."""
-        arrivals = SchedulerInput()
+    def poll(self, wait: float) -> bytes:
+        """What arrived since the last call, as it came. Raises EOFError once the engine is gone."""
+        messages = []
         while self._poll.poll(1000 * wait):
-            arrivals += decode_input(self._pipe.recv_bytes())
+            messages.append(self._pipe.recv_bytes())
             wait = 0.0
-        return arrivals
+        return join_inputs(messages)
 
     def deliver(self, tokens: list[NewToken]) -> None:
         """Sends new tokens to the engine."""
@@ -126,13 +126,13 @@ def main(given: Assignment, board: StatusBoard, pipe: Connection) -> None:
     """The process of a rank that the engine started."""
     end_with_parent()
     speak_on_stderr()  # what the user reads is for the engine alone
-    run(given, board, pipe, PipeClients(pipe) if given.rank == 0 else None)
+    run(given, board, pipe, PipeFrontend(pipe) if given.rank == 0 else None)
 
 
-def run(given: Assignment, board: StatusBoard, pipe: Voice, clients: Clients | None = None) -> None:
+def run(given: Assignment, board: StatusBoard, pipe: Voice, frontend: Frontend | None = None) -> None:
     """A rank's work. It returns after a stop, and exits with 1 after a failure, of which it tells first."""
     try:
-        serve(given, board, pipe, clients)
+        serve(given, board, pipe, frontend)
     except ValueError as error:
         fail(pipe, USAGE, str(error))
     except (PeerLost, CollectiveFailed, dist.DistError) as error:
@@ -149,7 +149,7 @@ def fail(pipe: Voice, kind: str, text: str) -> None:
     raise SystemExit(1)
 
 
-def serve(given: Assignment, board: StatusBoard, pipe: Voice, clients: Clients | None) -> None:
+def serve(given: Assignment, board: StatusBoard, pipe: Voice, frontend: Frontend | None) -> None:
     """Joins the others, loads the stage, and runs the loop to its end."""
     config, rank, info = given.config, given.rank, given.info
     number, shard = rank // config.tp, TensorParallelRank(rank=rank % config.tp, size=config.tp)
@@ -210,9 +210,9 @@ def serve(given: Assignment, board: StatusBoard, pipe: Voice, clients: Clients |
         ),
         transport=transport,
         board=board,
-        clients=clients,
+        frontend=frontend,
         observe=recorder,
-        recorder=trace,
+        trace_writer=trace,
         shard=shard,
         group=stage_group,
         overlap=config.overlaps(on_host=device.is_host),

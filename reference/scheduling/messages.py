@@ -17,20 +17,34 @@ from reference.scheduling.request import (
     TopLogprobs,
 )
 
+STOP = b"stop"
+"""The first line of a message after which nothing more starts."""
+
 
 def encode_input(new: SchedulerInput) -> bytes:
-    """JSON; no bytes at all where nothing is new, which is the common case."""
-    return b"" if new == SchedulerInput() else json.dumps(asdict(new), separators=(",", ":")).encode()
+    """A message of lines: `STOP` if so, then the rest as JSON; no bytes at all where nothing is new."""
+    lines = [STOP] if new.stop else []
+    if new.requests or new.aborts:
+        rest = {"requests": [asdict(request) for request in new.requests], "aborts": new.aborts}
+        lines.append(json.dumps(rest, separators=(",", ":")).encode())
+    return b"\n".join(lines)
 
 
-def decode_input(data: bytes) -> SchedulerInput:
-    """The inverse of `encode_input`; ValueError on anything else."""
-    if not data:
-        return SchedulerInput()
-    values = _fields(SchedulerInput, json.loads(data))
-    values["requests"] = tuple(_request(item) for item in values.get("requests", ()))
-    values["aborts"] = tuple(values.get("aborts", ()))
-    return SchedulerInput(**values)
+def join_inputs(messages: Iterable[bytes]) -> bytes:
+    """Several messages as one. Requests keep their order."""
+    parts = [message for message in messages if message]
+    stops = [message for message in parts if says_stop(message)]
+    return b"\n".join([*stops, *(message for message in parts if not says_stop(message))])
+
+
+def says_stop(message: bytes) -> bool:
+    """Whether the message has a stop, without reading the rest."""
+    return message.startswith(STOP)
+
+
+def decode_input(message: bytes) -> SchedulerInput:
+    """The inverse of `encode_input`, also of joined messages; ValueError on anything else."""
+    return sum(map(_line, message.splitlines()), SchedulerInput())
 
 
 def encode_tokens(tokens: Sequence[NewToken]) -> list[Sequence[Any]]:
@@ -47,6 +61,15 @@ def encode_tokens(tokens: Sequence[NewToken]) -> list[Sequence[Any]]:
 def decode_tokens(data: Sequence[Sequence[Any]]) -> list[NewToken]:
     """The inverse of `encode_tokens`."""
     return [_token(*item) for item in zip(*data, strict=True)]
+
+
+def _line(line: bytes) -> SchedulerInput:
+    if line == STOP:
+        return SchedulerInput(stop=True)
+    values = _fields(SchedulerInput, json.loads(line), but="stop")
+    return SchedulerInput(
+        requests=tuple(_request(item) for item in values.get("requests", ())), aborts=tuple(values.get("aborts", ()))
+    )
 
 
 def _request(data: Any) -> Request:
@@ -67,8 +90,8 @@ def _top(data: Iterable[tuple[int, float]]) -> TopLogprobs:
     return tuple([(token, logprob) for token, logprob in data])
 
 
-def _fields(cls: type, data: Any) -> dict[str, Any]:
-    known = {field.name for field in fields(cls)}
+def _fields(cls: type, data: Any, *, but: str = "") -> dict[str, Any]:
+    known = {field.name for field in fields(cls)} - {but}
     if not isinstance(data, Mapping) or not set(data) <= known:
         raise ValueError(f"{data!r} is no {cls.__name__}; its fields are {', '.join(sorted(known))}")
     return dict(data)

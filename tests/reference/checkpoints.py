@@ -14,7 +14,7 @@ from reference.llama.attention_metadata import ForwardBatch
 from reference.llama.config import partition_layers
 from reference.llama.kv_cache import KVCache
 from reference.llama.stage import Stage
-from reference.pipeline.output_message import answer, read, size
+from reference.pipeline.output_message import decode_output, encode_output, output_len
 from reference.scheduling.request import NewToken, Request
 from reference.scheduling.scheduler import Scheduler
 
@@ -183,11 +183,11 @@ def serve(chain: Chain, requests: list[Request], **sizes: Any) -> dict[int, list
     while not scheduler.idle:
         batch = scheduler.schedule(slot)
         if batch is not None:
-            placed = ForwardBatch(rows=batch.rows, start=batch.starts, length=batch.lengths)
-            logits = chain(torch.tensor(batch.padded()), placed, every_position=batch.scored)
-            message = answer(batch, logits)
-            assert message.shape == (size(batch),)
-            for token in scheduler.process_output(slot, *read(batch, message)):
+            forward_batch = ForwardBatch(rows=batch.rows, start=batch.starts, length=batch.lengths)
+            logits = chain(torch.tensor(batch.padded()), forward_batch, every_position=batch.scored)
+            message = encode_output(batch, logits)
+            assert message.shape == (output_len(batch),)
+            for token in scheduler.process_output(slot, *decode_output(batch, message)):
                 tokens[token.request].append(token)
         slot = (slot + 1) % slots
     return tokens

@@ -12,7 +12,7 @@ from typing import Any
 from model.pipelines.serving import Phase, Step, serving_loop
 from model.rings.orderings import ordering
 from reference.scheduling.batch import BatchLogprobs, ScheduleBatch
-from reference.scheduling.messages import decode_input, encode_input
+from reference.scheduling.messages import decode_input, encode_input, says_stop
 from reference.scheduling.request import NewToken, Request, SchedulerInput, TokenLogprob
 from reference.scheduling.scheduler import Scheduler
 
@@ -81,7 +81,7 @@ class Rank:
         self._held: Any = None
         self._arrived: Any = None
         self._hidden: Any = None
-        self._arrivals, self._go_on = SchedulerInput(), True
+        self._input, self._go_on = b"", True
         self._pending: Step | None = None
 
     def step(self) -> bool:
@@ -105,13 +105,13 @@ class Rank:
         received = self.inbox[step.op.tag].popleft() if step.op is not None and step.op.kind == "recv" else None
         match step.phase:
             case Phase.POLL | Phase.RECV_REQUESTS:
-                self._arrivals = self.poll() if received is None else decode_input(received)
-                self.scheduler.apply(self._arrivals)
-                self._go_on = self._go_on and not self._arrivals.stop
+                self._input = encode_input(self.poll()) if received is None else received
+                self._go_on = self._go_on and not says_stop(self._input)
                 return self._go_on
             case Phase.SEND_REQUESTS:
-                self._send(step, encode_input(self._arrivals))
+                self._send(step, self._input)
             case Phase.FORM:
+                self.scheduler.apply(decode_input(self._input))
                 batch = self.scheduler.schedule(slot)
                 self.formed.append(batch)
                 if batch is not None:

@@ -43,7 +43,7 @@ def pipeline(
         scheduler=scheduler(),
         transport=library,  # type: ignore[arg-type]
         board=None,  # type: ignore[arg-type]
-        clients=SimpleNamespace() if first else None,  # type: ignore[arg-type]
+        frontend=SimpleNamespace() if first else None,  # type: ignore[arg-type]
     )
 
     @contextmanager
@@ -52,9 +52,9 @@ def pipeline(
         yield
         library.aside = False
 
-    monkeypatch.setattr(made._landings, "aside", aside)
+    monkeypatch.setattr(made._copier, "on_copy_stream", aside)
     made._batches[0] = ScheduleBatch(requests=(ask(0),), rows=(0,), starts=(0,), tokens=((1, 2, 3),), lengths=(3,))
-    made._answers_N[0] = made._held_N = torch.zeros(1, dtype=torch.int64)
+    made._outputs_N[0] = made._relay_N = torch.zeros(1, dtype=torch.int64)
     return made, library
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from reference.pipeline.sampling import FINENESS, draw, filtered, held_back, uniform
+from reference.pipeline.sampling import UNIFORM_BITS, mask_stop_tokens, sample, top_k_top_p, uniform
 from reference.scheduling.batch import ScheduleBatch
 from reference.scheduling.request import Request, SamplingSpec
 
@@ -31,7 +31,7 @@ def test_the_filters_are_those_of_transformers(temperature: float, top_k: int, t
     if top_p < 1:
         warpers.append(TopPLogitsWarper(top_p))
     given_BV = logits(20, 257)
-    ours = filtered(given_BV, [SamplingSpec(temperature=temperature, top_k=top_k, top_p=top_p)] * 20)
+    ours = top_k_top_p(given_BV, [SamplingSpec(temperature=temperature, top_k=top_k, top_p=top_p)] * 20)
     theirs = warpers(torch.zeros(20, 1, dtype=torch.int64), given_BV)
     assert torch.equal(ours.isfinite(), theirs.isfinite())
     torch.testing.assert_close(ours.softmax(-1), theirs.softmax(-1))
@@ -40,7 +40,7 @@ def test_the_filters_are_those_of_transformers(temperature: float, top_k: int, t
 def test_equally_likely_tokens_are_kept_or_dropped_together() -> None:
     tied = torch.tensor([[1.0, 2.0, 2.0, 2.0, 0.0, 2.0]])
     for sampling in (SamplingSpec(temperature=1, top_k=2), SamplingSpec(temperature=1, top_p=0.3)):
-        kept = filtered(tied, [sampling]).isfinite()
+        kept = top_k_top_p(tied, [sampling]).isfinite()
         assert kept.tolist() == [[False, True, True, True, False, True]]
 
 
@@ -59,8 +59,8 @@ def test_tokens_are_as_frequent_as_they_are_likely(sampling: SamplingSpec) -> No
 
     given_V, draws = logits(1, 12, seed=3), 20_000
     numbers = [uniform(5, position) for position in range(draws)]
-    drawn = Counter(draw(given_V.expand(draws, -1), [sampling] * draws, numbers).tolist())
-    expected = filtered(given_V, [sampling]).double().softmax(-1)[0] * draws
+    drawn = Counter(sample(given_V.expand(draws, -1), [sampling] * draws, numbers).tolist())
+    expected = top_k_top_p(given_V, [sampling]).double().softmax(-1)[0] * draws
     kept = [token for token in range(12) if expected[token] > 0]
     assert set(drawn) <= set(kept)
     assert chisquare([drawn[token] for token in kept], [float(expected[token]) for token in kept]).pvalue > 0.001
@@ -79,23 +79,23 @@ def test_a_token_depends_on_its_own_row_only(data: st.DataObject) -> None:
     ]
     numbers = [uniform(data.draw(st.integers(0, 99)), row) for row in range(rows)]
     given_BV = logits(rows, 33, seed=data.draw(st.integers(0, 50)), ties=data.draw(st.booleans()))
-    together = draw(given_BV, samplings, numbers).tolist()
-    alone = [int(draw(given_BV[row : row + 1], [samplings[row]], [numbers[row]])) for row in range(rows)]
+    together = sample(given_BV, samplings, numbers).tolist()
+    alone = [int(sample(given_BV[row : row + 1], [samplings[row]], [numbers[row]])) for row in range(rows)]
     assert together == alone
 
 
-@pytest.mark.parametrize("number", [0.0, 0.5, 1 - 2.0**-FINENESS])
+@pytest.mark.parametrize("number", [0.0, 0.5, 1 - 2.0**-UNIFORM_BITS])
 def test_no_token_outside_of_the_filter_is_ever_drawn(number: float) -> None:
     for seed in range(50):
         given_V = logits(1, 1000, seed=seed)
         best = set(given_V.topk(3).indices[0].tolist())
-        assert int(draw(given_V, [SamplingSpec(temperature=2.0, top_k=3)], [number])) in best
+        assert int(sample(given_V, [SamplingSpec(temperature=2.0, top_k=3)], [number])) in best
 
 
 @pytest.mark.parametrize("temperature", [1e-5, 1e-3, 1e5, 1e29])
 def test_extreme_temperatures_give_a_token(temperature: float) -> None:
     given_V = logits(1, 50) * 100
-    token = int(draw(given_V, [SamplingSpec(temperature=temperature)], [0.5]))
+    token = int(sample(given_V, [SamplingSpec(temperature=temperature)], [0.5]))
     if temperature < 1:
         assert token == int(given_V.argmax())
     else:
@@ -120,6 +120,6 @@ def test_stops_are_held_back_for_those_alone_who_ask() -> None:
     batch = ScheduleBatch(requests=requests, rows=(0, 1, 2), starts=(3, 4, 1), tokens=((5,),) * 3, lengths=(1,) * 3)
     given = logits(3, 12)
     before = given.clone()
-    held = held_back(given, batch)
+    held = mask_stop_tokens(given, batch)
     assert torch.equal(given, before), "the model's own log-probabilities come from these"
     assert (held != given).nonzero().tolist() == [[0, 4]] and held[0, 4] == -math.inf

@@ -5,7 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from reference.scheduling.messages import decode_input, decode_tokens, encode_input, encode_tokens
+from reference.scheduling.messages import (
+    decode_input,
+    decode_tokens,
+    encode_input,
+    encode_tokens,
+    join_inputs,
+    says_stop,
+)
 from reference.scheduling.request import NewToken, SamplingSpec, SchedulerInput, TokenLogprob
 from tests.reference.small_ring import ask
 
@@ -22,7 +29,21 @@ def test_scheduler_input_travels() -> None:
     )
 
 
-@pytest.mark.parametrize("data", [[], {"requests": [{"id": 1, "speed": 2}]}, {"surprise": 1}])
+def test_joined_messages_are_read_as_one_and_a_stop_is_seen_first() -> None:
+    parts = [
+        SchedulerInput(requests=(ask(1), ask(2))),
+        SchedulerInput(),
+        SchedulerInput(stop=True),
+        SchedulerInput(requests=(ask(0),), aborts=(1,)),
+    ]
+    message = join_inputs(map(encode_input, parts))
+    assert decode_input(message) == SchedulerInput(requests=(ask(1), ask(2), ask(0)), aborts=(1,), stop=True)
+    assert says_stop(message)
+    assert not says_stop(join_inputs(map(encode_input, parts[:2])))
+    assert join_inputs([]) == b""
+
+
+@pytest.mark.parametrize("data", [[], {"requests": [{"id": 1, "speed": 2}]}, {"surprise": 1}, {"stop": True}])
 def test_other_input_is_refused(data: object) -> None:
     with pytest.raises(ValueError, match="its fields are"):
         decode_input(json.dumps(data).encode())
