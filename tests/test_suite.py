@@ -1,10 +1,11 @@
 """The suite itself: it runs whoever starts it, and its limits stretch with the load of the machine."""
 
+import ast
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from tests import patience
 from tests.patience import FACTOR, MOST, strain, stretch, wait_until
 
 ROOT = Path(__file__).parents[1]
+NEVER_S = 1000.0
+"""A limit that is no limit."""
 IGNORING = ["sh", "-c", "trap '' INT QUIT TERM ALRM CHLD HUP; exec \"$@\"", "sh"]
 BLOCKING = [
     *(sys.executable, "-c"),
@@ -138,6 +141,34 @@ def test_time_lost_under_a_load_stays_forgiven_when_the_load_has_gone(
 def test_the_limit_of_a_whole_test_stretches(busy: Callable[..., None], request: pytest.FixtureRequest) -> None:
     busy(load=5.0)
     item = request.node
-    timed = pytest_timeout.Settings(timeout=100.0, method="signal", func_only=False, disable_debugger_detection=False)
+    timed = pytest_timeout.Settings(timeout=NEVER_S, method="signal", func_only=False, disable_debugger_detection=False)
     item.config.hook.pytest_timeout_set_timer(item=item, settings=timed)
-    assert 400 < signal.getitimer(signal.ITIMER_REAL)[0] <= 500
+    assert 4.9 * NEVER_S < signal.getitimer(signal.ITIMER_REAL)[0] <= 5 * NEVER_S
+
+
+def limits(tree: ast.AST) -> Iterator[tuple[int, float]]:
+    """(line, seconds) of every limit of a wait that is written as a number."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        given = [word.value for word in node.keywords if word.arg in ("timeout", "watchdog")]
+        if isinstance(node.func, ast.Attribute) and node.func.attr in ("wait", "join", "poll"):
+            given += node.args
+        for value in given:
+            if isinstance(value, ast.Constant) and isinstance(value.value, int | float):
+                yield value.lineno, value.value
+
+
+def test_every_limit_of_a_wait_stretches() -> None:
+    """Those below a second are for what must not happen, and those of NEVER_S and more for what would never end."""
+    fixed = [
+        f"{path.relative_to(ROOT)}:{line}: {seconds} s"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for line, seconds in limits(ast.parse(path.read_text()))
+        if 1 <= seconds < NEVER_S
+    ]
+    assert fixed == [], "write stretch(...) of tests.patience around these"
+    assert list(limits(ast.parse("process.communicate(timeout=60)\nthread.join(5)\nengine(watchdog=stretch(4))"))) == [
+        (1, 60),
+        (2, 5),
+    ]
