@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from model.cli.given import Given
-from model.cli.output import advance, bar, show
-from model.rings.orderings import ordering
-from model.semantics.libraries import semantics
-from model.semantics.parameters import Semantics
-from model.states.options import MAX_MEMORY, Options, Reduce
-from model.synthesis.cure import propose
-from model.verdict import tables
-from model.verdict.decide import MAX_STATES, check
-from model.verdict.result import Engine, Result
+from model.cli.arguments import ProgramArguments
+from model.cli.output import check_picture, library_table, progress_bar, show
+from model.program.checked import Program
+from model.semantics.libraries import NAMED, semantics
+from model.semantics.parameters import SemanticsByComm
+from model.states.options import MAX_MEMORY, MAX_STATES, Options, Reduce
 
-LISTS = 1000
-"""Ring steps up to which the graph engine is given the lists of operations, and so can name every stuck rank."""
+if TYPE_CHECKING:
+    from model.semantics.table import Table
+    from model.synthesis.cure import Cure
+    from model.verdict.result import Engine, Result
 
-CURED = 1000
-"""Operations up to which a program that hangs is offered a cure: each candidate is checked, which takes its time."""
+EngineChoice = Literal["auto", "explorer", "schedule", "graph"]
+
+MAX_CURED = 1000
+"""Operations up to which a program that hangs is offered a cure, and sizes are tried: each takes many checks."""
+
+EVERY_LIBRARY = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check(Given):
-    """Decide one program: 0 if it finishes, 1 if it can hang or lose a message, 2 on bad usage."""
+class Check(ProgramArguments):
+    """Decide one program: 0 if it finishes, 1 if it can hang or lose a message, 2 on bad usage.
 
-    engine: Engine = "explorer"
-    """Explore every state; or, of a program without wildcards, run the one schedule that decides, or solve its event
-    graph, which takes a ring of a million ranks."""
+    A file has one line a rank; the rank before a line may be left out, of all or none. For example
+
+        0: isend(1, request=a); recv(1); wait(a)
+        1: recv(0, tag=any); send(0, tag=7, nbytes=4096)  # a comment
+
+    The operations are send, ssend, bsend, recv, isend, issend, ibsend, irecv (each with the peer first), wait (with
+    requests), sendrecv, probe, batch (of isend and irecv), barrier and compute. Sends and receives take tag=, comm=
+    and, where they send, nbytes=; isend and irecv need request=. A receive may say any for its peer and its tag.
+    JSON is read as well: {"programs": [[{"op": "send", "peer": 1}], [{"op": "recv", "peer": 0}]]}.
+
+    --semantics all gives the verdict under every library.
+    """
+
+    engine: EngineChoice = "auto"
+    """explorer: every state; schedule: the one run that decides a program without wildcards; graph: its event graph,
+    which takes a ring of a million ranks; auto: schedule, of a large program graph, where there are wildcards explorer.
+    """
     reduce: Reduce = "none"
     """What the explorer leaves out: nothing, steps that do not matter (persistent), or turned states (rotation)."""
     max_states: int = MAX_STATES
@@ -49,45 +67,75 @@ class Check(Given):
         for name in ("max_states", "max_memory"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
-        rules = semantics(self.semantics)
+        engine = self._engine()
         if self.draw is not None:
-            from model.verdict import draw  # matplotlib is slow to import
+            check_picture(self.draw)  # before a search that may take minutes, not after it
+        if self.semantics == EVERY_LIBRARY:
+            return self._every_library(engine)
+        if self.is_large() and engine in (None, "graph"):
+            libraries = {"*": self.library()}
+            return self._answer(self._check(self.table(), libraries, engine), (), libraries)
+        program = self.lists()
+        libraries = self.libraries(program)
+        return self._answer(self._check(program, libraries, engine), program, libraries)
 
-            draw.check_path(self.draw)  # before a search that may take minutes, not after it
-        given = () if self._large() else self.made()
-        with bar("states") as shown:
-            if not given:
-                result = self._at_scale(rules)
-            else:
-                result = check(
-                    given,
-                    rules,
-                    engine=self.engine,
-                    max_states=self.max_states,
-                    progress=lambda seen: advance(shown, seen, least=1000),
-                    explore=Options(
-                        reduce=self.reduce,
-                        max_memory=self.max_memory,
-                        checkpoint=self.checkpoint or self.resume,
-                        resume=self.resume,
-                    ),
-                )
+    def _options(self) -> Options:
+        return Options(
+            reduce=self.reduce,
+            max_memory=self.max_memory,
+            checkpoint=self.checkpoint or self.resume,
+            resume=self.resume,
+        )
+
+    def _engine(self) -> Engine | None:
+        """The engine that is asked for, be it by an option that only the explorer has; None leaves the choice."""
+        if self._options() == Options():
+            return None if self.engine == "auto" else self.engine
+        if self.engine not in ("auto", "explorer"):
+            raise ValueError(f"{self._options()} is for --engine explorer, and --engine is {self.engine}; drop one")
+        return "explorer"
+
+    def _check(self, program: Program | Table, libraries: SemanticsByComm, engine: Engine | None) -> Result:
+        from model.verdict.decide import check
+
+        with progress_bar("states", least=1000) as progress:
+            return check(
+                program,
+                libraries,
+                engine=engine,
+                max_states=self.max_states,
+                progress=progress,
+                explore=self._options(),
+            )
+
+    def _every_library(self, engine: Engine | None) -> int:
         if self.draw is not None:
-            ranks = len(given) or self.ranks
+            raise ValueError("--draw shows one verdict; give one library by --semantics")
+        program = self.lists()
+        results = {name: self._check(program, {"*": semantics(name)}, engine) for name in NAMED}
+        data = {"libraries": {name: result.to_json() for name, result in results.items()}}
+        show(self.json, data, lambda: [library_table(results)])
+        return 0 if all(result.verdict == "ok" for result in results.values()) else 1
+
+    def _answer(self, result: Result, program: Program, libraries: SemanticsByComm) -> int:
+        """Prints a verdict with what else is known of a small program; the exit status."""
+        if self.draw is not None:
+            from model.verdict import draw
+
+            ranks = len(program) or self.ranks
             title = f"{result.verdict}: {self.program}, {ranks} ranks, under {self.semantics}"
             draw.save(draw.wait_for_graph(result, ranks=ranks, title=title), self.draw)
-        cure = propose(given, rules, result) if result.hangs and 0 < sum(map(len, given)) <= CURED else None
-        data = {**result.to_json(), "cure": None if cure is None else cure.to_json()}
-        show(self.json, data, lambda: tables.verdict_lines(result, cure))
+        cure = None
+        if 0 < sum(map(len, program)) <= MAX_CURED and result.hangs:
+            from model.synthesis.cure import propose
+
+            cure = propose(program, libraries, result)
+        data: dict[str, Any] = {**result.to_json(), "cure": None if cure is None else cure.to_json()}
+        show(self.json, data, lambda: _lines(result, cure))
         return 0 if result.verdict == "ok" else 1
 
-    def _large(self) -> bool:
-        """Whether the ring is to be a table and not lists of operations."""
-        return (self.engine, self.program, self.style) == ("graph", "ring", "send") and self.ranks * self.rounds > LISTS
 
-    def _at_scale(self, rules: Semantics) -> Result:
-        from model.semantics.table import ring_table
-        from model.verdict.by_graph import check_table  # numba is slow to import
+def _lines(result: Result, cure: Cure | None) -> Iterator[str]:
+    from model.verdict.tables import verdict_lines
 
-        policy = ordering(self.ordering, self.ranks)
-        return check_table(ring_table(ranks=self.ranks, rounds=self.rounds, ordering=policy, nbytes=self.nbytes), rules)
+    yield from verdict_lines(result, cure)

@@ -1,13 +1,26 @@
-"""What every command prints: one JSON object or lines for people, and progress on standard error."""
+"""What every command prints: one JSON object or lines for people, progress on standard error, pictures in files.
+
+Light to import: `reference` and `experiments` use it, too.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import select
 import sys
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from model.verdict.result import Result
+
+FORMATS = (".pdf", ".png", ".svg")
+
+CLOSED = 141
+"""Exit status where the reader of the output has gone: what a shell reports of a process that SIGPIPE ended."""
 
 
 def show(as_json: bool, data: object, lines: Callable[[], Iterable[str]]) -> None:
@@ -18,12 +31,88 @@ def show(as_json: bool, data: object, lines: Callable[[], Iterable[str]]) -> Non
         print("\n".join(lines()))
 
 
-def bar(unit: str, *, total: int | None = None) -> tqdm[Any]:
-    """A progress bar that shows after two seconds, on a terminal only."""
-    return tqdm(total=total, unit=f" {unit}", disable=None, leave=False, delay=2, file=sys.stderr)
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    widths: Sequence[int | None] = (),
+    plain: bool = False,
+) -> str:
+    """Rows under their headers. widths: letters of each column's lines; plain: numbers stand as they are written."""
+    from tabulate import tabulate  # slow to import, and not every answer is a table
+
+    return str(
+        tabulate(
+            rows,
+            headers=headers,
+            tablefmt="simple",
+            maxcolwidths=list(widths) or None,
+            disable_numparse=plain,
+        )
+    )
 
 
-def advance(shown: tqdm[Any], done: int, *, least: int = 1) -> None:
-    """Moves a bar to an absolute count, but not by less than `least`: some are asked for every state."""
-    if done - shown.n >= least:
-        shown.update(done - shown.n)
+def library_table(results: Mapping[str, Result]) -> str:
+    """The verdict under each library, and who waits for whom."""
+    circuits = {name: [f"{item.rank}: {item.op}" for item in result.circuit] for name, result in results.items()}
+    rows = [[name, result.verdict, " -> ".join(circuits[name])] for name, result in results.items()]
+    return table(["library", "verdict", "who waits for whom"], rows)
+
+
+@contextmanager
+def progress_bar(unit: str, *, total: int | None = None, least: int = 1) -> Iterator[Callable[[int], None]]:
+    """A bar that shows after two seconds, on a terminal only. It gives what moves the bar to an absolute count.
+
+    least: steps by which it moves; some counts are told for every state.
+    """
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from tqdm import tqdm  # slow to import
+
+    with tqdm(total=total, unit=f" {unit}", leave=False, delay=2, file=sys.stderr) as bar:
+
+        def advance(done: int) -> None:
+            if done - bar.n >= least:
+                bar.update(done - bar.n)
+
+        yield advance
+
+
+def check_picture(path: Path) -> None:
+    """Raises ValueError where no figure can be written to this path: to be asked before a long computation."""
+    if path.suffix not in FORMATS:
+        raise ValueError(f"cannot draw to {str(path)!r}; end the name with one of {', '.join(FORMATS)}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise ValueError(f"cannot draw to {str(path)!r}: it must be a file in a folder that is there")
+
+
+def ends_quietly(run: Callable[[], int]) -> int:
+    """Runs a command and writes its output out. Where nobody reads that any more, as after `| head`: status 141."""
+    try:
+        try:
+            return run()
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+    except BrokenPipeError:
+        if not drop_unread():
+            raise
+        return CLOSED
+
+
+def drop_unread() -> bool:
+    """Whether nobody reads the output any more; then what is left for it is dropped, in silence."""
+    gone = [stream for stream in (sys.stdout, sys.stderr) if stream is not None and _reader_is_gone(stream.fileno())]
+    for stream in gone:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())  # what Python writes at its end goes there
+        os.close(nowhere)
+    return bool(gone)
+
+
+def _reader_is_gone(file: int) -> bool:
+    poll = select.poll()
+    poll.register(file, 0)  # errors are told unasked
+    return any(event & select.POLLERR for _, event in poll.poll(0))

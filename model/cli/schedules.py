@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
-from tabulate import tabulate
 
-from model.cli.output import show
-from model.pipelines import torch_schedules as schedules
+from model.cli.arguments import check_file
+from model.cli.output import library_table, show
 from model.semantics.libraries import NAMED, semantics
-from model.verdict.decide import check
-from model.verdict.result import Result
+
+MessageStyle = Literal["runtime", "blocking"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +23,7 @@ class Schedules:
     """A CSV file as the schedule's `_dump_csv` writes it with format `compute_comms`."""
     semantics: tuple[str, ...] = ()
     """The libraries; by default every one of `python -m model names`."""
-    style: schedules.MessageStyle = "runtime"
+    style: MessageStyle = "runtime"
     """How a message is written: as torch's runtime does (isend and irecv), or as blocking calls."""
     nbytes: int = 1
     """Bytes of every message."""
@@ -33,23 +31,18 @@ class Schedules:
     """Print one JSON object."""
 
     def run(self) -> int:
-        read = schedules.load(self.file)
-        made = schedules.program_of(read, style=self.style, nbytes=self.nbytes)
-        results = {name: check(made, semantics(name)) for name in self.semantics or NAMED}
-        wrong = list(schedules.misordered(read))
+        from model.pipelines.torch_schedules import load, misordered, program_of
+        from model.verdict.decide import check
+
+        check_file(self.file, "the CSV file of a schedule, as its _dump_csv writes it with format compute_comms")
+        schedule = load(self.file)
+        program = program_of(schedule, style=self.style, nbytes=self.nbytes)
+        results = {name: check(program, semantics(name)) for name in self.semantics or NAMED}
+        wrong = list(misordered(schedule))
         data: dict[str, Any] = {
-            "ranks": len(read.rows),
+            "ranks": len(schedule.rows),
             "misordered": wrong,
             "libraries": {name: result.to_json() for name, result in results.items()},
         }
-        show(self.json, data, lambda: _lines(results, wrong))
+        show(self.json, data, lambda: [library_table(results), *wrong])
         return 0 if not wrong and all(result.verdict == "ok" for result in results.values()) else 1
-
-
-def _lines(results: dict[str, Result], wrong: list[str]) -> Iterator[str]:
-    rows = [
-        [name, result.verdict, " -> ".join(f"{item.rank}: {item.op}" for item in result.circuit)]
-        for name, result in results.items()
-    ]
-    yield tabulate(rows, headers=["library", "verdict", "who waits for whom"], tablefmt="simple")
-    yield from wrong

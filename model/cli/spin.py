@@ -1,26 +1,59 @@
-"""`python -m model spin`: SPIN's verdict and number of states beside the model's."""
+"""`python -m model promela` and `spin`: a program in the language of SPIN, and SPIN's verdict beside the model's."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Literal
 
-from tabulate import tabulate
-
-from model.cli.given import Given
-from model.cli.promela import Encoding, check_loop
+from model.cli.arguments import ProgramArguments
+from model.cli.output import table
 from model.rings.orderings import ordering
-from model.semantics.libraries import semantics
-from model.validation.spin import compare
-from model.validation.spin_ring import compare_loop
+
+Encoding = Literal["straight", "loop"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spin(Given):
-    """Run SPIN on a program: 0 where it agrees with the model, 1 where not, 2 on bad usage or a missing tool."""
+class _Exported(ProgramArguments):
+    """Arguments of both commands."""
 
     encoding: Encoding = "straight"
     """straight: one statement an instruction; loop: a ring of blocking calls, as a loop with a counter."""
+
+    def check_loop(self) -> None:
+        """Raises ValueError where the program is not what the encoding `loop` can say."""
+        if (self.program, self.style, self.nbytes) != ("ring", "send", 1):
+            raise ValueError("--encoding loop is for the ring of style send and 1 byte; take --encoding straight")
+        self.lists()  # sizes and names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promela(_Exported):
+    """Print a program as a Promela model, for the model checker SPIN."""
+
+    def run(self) -> int:
+        print(self._straight() if self.encoding == "straight" else self._loop(), end="")
+        return 0
+
+    def _straight(self) -> str:
+        from model.semantics.lowering import lower
+        from model.validation.promela import to_promela
+
+        program = self.lists()
+        return to_promela(lower(program, self.libraries(program)))
+
+    def _loop(self) -> str:
+        from model.validation.spin_ring import loop
+
+        self.check_loop()
+        policy = ordering(self.ordering, self.ranks)
+        return loop(ranks=self.ranks, rounds=self.rounds, ordering=policy, semantics=self.library())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spin(_Exported):
+    """Run SPIN on a program: 0 where it agrees with the model, 1 where not, 2 on bad usage or a missing tool."""
+
     limit_s: float = 300.0
     """Seconds that spin, the compiler and the verifier may each run."""
     max_states: int = 100_000_000
@@ -29,26 +62,28 @@ class Spin(Given):
     """Print one JSON object."""
 
     def run(self) -> int:
-        rules = semantics(self.semantics)
+        from model.validation.spin import compare
+        from model.validation.spin_ring import compare_loop
+
         if self.encoding == "straight":
-            found = compare(self.made(), rules, limit_s=self.limit_s, max_states=self.max_states)
+            result = compare(self.lists(), self.library(), limit_s=self.limit_s, max_states=self.max_states)
         else:
-            check_loop(self)
-            found = compare_loop(
+            self.check_loop()
+            result = compare_loop(
                 ranks=self.ranks,
                 rounds=self.rounds,
                 ordering=ordering(self.ordering, self.ranks),
-                semantics=rules,
+                semantics=self.library(),
                 limit_s=self.limit_s,
                 max_states=self.max_states,
             )
         if self.json:
-            print(json.dumps(found.to_json()))
+            print(json.dumps(result.to_json()))
         else:
             rows = [
-                ["model", found.verdict, found.states, found.transitions],
-                ["SPIN", found.spin.verdict, found.spin.states, found.spin.transitions],
+                ["model", result.verdict, result.states, result.transitions],
+                ["SPIN", result.spin.verdict, result.spin.states, result.spin.transitions],
             ]
-            print(tabulate(rows, headers=["", "verdict", "states", "transitions"], tablefmt="simple"))
-            print("they agree" if found.agree else "THEY DISAGREE")
-        return 0 if found.agree else 1
+            print(table(["", "verdict", "states", "transitions"], rows))
+            print("they agree" if result.agree else "THEY DISAGREE")
+        return 0 if result.agree else 1

@@ -12,6 +12,9 @@ a turn of the ranks which leaves the program as it is are one."""
 
 MAX_MEMORY = 4 * 2**30
 
+MAX_STATES = 5_000_000
+"""Of one search, where nothing else is said."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:

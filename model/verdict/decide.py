@@ -12,7 +12,7 @@ from model.semantics.matching import graphed
 from model.semantics.parameters import Semantics, SemanticsByComm, semantics_of
 from model.states.bfs import Ending, Exploration, one_schedule, replay
 from model.states.machine import Machine, State, Step
-from model.states.options import Options
+from model.states.options import MAX_STATES, Options
 from model.states.strategy import explore_machine
 from model.verdict.arguments import LibraryLike, ProgramLike, as_lists, as_program, as_semantics
 from model.verdict.result import Buffering, Engine, PathStep, Result, Verdict
@@ -21,7 +21,6 @@ from model.verdict.wait_for import Blame, blame
 if TYPE_CHECKING:
     from model.semantics.table import Table
 
-MAX_STATES = 5_000_000
 TRACED = 500
 """Instructions up to which one schedule is run, and with it a trace made; larger programs go to the event graph."""
 _EVERY_STATE = Options()

@@ -69,7 +69,7 @@ def test_an_unknown_flag_is_status_2_without_a_traceback() -> None:
         (["check", "ring", "--semantics", "bounded(x)"], ["'bounded(x)'"]),
         (["check", "ring", "--semantics", "bounded(-2)"], ["bounded(-2)", "negative"]),
         (["check", "ring", "--semantics", "bounded(2"], ["'bounded(2'"]),
-        (["check", "ring", "--max-states", "5"], ["more than 5 states"]),
+        (["check", "ring", "--engine", "explorer", "--max-states", "5"], ["more than 5 states"]),
         (["check", "ring", "--max-states", "-5"], ["max_states is -5", "1 or more"]),
         (["check", "ring", "--draw", "waits.txt"], ["'waits.txt'", ".png"]),
         (["check", "ring", "--draw", "absent/waits.png"], ["'absent/waits.png'", "folder"]),
@@ -131,5 +131,5 @@ def test_one_schedule_refuses_wildcards(inside: Inside, tmp_path: Path) -> None:
 
 def test_a_drawing_that_cannot_be_made_is_refused_before_the_search(inside: Inside) -> None:
     """Else this search would end in `more than 1 states` first."""
-    _, _, err = inside("check", "ring", "--max-states", "1", "--draw", "waits.txt")
+    _, _, err = inside("check", "ring", "--engine", "explorer", "--max-states", "1", "--draw", "waits.txt")
     assert_one_line(err, "waits.txt")

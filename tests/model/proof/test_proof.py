@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import numpy as np
 import pytest
 
 from model import check
-from model.__main__ import main as command_line
+from model.cli.commands import main
 from model.pipelines.serving import CONTROL, DATA, unroll
 from model.program.checked import Program
 from model.program.ops import Compute, Isend, Operation, Recv, Send, Wait
@@ -75,17 +74,15 @@ def test_verdicts_of_all_ring_orderings(ranks: int) -> None:
 
 
 @pytest.mark.parametrize("ranks", range(2, 9))
-def test_verdicts_of_the_command_line(
-    ranks: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verdicts_of_the_command_line(ranks: int, capsys: pytest.CaptureFixture[str]) -> None:
     """`python -m model check` says the same under rendezvous: status 1 and "deadlock" exactly where Coq has a 1."""
     rows = [line for line in lines("ring") if line[:2] == ["rendezvous", str(ranks)]]
     assert len(rows) == 3
     for name, _, rounds, bits in rows:
         given = ["check", "ring", "--ranks", str(ranks), "--rounds", rounds, "--semantics", name]
         for letters, bit in zip(vectors(ranks), bits, strict=True):
-            monkeypatch.setattr(sys, "argv", ["model", *given, "--ordering", letters, "--engine", "schedule", "--json"])
-            assert command_line() == int(bit), (letters, rounds)
+            words = [*given, "--ordering", letters, "--engine", "schedule", "--json"]
+            assert main(words, prog="model") == int(bit), (letters, rounds)
             assert json.loads(capsys.readouterr().out)["verdict"] == ("deadlock" if bit == "1" else "ok")
 
 

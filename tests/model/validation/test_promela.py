@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.cli.promela import Promela
+from model.cli.spin import Promela
 from model.program.checked import Program, program
 from model.program.ops import ANY, Barrier, Compute, Irecv, Isend, Probe, Recv, Send, Wait
 from model.rings.orderings import NAMED, ordering

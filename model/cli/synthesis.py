@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
 from model.cli.output import show
-from model.pipelines import torch_schedules as schedules
 from model.program.text_form import program_text
-from model.synthesis import patterns
-from model.synthesis.orders import Synthesis, of_pattern, of_precedence
-from model.synthesis.precedence_of import of_schedule
+
+if TYPE_CHECKING:
+    from model.synthesis.orders import Synthesis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +35,16 @@ class Synth:
     """Print one JSON object; its `programs` are of the form that `check` reads."""
 
     def run(self) -> int:
-        found = self._found()
-        show(self.json, found.to_json(), lambda: _lines(found))
-        return 0 if found.result is not None else 1
+        synthesis = self._synthesis()
+        show(self.json, synthesis.to_json(), lambda: _lines(synthesis))
+        return 0 if synthesis.result is not None else 1
 
-    def _found(self) -> Synthesis:
+    def _synthesis(self) -> Synthesis:
+        from model.pipelines.torch_schedules import load as load_schedule
+        from model.synthesis import patterns
+        from model.synthesis.orders import of_pattern, of_precedence
+        from model.synthesis.precedence_of import of_schedule
+
         if self.pattern in patterns.LINES:
             return of_pattern(patterns.LINES[self.pattern](self.ranks), rounds=self.rounds)
         if self.pattern in patterns.GRIDS:
@@ -49,15 +54,16 @@ class Synth:
             known = ", ".join((*patterns.LINES, *patterns.GRIDS))
             raise ValueError(f"{self.pattern!r} is neither a named pattern ({known}) nor a file")
         if file.suffix == ".csv":
-            return of_precedence(of_schedule(schedules.load(file)))
+            return of_precedence(of_schedule(load_schedule(file)))
         return of_pattern(patterns.load(file), rounds=self.rounds)
 
 
-def _lines(found: Synthesis) -> Iterator[str]:
-    if found.result is None:
-        yield f"no order exists: {' before '.join((*found.circuit, *found.circuit[:1]))}"
+def _lines(synthesis: Synthesis) -> Iterator[str]:
+    if synthesis.result is None:
+        yield f"no order exists: {' before '.join((*synthesis.circuit, *synthesis.circuit[:1]))}"
         return
-    yield f"{found.steps:g} steps, by {found.method}; no order takes fewer than {found.bound:g} ({found.because})"
-    yield f"under rendezvous: {found.result.verdict}"
+    least = f"no order takes fewer than {synthesis.bound:g} ({synthesis.because})"
+    yield f"{synthesis.steps:g} steps, by {synthesis.method}; {least}"
+    yield f"under rendezvous: {synthesis.result.verdict}"
     yield ""
-    yield program_text(found.program)
+    yield program_text(synthesis.program)

@@ -1,4 +1,4 @@
-"""`python -m model hangs`: the hangs that users reported, explained."""
+"""`python -m model hangs` and `suite`: the model beside what others report of their programs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
-from model.cli.output import advance, bar, show
+from model.cli.arguments import check_file
+from model.cli.output import progress_bar, show, table
 from model.program.text_form import program_text
-from model.validation.diagnosis import Explanation, explain
-from model.validation.reported_hangs import known_hangs
+
+if TYPE_CHECKING:
+    from model.validation.diagnosis import Explanation
+    from model.validation.suite import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,9 @@ class Hangs:
     """Draw who waits for whom of each report to this folder, as PNG."""
 
     def run(self) -> int:
+        from model.validation.diagnosis import explain
+        from model.validation.reported_hangs import known_hangs
+
         chosen = [item for item in known_hangs() if not self.names or any(name in item.name for name in self.names)]
         if not chosen:
             known = ", ".join(item.name for item in known_hangs())
@@ -34,10 +41,10 @@ class Hangs:
         if self.draw is not None:
             self.draw.mkdir(parents=True, exist_ok=True)
         explained = []
-        with bar("reports", total=len(chosen)) as shown:
+        with progress_bar("reports", total=len(chosen)) as progress:
             for hang in chosen:
                 explained.append(explain(hang))
-                advance(shown, len(explained))
+                progress(len(explained))
         if self.draw is not None:
             from model.verdict import draw  # matplotlib is slow to import
 
@@ -45,11 +52,11 @@ class Hangs:
                 figure = draw.wait_for_graph(item.result, ranks=len(item.hang.program), title=item.hang.name)
                 draw.save(figure, self.draw / f"{re.sub(r'[^a-zA-Z0-9]+', '-', item.hang.name).strip('-')}.png")
         data = {"reports": [item.to_json() for item in explained], "agree": sum(item.agrees for item in explained)}
-        show(self.json, data, lambda: (line for item in explained for line in _lines(item)))
+        show(self.json, data, lambda: (line for item in explained for line in _hang_lines(item)))
         return 0 if all(item.agrees for item in explained) else 1
 
 
-def _lines(item: Explanation) -> Iterator[str]:
+def _hang_lines(item: Explanation) -> Iterator[str]:
     """One report for people: the program, why it hangs and where, and what cures it."""
     hang = item.hang
     yield f"{hang.name}: {hang.reported}"
@@ -72,3 +79,36 @@ def _lines(item: Explanation) -> Iterator[str]:
     if not item.agrees:
         yield "  THE MODEL DISAGREES with the report"
     yield ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """Judge labelled cases by the contract of the MPI standard: 0 if all agree, 1 if not, 2 on bad usage."""
+
+    file: tyro.conf.Positional[Path]
+    """A JSON file: {"cases": [{"expected": "ok" or "error", "buffering": "zero", "programs": [...]}, ...]}."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self) -> int:
+        from model.validation import suite
+
+        check_file(self.file, 'a suite, a JSON file {"cases": [...]}')
+        cases = suite.load(self.file)
+        with progress_bar("cases", total=len(cases)) as progress:
+            outcomes = list(suite.run(cases, progress=progress))
+        wrong = [outcome for outcome in outcomes if not outcome.agrees]
+        data = {
+            "total": len(outcomes),
+            "agree": len(outcomes) - len(wrong),
+            "disagreements": [outcome.to_json() for outcome in wrong],
+        }
+        show(self.json, data, lambda: _suite_lines(outcomes, wrong))
+        return 1 if wrong else 0
+
+
+def _suite_lines(outcomes: list[Outcome], wrong: list[Outcome]) -> Iterator[str]:
+    yield f"{len(outcomes) - len(wrong)} of {len(outcomes)} cases agree"
+    if wrong:
+        rows = [[item.number, item.name, item.expected, item.found, item.error] for item in wrong]
+        yield table(["case", "name", "expected", "found", "why undecided"], rows)

@@ -1,0 +1,78 @@
+"""`python -m model space` and `names`: every ordering of a ring step, and everything that has a name."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from model.cli.output import progress_bar, show, table
+
+if TYPE_CHECKING:
+    from model.rings import order_space
+
+MIN_WIDTH = 40
+"""Letters of a description, however narrow the terminal is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """All 2^P orderings of one ring step under rendezvous: how many deadlock, how long the others take."""
+
+    ranks: int
+    """P, 2 to 28."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self) -> int:
+        from model.rings.order_space import space
+
+        with progress_bar("orderings", total=2 ** min(self.ranks, 64) if self.ranks > 0 else None) as progress:
+            result = space(self.ranks, progress=progress)
+        show(self.json, result.to_json(), lambda: space_lines(result))
+        return 0
+
+
+def space_lines(space: order_space.Space) -> Iterator[str]:
+    """The order space as a sentence and two tables: all orderings, and one of each class of rotations."""
+    classes = space.rotations.orderings
+    yield f"{space.orderings} orderings of {space.ranks} ranks under rendezvous, {classes} up to rotation"
+    yield "those that deadlock: every rank sends first, and every rank receives first"
+    yield ""
+    once = [(str(steps), count, space.rotations.makespan[steps]) for steps, count in space.makespan.items()]
+    period = [(str(steps), count, space.rotations.period[steps]) for steps, count in space.period.items()]
+    for title, counts in (("one round", once), ("repeated, per round", period)):
+        rows = [["deadlock", space.deadlocks, space.rotations.deadlocks]]
+        rows += [[f"{steps} steps", count, turned] for steps, count, turned in counts]
+        yield table([title, "orderings", "up to rotation"], rows)
+        yield ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """The named programs, orderings and semantics."""
+
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self) -> int:
+        from model.rings import orderings, ring
+        from model.semantics.libraries import NAMED
+
+        named = {
+            "programs": {name: (function.__doc__ or "").split("\n")[0] for name, function in ring.NAMED.items()},
+            "orderings": {name: policy.description for name, policy in orderings.NAMED.items()},
+            "semantics": {name: library.source for name, library in NAMED.items()},
+        }
+        show(self.json, named, lambda: names_lines(named))
+        return 0
+
+
+def names_lines(named: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Every registry as a table that is no wider than the terminal."""
+    columns = shutil.get_terminal_size().columns
+    for title, entries in named.items():
+        width = columns - max(map(len, (title, *entries))) - 2
+        yield table([title, ""], list(entries.items()), widths=[None, max(MIN_WIDTH, width)])
+        yield ""
