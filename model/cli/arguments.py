@@ -85,7 +85,7 @@ class ProgramArguments:
             raise ValueError(f"--semantics {self.semantics} names communicators; give one library here")
         return semantics(self.semantics)
 
-    def libraries(self, program: Program) -> SemanticsByComm:
+    def libraries(self, program: Program | Table) -> SemanticsByComm:
         """The library of every communicator of a program. Raises ValueError on one that it does not use."""
         if "=" not in self.semantics:
             return as_semantics(self.semantics)

@@ -72,10 +72,7 @@ class Check(ProgramArguments):
             check_picture(self.draw)  # before a search that may take minutes, not after it
         if self.semantics == EVERY_LIBRARY:
             return self._every_library(engine)
-        if self.is_large() and engine in (None, "graph"):
-            libraries = {"*": self.library()}
-            return self._answer(self._check(self.table(), libraries, engine), (), libraries)
-        program = self.lists()
+        program = self.table() if self.is_large() and engine in (None, "graph") else self.lists()
         libraries = self.libraries(program)
         return self._answer(self._check(program, libraries, engine), program, libraries)
 
@@ -117,16 +114,16 @@ class Check(ProgramArguments):
         show(self.json, data, lambda: [library_table(results)])
         return 0 if all(result.verdict == "ok" for result in results.values()) else 1
 
-    def _answer(self, result: Result, program: Program, libraries: SemanticsByComm) -> int:
+    def _answer(self, result: Result, program: Program | Table, libraries: SemanticsByComm) -> int:
         """Prints a verdict with what else is known of a small program; the exit status."""
+        ranks = len(program) if isinstance(program, tuple) else program.ranks
         if self.draw is not None:
             from model.verdict import draw
 
-            ranks = len(program) or self.ranks
             title = f"{result.verdict}: {self.program}, {ranks} ranks, under {self.semantics}"
             draw.save(draw.wait_for_graph(result, ranks=ranks, title=title), self.draw)
         cure = None
-        if 0 < sum(map(len, program)) <= MAX_CURED and result.hangs:
+        if isinstance(program, tuple) and sum(map(len, program)) <= MAX_CURED and result.hangs:
             from model.synthesis.cure import propose
 
             cure = propose(program, libraries, result)
