@@ -14,7 +14,7 @@ from model.program.files import EXPECTED, load, read
 from model.rings import ring as programs
 from model.rings.orderings import ordering
 from model.semantics.libraries import semantics
-from model.semantics.parameters import Semantics, SemanticsByComm
+from model.semantics.parameters import Semantics, SemanticsByComm, semantics_of
 from model.verdict.arguments import as_semantics
 
 if TYPE_CHECKING:
@@ -68,9 +68,13 @@ class ProgramArguments:
             raise ValueError(f"{self.program!r} is neither a named program ({known}) nor a file; {EXPECTED}")
         return load(Path(self.program))
 
-    def is_large(self) -> bool:
-        """Whether the program is a ring that only a table holds well."""
-        return self.program == "ring" and self.style == "send" and self.ranks * self.rounds > MAX_LISTS
+    def fits_table(self) -> bool:
+        """Whether the program is a large ring, and the library one that takes a table."""
+        if (self.program, self.style) != ("ring", "send") or self.ranks * self.rounds <= MAX_LISTS:
+            return False
+        from model.semantics.table import fits_table  # numpy is slow to import
+
+        return all(map(fits_table, self.libraries().values()))
 
     def table(self) -> Table:
         """A large ring."""
@@ -85,8 +89,8 @@ class ProgramArguments:
             raise ValueError(f"--semantics {self.semantics} names communicators; give one library here")
         return semantics(self.semantics)
 
-    def libraries(self, program: Program | Table) -> SemanticsByComm:
-        """The library of every communicator of a program. Raises ValueError on one that it does not use."""
+    def libraries(self, program: Program | Table | None = None) -> SemanticsByComm:
+        """The library of every communicator. Raises ValueError on one that `program` does not use."""
         if "=" not in self.semantics:
             return as_semantics(self.semantics)
         by_comm: dict[str, str] = {}
@@ -152,7 +156,7 @@ class TimedArguments(ProgramArguments):
         from model.semantics.lowering import lower
         from model.semantics.table import columns_of_table
 
-        if self.is_large():
-            return columns_of_table(self.table(), self.library())
+        if self.fits_table():
+            return columns_of_table(self.table(), semantics_of(self.libraries(), "world"))
         program = self.lists()
         return columns_of(lower(program, self.libraries(program)))

@@ -72,7 +72,7 @@ class Check(ProgramArguments):
             check_picture(self.draw)  # before a search that may take minutes, not after it
         if self.semantics == EVERY_LIBRARY:
             return self._every_library(engine)
-        program = self.table() if self.is_large() and engine in (None, "graph") else self.lists()
+        program = self.table() if engine in (None, "graph") and self.fits_table() else self.lists()
         libraries = self.libraries(program)
         return self._answer(self._check(program, libraries, engine), program, libraries)
 

@@ -101,12 +101,17 @@ def ring_table(*, ranks: int, rounds: int, ordering: Ordering, nbytes: int = 1) 
     )
 
 
+def fits_table(rules: Semantics) -> bool:
+    """Whether a table says all that a library makes of a program."""
+    return rules.order == "none" and rules.connection == "warm" and rules.isend_returns != "deferred"
+
+
 def columns_of_table(given: Table, rules: Semantics) -> Columns:
     """The columns of a table under one library.
 
     Raises ValueError on a library that queues, sets up connections at first use or defers transfers.
     """
-    if rules.order != "none" or rules.connection != "warm" or rules.isend_returns == "deferred":
+    if not fits_table(rules):
         raise ValueError(
             f"{rules.name} queues its operations, sets up connections at first use or defers transfers, which a table "
             "cannot say; use the list of operations (fewer ranks)"
