@@ -16,14 +16,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Words = NDArray[np.uint32]
-Counts = NDArray[np.int64]
-
-MOST_RANKS = 28
+MAX_RANKS = 28
 _CHUNK_BITS = 18  # orderings counted by one call: a fraction of a second, so that a bar moves
 
 
@@ -84,38 +80,44 @@ def space(ranks: int, *, progress: Callable[[int], None] | None = None) -> Space
 
     `progress` is told how many orderings are finished. Raises ValueError unless 2 <= ranks <= 28.
     """
-    if not 2 <= ranks <= MOST_RANKS:
-        raise ValueError(f"ranks is {ranks}; give 2 to {MOST_RANKS}: the space has 2^ranks orderings")
+    if not 2 <= ranks <= MAX_RANKS:
+        raise ValueError(f"ranks is {ranks}; give 2 to {MAX_RANKS}: the space has 2^ranks orderings")
+    from model.rings.order_kernels import count_orderings  # numba is slow to import
+
     chunk = 1 << min(ranks, _CHUNK_BITS)
     every = np.zeros((ranks + 1,) * 3, dtype=np.int64)
     classes = np.zeros_like(every)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ThreadPoolExecutor(cores) as pool:  # the kernel holds no lock of the interpreter
-        jobs = pool.map(lambda first: _count(first, first + chunk, ranks), range(0, 1 << ranks, chunk))
-        for done, (found, canonical) in enumerate(jobs, start=1):
-            every += found
+        jobs = pool.map(lambda first: count_orderings(first, first + chunk, ranks), range(0, 1 << ranks, chunk))
+        for done, (counted, canonical) in enumerate(jobs, start=1):
+            every += counted
             classes += canonical
             if progress is not None:
                 progress(done * chunk)
     return Space(ranks=ranks, every=_tally(every), rotations=_tally(classes))
 
 
-def makespans(orderings: Words, ranks: int) -> NDArray[np.intp]:
+def makespans(orderings: NDArray[np.uint32], ranks: int) -> NDArray[np.intp]:
     """Steps of one round for each ordering, 0 where it deadlocks.
 
     Every transfer takes one step and starts as soon as both its ranks have come to it.
     """
-    found: NDArray[np.intp] = _makespans(orderings, ranks)
-    return found
+    from model.rings.order_kernels import makespans_of
+
+    steps: NDArray[np.intp] = makespans_of(orderings, ranks)
+    return steps
 
 
 def period(ordering: int, ranks: int) -> Fraction | None:
     """Steps per round of one ordering repeated for ever, None where it deadlocks."""
-    transfers, tokens = _period(np.uint32(ordering), ranks)
+    from model.rings.order_kernels import period_of
+
+    transfers, tokens = period_of(np.uint32(ordering), ranks)
     return Fraction(transfers, tokens) if tokens else None
 
 
-def _tally(counts: Counts) -> Tally:
+def _tally(counts: NDArray[np.int64]) -> Tally:
     """`counts[steps, transfers, tokens]`: orderings by their makespan and their critical circuit."""
     dead = counts[0, :, :].sum()
     assert dead == counts[:, :, 0].sum() == counts[0, :, 0].sum(), "no run ends iff a circuit carries no token"
@@ -130,77 +132,3 @@ def _tally(counts: Counts) -> Tally:
         makespan=dict(sorted(makespan.items())),
         period=dict(sorted(periods.items())),
     )
-
-
-@numba.njit(cache=True, inline="always")
-def _makespan(word: np.uint32, ranks: int) -> int:
-    """The run itself: in each step every transfer whose two ranks have come to it."""
-    full = np.uint32((1 << ranks) - 1)
-    top = np.uint32(ranks - 1)
-    one = np.uint32(1)
-    receives = full & ~word
-    ready = (receives >> one) | ((receives & one) << top)  # bit r: rank r + 1 receives first
-    done = np.uint32(0)  # bit r: edge r is done
-    steps = 0
-    while done != full:
-        sender = word | ((done << one) & full) | (done >> top)  # rank r is at its send: first, or after edge r - 1
-        receiver = ready | (done >> one) | ((done & one) << top)  # rank r + 1 is at its receive
-        reached = done | (sender & receiver)
-        if reached == done:
-            return 0
-        done = reached
-        steps += 1
-    return steps
-
-
-@numba.njit(cache=True, inline="always")
-def _period(word: np.uint32, ranks: int) -> tuple[int, int]:
-    """(transfers, tokens) of a circuit of greatest ratio; 0 tokens where the ordering deadlocks.
-
-    The graph is a cycle with arcs both ways, so its simple circuits are there and back between neighbours
-    (at P = 2, by either rank), and once around in either direction. A rank that sends first has its token
-    on the ascending arc, from edge r - 1 to edge r, any other on the descending arc.
-    """
-    ascending = 0
-    for rank in range(ranks):
-        ascending += int(word >> np.uint32(rank)) & 1
-    transfers, tokens = 2, 1  # there and back
-    for around in (ascending, ranks - ascending):
-        if ranks * tokens > transfers * around:
-            transfers, tokens = ranks, around
-    return transfers, tokens
-
-
-@numba.njit(cache=True, inline="always")
-def _least_rotation(word: np.uint32, ranks: int) -> bool:
-    """Whether no rotation of the word is a smaller number: true of one word in each class."""
-    one, top = np.uint32(1), np.uint32(ranks - 1)
-    turned = word
-    for _ in range(ranks - 1):
-        turned = (turned >> one) | ((turned & one) << top)
-        if turned < word:
-            return False
-    return True
-
-
-@numba.njit(cache=True, nogil=True)
-def _count(first: int, end: int, ranks: int) -> tuple[Counts, Counts]:
-    """Orderings first to end - 1 by (makespan, transfers, tokens): all of them, and one of each class."""
-    every = np.zeros((ranks + 1, ranks + 1, ranks + 1), dtype=np.int64)
-    classes = np.zeros_like(every)
-    for number in range(first, end):
-        word = np.uint32(number)
-        steps = _makespan(word, ranks)
-        transfers, tokens = _period(word, ranks)
-        every[steps, transfers, tokens] += 1
-        if _least_rotation(word, ranks):
-            classes[steps, transfers, tokens] += 1
-    return every, classes
-
-
-@numba.njit(cache=True, nogil=True)
-def _makespans(words: Words, ranks: int) -> NDArray[np.intp]:
-    out = np.empty(words.shape, dtype=np.intp)
-    for index in range(len(words)):
-        out[index] = _makespan(words[index], ranks)
-    return out

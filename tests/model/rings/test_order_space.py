@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from model import check
 from model.events.cycle_ratio import maximum_cycle_ratio
-from model.rings.order_space import MOST_RANKS, Space, Tally, makespans, period, space
+from model.rings.order_space import MAX_RANKS, Space, Tally, makespans, period, space
 from model.rings.orderings import NAMED, ordering
 from model.rings.ring import ring
 from model.semantics.libraries import semantics
@@ -64,7 +64,7 @@ def test_statement_4_the_closed_form(ranks: int) -> None:
     assert makespans(every, ranks).tolist() == [closed_form(vector(number, ranks)) for number in range(1 << ranks)]
 
 
-@given(st.integers(2, MOST_RANKS).flatmap(lambda ranks: st.text("SR", min_size=ranks, max_size=ranks)))
+@given(st.integers(2, MAX_RANKS).flatmap(lambda ranks: st.text("SR", min_size=ranks, max_size=ranks)))
 def test_words_lists_and_the_closed_form_agree_on_long_rings(name: str) -> None:
     assert makespan(name) == step_by_step(name) == closed_form(name)
 
@@ -218,7 +218,7 @@ def test_json_has_text_keys_in_order() -> None:
     assert list(found["period"]) == ["5/2", "5"]
 
 
-@pytest.mark.parametrize("ranks", [-1, 0, 1, MOST_RANKS + 1, 10**30])
+@pytest.mark.parametrize("ranks", [-1, 0, 1, MAX_RANKS + 1, 10**30])
 def test_a_wrong_size_is_an_error_that_names_it(ranks: int) -> None:
     with pytest.raises(ValueError, match=f"ranks is {ranks}; give 2 to 28"):
         space(ranks)
