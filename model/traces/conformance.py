@@ -63,22 +63,22 @@ def conform(trace: Trace) -> Conformance:
     Raises ValueError where the trace says too little: an unknown library or ordering, a communicator without declared
     semantics, operations that are no program, a wildcard receive.
     """
-    world = {comm: semantics(name) for comm, name in trace.semantics.items()}
+    by_comm = {comm: semantics(name) for comm, name in trace.semantics.items()}
     events = trace.by_rank()
     by_themselves = chain(order_violations(events), loop_violations(trace, events))
-    violation = _first(by_themselves) or _first(timing_violations(trace, events, world))
+    violation = _first(by_themselves) or _first(timing_violations(trace, events, by_comm))
     return Conformance(
         ranks=trace.ranks,
         steps=len(trace.events),
         iterations=max((event.iteration + 1 for event in trace.events), default=0),
         complete=trace.complete,
         violation=violation,
-        deadlock=_deadlock(trace, world) if violation is None and not trace.complete else None,
+        deadlock=_deadlock(trace, by_comm) if violation is None and not trace.complete else None,
         unobserved=tuple(sorted(trace.queued)),
     )
 
 
-def _deadlock(trace: Trace, world: SemanticsByComm) -> Result | None:
+def _deadlock(trace: Trace, by_comm: SemanticsByComm) -> Result | None:
     """The verdict on what a trace holds where its ranks wait for each other in a circuit."""
     lists = (
         [op for event in mine for op in ((event.op,) if event.op else ()) + event.collective]
@@ -86,7 +86,7 @@ def _deadlock(trace: Trace, world: SemanticsByComm) -> Result | None:
     )
     begun = program(lists)
     used = {EVERY_COMM, *communicators(begun)}
-    result = check(begun, {comm: rules for comm, rules in world.items() if comm in used})
+    result = check(begun, {comm: rules for comm, rules in by_comm.items() if comm in used})
     closed = result.circuit and result.circuit[0].rank in result.circuit[-1].waits_for
     return result if result.hangs and closed else None
 

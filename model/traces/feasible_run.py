@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from model.program.checked import Program, parts, program
 from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Recv, RequestId, Send, Wait
+from model.semantics.arrays import NONE
 from model.semantics.lowering import lower
 from model.semantics.parameters import SemanticsByComm
 from model.traces.trace import LATEST, Trace, TraceEvent
@@ -25,14 +26,11 @@ if TYPE_CHECKING:
     from model.events.build import Built
     from model.events.earliest_run import Run
 
-NONE = -1
-
-
 _ARRIVAL = Compute(label="comes to its next operation")
 """Stands before every operation, so that coming to it, when a blocking call posts, is an event of its own."""
 
 
-def timing_violations(trace: Trace, events: Sequence[Sequence[TraceEvent]], world: SemanticsByComm) -> Violations:
+def timing_violations(trace: Trace, events: Sequence[Sequence[TraceEvent]], by_comm: SemanticsByComm) -> Violations:
     """Completions that no run of the model has, or not as early as recorded; and messages left over at the end.
 
     events: by rank. Raises ValueError where the operations are no program, or hold wildcards.
@@ -43,7 +41,7 @@ def timing_violations(trace: Trace, events: Sequence[Sequence[TraceEvent]], worl
     from model.semantics.columns import columns_of
 
     posting, steps = _posting_program(trace, events)
-    built = build_graph(columns_of(lower(posting, world)))
+    built = build_graph(columns_of(lower(posting, by_comm)))
     times = _Times(built, events, steps)
     least = times.least(trace.clocks[0], trace.clocks)
     run = Run(built=built, times=least, passed=least[built.place + 1] != NEVER)

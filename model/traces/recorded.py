@@ -22,7 +22,7 @@ from model.traces.trace import Trace, TraceEvent
 HOST, DEVICE = 0, 1
 """Lanes of a rank. Its compute is on the second one where its accelerator told the times."""
 
-WAITING = ("match", "completion")
+BLOCKING_RETURNS = ("match", "completion")
 """When an isend returns, if it may be held up."""
 
 INSIDE: tuple[SpanKind, ...] = ("send", "receive", "transfer", "wait", "loop")
@@ -111,7 +111,7 @@ def _may_block(op: Operation | None, trace: Trace) -> bool:
     if isinstance(op, Irecv) or comms & trace.queued:
         return False
     if isinstance(op, Isend):
-        return semantics(trace.semantics.get(op.comm) or trace.semantics[EVERY_COMM]).isend_returns in WAITING
+        return semantics(trace.semantics.get(op.comm) or trace.semantics[EVERY_COMM]).isend_returns in BLOCKING_RETURNS
     return True
 
 

@@ -9,13 +9,13 @@ from model.events.timing import Timing
 from model.traces.spans import Span
 
 
-def chrome_trace(found: Sequence[Span], timing: Timing, lanes: Sequence[str] = ("host",)) -> dict[str, Any]:
+def chrome_trace(spans: Sequence[Span], timing: Timing, lanes: Sequence[str] = ("host",)) -> dict[str, Any]:
     """The spans in the trace event format that Chrome and Perfetto read: a process a rank, a thread a lane.
 
     lanes: their names; further ones are queues.
     """
-    tracks = sorted({(span.rank, span.lane) for span in found})
-    last = max((span.end or span.begin for span in found), default=0)
+    tracks = sorted({(span.rank, span.lane) for span in spans})
+    last = max((span.end or span.begin for span in spans), default=0)
     return {
         "displayTimeUnit": "ms",
         "traceEvents": [
@@ -29,7 +29,7 @@ def chrome_trace(found: Sequence[Span], timing: Timing, lanes: Sequence[str] = (
                 "dur": ((last if span.end is None else span.end) - span.begin) * timing.tick * 1e6,
                 "args": {"kind": span.kind, "stuck": span.end is None},
             }
-            for span in found
+            for span in spans
         ]
         + [_name("process_name", rank, 0, f"rank {rank}") for rank in sorted({rank for rank, _ in tracks})]
         + [
