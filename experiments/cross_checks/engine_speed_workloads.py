@@ -9,8 +9,8 @@ from typing import Any
 def event_graph(*, ranks: int) -> dict[str, Any]:
     """A ring of one round by parity under rendezvous: its table, its event graph, verdict and makespan."""
     from model.rings.orderings import NAMED
+    from model.rings.ring_program import ring_table
     from model.semantics.libraries import semantics
-    from model.semantics.table import ring_table
     from model.verdict.by_graph import check_table
 
     found = check_table(ring_table(ranks=ranks, rounds=1, ordering=NAMED["parity"]), semantics("rendezvous"))
@@ -69,8 +69,9 @@ def simulator(*, ranks: int, rounds: int) -> dict[str, Any]:
     """
     from model.events.simulator import simulate
     from model.rings.orderings import NAMED
+    from model.rings.ring_program import ring_table
     from model.semantics.libraries import semantics
-    from model.semantics.table import columns_of_table, ring_table
+    from model.semantics.table import columns_of_table
 
     rules, ordering = semantics("rendezvous"), NAMED["parity"]
     simulate(columns_of_table(ring_table(ranks=2, rounds=1, ordering=ordering), rules))  # loads the compiled code

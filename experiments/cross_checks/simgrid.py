@@ -19,7 +19,7 @@ from model.events.timing import Timing
 from model.program.checked import Program, program
 from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Recv, Send, Wait
 from model.rings.orderings import NAMED, ordering
-from model.rings.ring import STYLES, Style, ring
+from model.rings.ring_program import STYLES, Style, ring
 from model.semantics.columns import columns_of
 from model.semantics.libraries import semantics
 from model.semantics.lowering import lower

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from model.rings.orderings import NAMED, ordering
-from model.rings.ring import ring
+from model.rings.ring_program import ring
 from model.semantics.libraries import semantics
 from model.validation.spin import Comparison, compare, version
 from model.validation.spin_ring import compare_loop

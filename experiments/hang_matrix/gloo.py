@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from experiments.hang_matrix import matrix
-from model.rings.ring import Style
+from model.rings.ring_program import Style
 from model.semantics.libraries import semantics
 
 NAME = "gloo-matrix"

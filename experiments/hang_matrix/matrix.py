@@ -14,7 +14,7 @@ from experiments.lab.harness import Harness, Launcher
 from model import check
 from model.program.checked import Program
 from model.rings import orderings
-from model.rings.ring import STYLES, Style, ring
+from model.rings.ring_program import STYLES, Style, ring
 from model.semantics.parameters import Semantics
 
 

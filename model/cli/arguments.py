@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,8 +12,8 @@ import tyro
 
 from model.program.checked import Program
 from model.program.files import EXPECTED, load, read
-from model.rings import ring as programs
 from model.rings.orderings import ordering
+from model.rings.ring_program import Style, ring, ring_table
 from model.semantics.libraries import semantics
 from model.semantics.parameters import Semantics, SemanticsByComm, semantics_of
 from model.verdict.arguments import as_semantics
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from model.events.timing import Timing
     from model.semantics.columns import Columns
     from model.semantics.table import Table
+
+NAMED: Mapping[str, Callable[..., Program]] = {"ring": ring}
+"""Programs that have a name, each a function of sizes, an ordering and a style."""
 
 MAX_LISTS = 1000
 """Ring steps up to which a ring is made as lists of operations; a larger one is a table."""
@@ -40,7 +44,7 @@ class ProgramArguments:
     """Rounds of a named program."""
     ordering: str = "parity"
     """Which half each rank does first: a named policy, or a vector such as SRS."""
-    style: programs.Style = "send"
+    style: Style = "send"
     """How the step of a ring is written."""
     nbytes: int = 1
     """Bytes of every message of a named program."""
@@ -50,8 +54,8 @@ class ProgramArguments:
 
     def lists(self) -> Program:
         """The program as lists of operations. Raises ValueError where there is none of that name or form."""
-        if self.program in programs.NAMED:
-            return programs.NAMED[self.program](
+        if self.program in NAMED:
+            return NAMED[self.program](
                 ranks=self.ranks,
                 rounds=self.rounds,
                 ordering=ordering(self.ordering, self.ranks),
@@ -64,7 +68,7 @@ class ProgramArguments:
         if self.program == STDIN:
             return _standard_input()
         if not self.program or not _exists(self.program):
-            known = ", ".join(programs.NAMED)
+            known = ", ".join(NAMED)
             raise ValueError(f"{self.program!r} is neither a named program ({known}) nor a file; {EXPECTED}")
         return load(Path(self.program))
 
@@ -78,8 +82,6 @@ class ProgramArguments:
 
     def table(self) -> Table:
         """A large ring."""
-        from model.semantics.table import ring_table  # numpy is slow to import
-
         policy = ordering(self.ordering, self.ranks)
         return ring_table(ranks=self.ranks, rounds=self.rounds, ordering=policy, nbytes=self.nbytes)
 

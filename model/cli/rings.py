@@ -57,13 +57,14 @@ class Names:
     """Print one JSON object."""
 
     def run(self) -> int:
-        from model.rings import orderings, ring
-        from model.semantics.libraries import NAMED
+        from model.cli import arguments
+        from model.rings import orderings
+        from model.semantics import libraries
 
         named = {
-            "programs": {name: (function.__doc__ or "").split("\n")[0] for name, function in ring.NAMED.items()},
+            "programs": {name: (function.__doc__ or "").split("\n")[0] for name, function in arguments.NAMED.items()},
             "orderings": {name: policy.description for name, policy in orderings.NAMED.items()},
-            "semantics": {name: library.source for name, library in NAMED.items()},
+            "semantics": {name: library.source for name, library in libraries.NAMED.items()},
         }
         show(self.json, named, lambda: names_lines(named))
         return 0

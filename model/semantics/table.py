@@ -12,18 +12,12 @@ import numpy as np
 
 from model.program.checked import Program
 from model.program.ops import ANY, Irecv, Isend, Operation, Recv, RequestId, Send, Wait
-from model.rings.orderings import Ordering
 from model.semantics.arrays import NONE, Bools, Ints
 from model.semantics.columns import Columns
 from model.semantics.parameters import UNLIMITED, Semantics
 
 SEND, RECV, ISEND, IRECV, WAIT = range(5)
 """Values of `Table.kind`."""
-
-MOST = 20_000_000
-"""Ring steps of a table: its event graph takes about 1.5 KB for each."""
-
-_PLAIN = (("world", "standard"), ("world", ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,33 +66,6 @@ def _message(op: Operation) -> tuple[int, int, int, int]:
     if op.peer < 0 or op.tag == ANY:
         raise ValueError(f"{op} has no row in a table, as its peer or its tag is left open; use the list of operations")
     return kinds[type(op)], op.peer, op.tag, op.nbytes if isinstance(op, Send | Isend) else 0
-
-
-def ring_table(*, ranks: int, rounds: int, ordering: Ordering, nbytes: int = 1) -> Table:
-    """The table of `programs.ring` in the style `send`, made without its operations.
-
-    Raises ValueError where there are fewer than 2 ranks or fewer than 1 round.
-    """
-    for name, value, least in (("ranks", ranks, 2), ("rounds", rounds, 1), ("nbytes", nbytes, 0)):
-        if value < least:
-            raise ValueError(f"{name} is {value}; give {least} or more")
-    if ranks * rounds > MOST:
-        raise ValueError(f"{ranks} ranks x {rounds} rounds are more than {MOST} ring steps; give fewer")
-    sends_first = np.frombuffer(ordering.vector(ranks).encode(), dtype=np.uint8) == ord("S")
-    rank = np.repeat(np.arange(ranks, dtype=np.int64), 2 * rounds)
-    index = np.tile(np.arange(2 * rounds, dtype=np.int64), ranks)
-    sends = (index % 2 == 0) == sends_first[rank]
-    zeros = np.zeros(len(rank), dtype=np.int64)
-    return Table(
-        ranks=ranks,
-        rank=rank,
-        index=index,
-        kind=np.where(sends, SEND, RECV),
-        peer=np.where(sends, rank + 1, rank - 1) % ranks,
-        tag=zeros,
-        nbytes=np.where(sends, nbytes, 0),
-        request=zeros + NONE,
-    )
 
 
 def fits_table(rules: Semantics) -> bool:

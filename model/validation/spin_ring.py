@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from model.program.checked import Program, program
 from model.program.ops import Compute, Operation
 from model.rings.orderings import Ordering
-from model.rings.ring import ring
+from model.rings.ring_program import ring
 from model.semantics.guards import Gates, gates
 from model.semantics.lowering import lower
 from model.semantics.parameters import UNLIMITED, Semantics

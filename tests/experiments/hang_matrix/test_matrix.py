@@ -12,7 +12,7 @@ from experiments.hang_matrix.matrix import Cell, Config
 from experiments.lab.hang_detector import Sample
 from experiments.lab.progress import SETTING_UP
 from model.rings import orderings
-from model.rings.ring import STYLES
+from model.rings.ring_program import STYLES
 from model.semantics.libraries import semantics
 from tests.experiments import samples
 

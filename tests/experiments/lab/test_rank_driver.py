@@ -10,7 +10,7 @@ from experiments.hang_matrix.matrix import Cell
 from experiments.lab.progress import ProgressCounters
 from experiments.lab.rank_driver import run_operations, run_rank, write_job
 from model.program.ops import Batch, Irecv, Isend, Operation, Recv, Send, Wait
-from model.rings.ring import STYLES
+from model.rings.ring_program import STYLES
 
 
 class Loopback:

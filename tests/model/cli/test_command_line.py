@@ -7,7 +7,7 @@ import pytest
 
 from model.program.json_form import to_json
 from model.rings.orderings import NAMED as ORDERINGS
-from model.rings.ring import ring
+from model.rings.ring_program import ring
 from model.semantics.libraries import NAMED as SEMANTICS
 from tests.model.conftest import Inside, run, write
 

@@ -14,12 +14,12 @@ from model.program.checked import Program, program
 from model.program.ops import ANY, Irecv, Isend, Recv, Send, Wait
 from model.rings.orderings import NAMED as ORDERINGS
 from model.rings.orderings import ordering
-from model.rings.ring import ring
+from model.rings.ring_program import ring, ring_table
 from model.semantics.columns import columns_of
 from model.semantics.libraries import NAMED, bounded, semantics
 from model.semantics.lowering import lower
 from model.semantics.parameters import Semantics
-from model.semantics.table import WAIT, columns_of_table, ring_table, table
+from model.semantics.table import WAIT, columns_of_table, table
 from model.states.bfs import one_schedule
 from model.states.machine import Machine
 from model.verdict.by_graph import check_table

@@ -14,12 +14,12 @@ from model.events.simulator import simulate
 from model.events.timing import UNIT, Timing, loggp
 from model.program.checked import Program
 from model.rings.orderings import NAMED, ordering
-from model.rings.ring import ring
+from model.rings.ring_program import ring, ring_table
 from model.semantics.columns import Columns, columns_of
 from model.semantics.libraries import semantics
 from model.semantics.lowering import lower
 from model.semantics.parameters import Semantics
-from model.semantics.table import columns_of_table, ring_table
+from model.semantics.table import columns_of_table
 from model.traces import timeline
 from model.traces.simulated import simulated_spans
 from tests.model.conftest import Inside

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from model.events.earliest_run import run
 from model.events.throughput import period
 from model.rings.orderings import ordering
-from model.rings.ring import ring
+from model.rings.ring_program import ring, ring_table
 from model.semantics.columns import columns_of
 from model.semantics.libraries import semantics
 from model.semantics.lowering import lower
-from model.semantics.table import columns_of_table, ring_table
+from model.semantics.table import columns_of_table
 from tests.model.conftest import Inside
 
 

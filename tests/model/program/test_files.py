@@ -14,7 +14,7 @@ from model.program.json_form import to_json
 from model.program.ops import Recv, Send
 from model.program.text_form import program_text
 from model.rings.orderings import NAMED
-from model.rings.ring import STYLES, Style, ring
+from model.rings.ring_program import STYLES, Style, ring
 
 PAIR = ((Send(peer=1), Recv(peer=1)), (Recv(peer=0), Send(peer=0)))
 TEXT = "0: send(1); recv(1)\n1: recv(0); send(0)\n"

@@ -26,7 +26,7 @@ from model.program.ops import Compute, Isend, Operation, Recv, Send, Wait
 from model.rings.order_space import makespans
 from model.rings.orderings import NAMED as ORDERINGS
 from model.rings.orderings import ordering
-from model.rings.ring import ring
+from model.rings.ring_program import ring
 from model.semantics.libraries import NAMED, semantics
 from model.semantics.parameters import SemanticsByComm
 from tests.patience import stretch

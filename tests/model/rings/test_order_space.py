@@ -15,7 +15,7 @@ from model import check
 from model.events.cycle_ratio import maximum_cycle_ratio
 from model.rings.order_space import MAX_RANKS, Space, Tally, makespans, period, space
 from model.rings.orderings import NAMED, ordering
-from model.rings.ring import ring
+from model.rings.ring_program import ring
 from model.semantics.libraries import semantics
 
 

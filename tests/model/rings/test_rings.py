@@ -8,7 +8,7 @@ from model import check
 from model.program.checked import Program
 from model.program.ops import Recv, Send
 from model.rings.orderings import NAMED, ordering
-from model.rings.ring import STYLES, Style, ring
+from model.rings.ring_program import STYLES, Style, ring
 from model.semantics.libraries import NAMED as LIBRARIES
 from model.semantics.libraries import semantics
 

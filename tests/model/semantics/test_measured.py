@@ -6,7 +6,7 @@ from model import check
 from model.program.checked import Program, program
 from model.program.ops import Batch, Irecv, Isend, Operation, Recv, Send, Wait
 from model.rings.orderings import NAMED as ORDERINGS
-from model.rings.ring import Style, ring
+from model.rings.ring_program import Style, ring
 from model.semantics.libraries import NAMED, bounded, semantics
 from tests.model.verdicts import HANG, OK, SPIN, pair, ranks_of, verdicts
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from model.program.checked import Program, program
 from model.program.ops import ANY, Compute, Recv, Send
 from model.rings.orderings import NAMED, ordering
-from model.rings.ring import ring
+from model.rings.ring_program import ring
 from model.semantics.guards import Gate, Gates, gates, symmetry
 from model.semantics.libraries import semantics
 from model.semantics.lowering import lower

@@ -11,7 +11,7 @@ from model import check
 from model.program.checked import Program, program
 from model.program.ops import ANY, Recv, Send
 from model.rings.orderings import NAMED
-from model.rings.ring import ring
+from model.rings.ring_program import ring
 from model.semantics.libraries import semantics
 from model.semantics.parameters import Semantics
 from model.states.machine import Machine

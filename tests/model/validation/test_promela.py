@@ -10,7 +10,7 @@ from model.cli.spin import Promela
 from model.program.checked import Program, program
 from model.program.ops import ANY, Barrier, Compute, Irecv, Isend, Probe, Recv, Send, Wait
 from model.rings.orderings import NAMED, ordering
-from model.rings.ring import ring
+from model.rings.ring_program import ring
 from model.semantics.libraries import bounded, semantics
 from model.semantics.lowering import lower
 from model.validation.promela import to_promela

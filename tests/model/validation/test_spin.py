@@ -12,7 +12,7 @@ from model.cli.spin import Spin
 from model.program.checked import Program, program
 from model.program.ops import Irecv, Isend, Recv, Send, Wait
 from model.rings.orderings import NAMED
-from model.rings.ring import STYLES, ring
+from model.rings.ring_program import STYLES, ring
 from model.semantics.libraries import semantics
 from model.semantics.lowering import lower
 from model.semantics.parameters import Semantics

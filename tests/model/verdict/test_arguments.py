@@ -9,8 +9,9 @@ import pytest
 from model.program.checked import Program, program
 from model.program.ops import Recv, Send
 from model.rings.orderings import NAMED as ORDERINGS
+from model.rings.ring_program import ring_table
 from model.semantics.libraries import NAMED
-from model.semantics.table import ring_table, table
+from model.semantics.table import table
 from model.verdict.arguments import as_lists, as_program, as_semantics, communicators
 from model.verdict.decide import check, check_contract
 

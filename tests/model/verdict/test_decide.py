@@ -9,7 +9,7 @@ from model import Result, check
 from model.program.checked import Program, program
 from model.program.ops import ANY, Compute, Irecv, Isend, Operation, Recv, Send, Wait
 from model.rings.orderings import ordering
-from model.rings.ring import ring
+from model.rings.ring_program import ring
 from model.semantics.libraries import NAMED, semantics
 from tests.model.verdicts import HANG, OK, pair, ranks_of, verdicts
 

@@ -14,9 +14,8 @@ from model import Result, check
 from model.program.checked import Program, program
 from model.program.ops import Irecv, Operation, Recv, Send, Wait
 from model.rings.orderings import NAMED
-from model.rings.ring import ring
+from model.rings.ring_program import ring, ring_table
 from model.semantics.libraries import semantics
-from model.semantics.table import ring_table
 from model.verdict.draw import FORMATS, FREE, STUCK, check_path, save, wait_for_graph
 from model.verdict.folding import MAX_NODES, fold
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from model.program.checked import Program
 from model.rings.orderings import NAMED as ORDERINGS
-from model.rings.ring import STYLES, ring
+from model.rings.ring_program import STYLES, ring
 from model.semantics.libraries import NAMED
 from model.semantics.parameters import Semantics
 from model.states.bfs import explore

@@ -7,7 +7,7 @@ import pytest
 from model.program.checked import program
 from model.program.ops import Batch, Irecv, Isend, Operation, Recv, Send, Wait
 from model.rings.orderings import NAMED, ordering
-from model.rings.ring import STYLES, Style, ring
+from model.rings.ring_program import STYLES, Style, ring
 
 
 def test_a_ring_sends_to_the_next_rank_and_receives_from_the_previous() -> None:

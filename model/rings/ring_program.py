@@ -1,13 +1,16 @@
-"""Named programs, each a function of the number of ranks, rounds, an ordering and a style of calls."""
+"""The program of a ring, as lists of operations and as a table: of ranks, rounds, an ordering and a style of calls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Literal, get_args
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal, get_args
 
 from model.program.checked import Program, program
 from model.program.ops import Batch, Irecv, Isend, Operation, Recv, Send, Wait
 from model.rings.orderings import Ordering, SendOrRecv
+
+if TYPE_CHECKING:
+    from model.semantics.table import Table
 
 Style = Literal["send", "isend-wait", "isend", "batch"]
 """How one ring step is written: blocking calls; each isend waited for at once; the isend waited for at the
@@ -15,8 +18,11 @@ end of the step; isend and irecv posted as one group."""
 
 STYLES: tuple[Style, ...] = get_args(Style)
 
-MOST = 1_000_000
-"""Ring steps that are written as lists of operations: beyond, they fill the memory, and a table (`table`) does not."""
+MAX_LISTED_STEPS = 1_000_000
+"""Ring steps that are written as lists of operations: beyond, they fill the memory, and a table does not."""
+
+MAX_TABLE_STEPS = 20_000_000
+"""Ring steps of a table: its event graph takes about 1.5 KB for each."""
 
 
 def ring(*, ranks: int, rounds: int, ordering: Ordering, style: Style = "send", nbytes: int = 1) -> Program:
@@ -24,11 +30,10 @@ def ring(*, ranks: int, rounds: int, ordering: Ordering, style: Style = "send", 
 
     Raises ValueError where there are fewer than 2 ranks, fewer than 1 round or an unknown style.
     """
-    _positive(ranks, "ranks", least=2)
-    _positive(rounds, "rounds", least=1)
-    if ranks * rounds > MOST:
+    _check_sizes(ranks, rounds, nbytes)
+    if ranks * rounds > MAX_LISTED_STEPS:
         raise ValueError(
-            f"{ranks} ranks x {rounds} rounds are more than {MOST} lists of operations can hold; "
+            f"{ranks} ranks x {rounds} rounds are more than {MAX_LISTED_STEPS} lists of operations can hold; "
             "use --engine graph with style send"
         )
     if style not in STYLES:
@@ -73,9 +78,37 @@ def ring_step(
         yield Wait(requests=("s",))
 
 
-NAMED: Mapping[str, Callable[..., Program]] = {"ring": ring}
+def ring_table(*, ranks: int, rounds: int, ordering: Ordering, nbytes: int = 1) -> Table:
+    """The table of `ring` in the style `send`, made without its operations.
+
+    Raises ValueError where there are fewer than 2 ranks or fewer than 1 round.
+    """
+    import numpy as np  # slow to import, and for tables alone
+
+    from model.semantics.arrays import NONE
+    from model.semantics.table import RECV, SEND, Table
+
+    _check_sizes(ranks, rounds, nbytes)
+    if ranks * rounds > MAX_TABLE_STEPS:
+        raise ValueError(f"{ranks} ranks x {rounds} rounds are more than {MAX_TABLE_STEPS} ring steps; give fewer")
+    sends_first = np.frombuffer(ordering.vector(ranks).encode(), dtype=np.uint8) == ord("S")
+    rank = np.repeat(np.arange(ranks, dtype=np.int64), 2 * rounds)
+    index = np.tile(np.arange(2 * rounds, dtype=np.int64), ranks)
+    sends = (index % 2 == 0) == sends_first[rank]
+    zeros = np.zeros(len(rank), dtype=np.int64)
+    return Table(
+        ranks=ranks,
+        rank=rank,
+        index=index,
+        kind=np.where(sends, SEND, RECV),
+        peer=np.where(sends, rank + 1, rank - 1) % ranks,
+        tag=zeros,
+        nbytes=np.where(sends, nbytes, 0),
+        request=zeros + NONE,
+    )
 
 
-def _positive(value: int, name: str, *, least: int) -> None:
-    if value < least:
-        raise ValueError(f"{name} is {value}; give {least} or more")
+def _check_sizes(ranks: int, rounds: int, nbytes: int) -> None:
+    for name, value, least in (("ranks", ranks, 2), ("rounds", rounds, 1), ("nbytes", nbytes, 0)):
+        if value < least:
+            raise ValueError(f"{name} is {value}; give {least} or more")
