@@ -6,13 +6,16 @@ give every instruction the same times, to the last tick. What things take is tol
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from typing import Any
 
 import numba
 import numpy as np
 from numba.typed import Dict
 
+from model.display.shown import Shown
 from model.events.build import RENDEZVOUS, partners, rooms
 from model.events.event_graph import NEVER
 from model.events.timing import UNIT, Timing
@@ -23,7 +26,7 @@ _SILENT = -2  # a probe that nothing answers; NONE: no probe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Simulation:
+class Simulation(Shown):
     """What happened, in ticks; NEVER for what did not. arrived, passed: by instruction. posted: by message.
 
     events: how many were simulated: an arrival and a passing of every instruction, a post of every message.
@@ -44,6 +47,18 @@ class Simulation:
     def makespan(self) -> int | None:
         """Ticks until the last rank is at its end; None where it hangs."""
         return None if self.hangs else int(self.passed.max(initial=0))
+
+    def _lines(self) -> Iterator[str]:
+        if self.hangs:
+            yield f"it hangs, after {self.events} events"
+        else:
+            yield f"makespan: {self.makespan} ticks, {self.events} events"
+
+    def _table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        columns = self.columns
+        times = ([None if time == NEVER else time for time in found.tolist()] for found in (self.arrived, self.passed))
+        rows = zip(columns.rank_of[columns.thread_of()].tolist(), columns.index.tolist(), *times, strict=True)
+        return ("rank", "index", "arrived", "passed"), list(rows)
 
 
 def simulate(given: Columns, timing: Timing = UNIT) -> Simulation:

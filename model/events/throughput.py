@@ -6,10 +6,13 @@ Olsder, Quadrat 1992), and the slowest circuit sets the pace (theory, statement 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from model.display.shown import Shown
+from model.display.text import table
 from model.events.build import build_graph
 from model.events.timing import UNIT, Timing
 from model.semantics.columns import Columns
@@ -25,7 +28,7 @@ class Hop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
+class Period(Shown):
     """ticks: per round, exactly; None where no round is ever done. circuit: the ranks that set the pace, each waiting
     for the next and the last for the first; weight and tokens: of it, so that ticks = weight / tokens.
     """
@@ -43,6 +46,16 @@ class Period:
             "tokens": self.tokens,
             "circuit": [[hop.rank, hop.at, hop.waits_for] for hop in self.circuit],
         }
+
+    def _lines(self) -> Iterator[str]:
+        if self.ticks is None:
+            yield "no round is ever done: a circuit carries no token"
+        else:
+            yield f"{self.ticks} ticks a round: the critical circuit has {self.weight}, and {self.tokens} tokens"
+        yield table(*self._table())
+
+    def _table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        return ("rank", "in its operation", "waits for"), [(hop.rank, hop.at, hop.waits_for) for hop in self.circuit]
 
 
 def period(given: Columns, timing: Timing = UNIT) -> Period:

@@ -10,13 +10,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from model.display import html
+from model.display.shown import Shown
 from model.program.checked import Program, program
 from model.program.json_form import program_json
 from model.program.ops import Batch, Irecv, Isend, Operation, Recv, RequestId, Send, Sendrecv, Wait
+from model.program.text_form import program_text
 from model.semantics.parameters import Semantics, SemanticsByComm
 from model.synthesis.orders import of_precedence
 from model.synthesis.precedence_of import of_program
 from model.verdict.decide import check
+from model.verdict.html import program_difference
 from model.verdict.result import Result
 
 MAX_MOVES = 64
@@ -26,14 +30,30 @@ Group = tuple[Operation, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cure:
-    """A change and the program that it makes; `check` says ok of it under the semantics that were asked for."""
+class Cure(Shown):
+    """A change and the program that it makes; `check` says ok of it under the semantics that were asked for.
+
+    before: the program that hangs, where it is to be shown beside.
+    """
 
     what: str
     program: Program
+    before: Program = ()
 
     def to_json(self) -> dict[str, Any]:
         return {"cure": self.what, **program_json(self.program)}
+
+    def _lines(self) -> Iterator[str]:
+        yield f"cure: {self.what}"
+        yield program_text(self.program).rstrip()
+
+    def _parts(self) -> Iterator[str]:
+        yield html.heading(f"cure: {self.what}")
+        yield program_difference(self.before or self.program, self.program)
+
+    def _table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        rows = [(rank, index, str(op)) for rank, ops in enumerate(self.program) for index, op in enumerate(ops)]
+        return ("rank", "index", "op"), rows
 
 
 def propose(hanging: Program, semantics: Semantics | SemanticsByComm, result: Result) -> Cure | None:

@@ -16,6 +16,7 @@ from model.states.options import MAX_STATES, Options
 from model.states.strategy import explore_machine
 from model.verdict.arguments import LibraryLike, ProgramLike, as_lists, as_program, as_semantics
 from model.verdict.result import Buffering, Engine, PathStep, Result, Verdict
+from model.verdict.subject import Subject
 from model.verdict.wait_for import Blame, blame
 
 if TYPE_CHECKING:
@@ -51,13 +52,13 @@ def check(
     lists = as_program(program)
     by_comm = as_semantics(semantics, lists)
     if not isinstance(lists, tuple):
-        return _check_table(lists, by_comm, engine)
+        return replace(_check_table(lists, by_comm, engine), subject=Subject(program=lists, semantics=by_comm))
     result = _decide(lists, by_comm, engine, max_states, progress, explore)
     stores = {comm: rules for comm, rules in by_comm.items() if rules.buffers}
     if result.verdict == "ok" and stores:
         bare = {**by_comm, **{comm: rules.unbuffered() for comm, rules in stores.items()}}
         result = replace(result, depends_on_buffering=_decide(lists, bare, None, max_states, None).hangs)
-    return result
+    return replace(result, subject=Subject(program=lists, semantics=by_comm))
 
 
 def _check_table(table: Table, by_comm: SemanticsByComm, engine: Engine | None) -> Result:

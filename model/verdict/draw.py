@@ -59,16 +59,20 @@ def wait_for_graph(result: Result, *, ranks: int | None = None, title: str = "")
     """The ranks on a circle, stuck ones in vermilion with the operation they are in, an arrow to whom each waits for.
 
     Arrows of the circuit are bold. For a verdict of ok the ranks stand without arrows. Of many ranks, those that do
-    alike are folded into one node with their number (`model.verdict.folding`). ranks and title: those of the program
-    that the result is of, where it tells.
+    alike are folded into one node with their number (`model.verdict.folding`). Without ranks and title: those of the
+    result's subject.
     """
+    if not title:
+        title = result.verdict if result.subject is None else f"{result.verdict}: {result.subject}"
+    if ranks is None and result.subject is not None:
+        ranks = result.subject.ranks
     if ranks is None:
         ranks = 1 + max((max(item.rank, *item.waits_for) for item in result.blocked), default=0)
     graph = fold(result, ranks)
     radius = _radius(len(graph.nodes))
     places = [_place(number, len(graph.nodes), radius) for number in range(len(graph.nodes))]
     labels = list(_labels(graph.nodes, places, radius))
-    title = "\n".join(textwrap.wrap(title or result.verdict, 72))
+    title = "\n".join(textwrap.wrap(title, 72))
     width, height = _half_sizes(labels, radius)
     figure = Picture(
         figsize=(max(2 * width, MIN_WIDTH, 0.09 * _longest(title)), 2 * height + 1.1), layout="constrained"

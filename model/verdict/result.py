@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
+
+from model.display.shown import Shown
+from model.verdict.subject import Subject
 
 Engine = Literal["explorer", "schedule", "graph"]
 Verdict = Literal["ok", "deadlock", "livelock", "lost"]
@@ -32,7 +36,7 @@ class PathStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(Shown):
     """A verdict with its evidence.
 
     verdict: `ok`, `deadlock` (some ranks can never finish), `livelock` (a deadlock in whose circuit a rank
@@ -44,6 +48,7 @@ class Result:
     depends_on_buffering: ok on these libraries, and hangs where they store nothing.
     note: what a reader should know of how this was decided.
     makespan: of the event graph where it finishes, in transfers one after another; None of other engines.
+    subject: the program and its libraries, for titles, pictures and cures; no part of the evidence, nor of its JSON.
     """
 
     verdict: Verdict
@@ -57,6 +62,7 @@ class Result:
     depends_on_buffering: bool = False
     note: str = ""
     makespan: int | None = None
+    subject: Subject | None = field(default=None, compare=False, repr=False)
 
     @property
     def hangs(self) -> bool:
@@ -64,5 +70,20 @@ class Result:
         return self.verdict in ("deadlock", "livelock")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types, one key a field."""
-        return asdict(self)
+        """Plain JSON types, one key a field but for the subject."""
+        return {key: value for key, value in asdict(replace(self, subject=None)).items() if key != "subject"}
+
+    def _lines(self) -> Iterator[str]:
+        from model.verdict.tables import verdict_lines  # knows results
+
+        return verdict_lines(self)
+
+    def _parts(self) -> Iterator[str]:
+        from model.verdict.html import result_parts  # knows results
+
+        return result_parts(self)
+
+    def _table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        members = set(self.circuit)
+        rows = [(item.rank, item.op, item.index, item.waits_for, item in members) for item in self.blocked]
+        return ("rank", "op", "index", "waits_for", "in_circuit"), rows

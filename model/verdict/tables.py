@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
-from tabulate import tabulate
-
-from model.program.checked import Program
+from model.display.text import table as table
 from model.program.text_form import program_text
-from model.verdict.result import Result
+from model.verdict.result import Blocked, Result
+from model.verdict.subject import Change
 
 MAX_ROWS = 40
 """Rows of a table: of a run the last ones, as the end is what explains a deadlock."""
@@ -21,22 +19,13 @@ HOW = {
 }
 
 
-class Change(Protocol):
-    """A change to a program, and the program that it makes (`model.synthesis.cure`)."""
-
-    @property
-    def what(self) -> str: ...
-
-    @property
-    def program(self) -> Program: ...
+def headline(result: Result) -> str:
+    """How the verdict was found."""
+    return f"{result.states} {HOW[result.engine]}, {result.transitions} transitions"
 
 
-def verdict_lines(result: Result, cure: Change | None = None) -> Iterator[str]:
-    """The verdict, then its evidence: the wait-for circuit, other stuck ranks, what is left over, a cure, the trace.
-
-    cure: a change under which the program finishes.
-    """
-    yield f"{result.verdict}: {result.states} {HOW[result.engine]}, {result.transitions} transitions"
+def remarks(result: Result) -> Iterator[str]:
+    """What a reader should know beside the verdict."""
     if result.makespan is not None:
         yield f"makespan: {result.makespan} transfers one after another"
     if result.note:
@@ -45,6 +34,15 @@ def verdict_lines(result: Result, cure: Change | None = None) -> Iterator[str]:
         yield "a rank polls in a send meanwhile, so it looks busy (statement 12)"
     if result.depends_on_buffering:
         yield "depends on buffering: where nothing is stored, the same program hangs"
+
+
+def verdict_lines(result: Result, cure: Change | None = None) -> Iterator[str]:
+    """The verdict, then its evidence: the wait-for circuit, other stuck ranks, what is left over, a cure, the trace.
+
+    cure: a change under which the program finishes.
+    """
+    yield f"{result.verdict}: {headline(result)}"
+    yield from remarks(result)
     if result.circuit:
         yield ""
         yield from waits_lines(result)
@@ -57,41 +55,56 @@ def verdict_lines(result: Result, cure: Change | None = None) -> Iterator[str]:
         yield program_text(cure.program).rstrip()
     if result.verdict != "ok":
         yield ""
-        hidden = max(0, len(result.path) - MAX_ROWS)
-        if not result.path and result.engine == "graph":
-            yield "trace: none was made"
-        elif not result.path:
-            yield "trace: none of the ranks can take a first step"
-        else:
-            yield f"trace of {len(result.path)} steps" + (f", the last {MAX_ROWS}" if hidden else "")
-            yield table(
-                ["step", "rank: operation"],
-                [
-                    [event.step, " + ".join(f"{rank}: {op}" for rank, op in event.moved)]
-                    for event in result.path[hidden:]
-                ],
-            )
+        yield from _path_lines(result)
+
+
+def _path_lines(result: Result) -> Iterator[str]:
+    if not result.path and result.engine == "graph":
+        yield "trace: none was made"
+    elif not result.path:
+        yield "trace: none of the ranks can take a first step"
+    else:
+        hidden = len(result.path) > MAX_ROWS
+        yield f"trace of {len(result.path)} steps" + (f", the last {MAX_ROWS}" if hidden else "")
+        yield table(["step", "rank: operation"], path_rows(result))
+
+
+def path_rows(result: Result, most: int = MAX_ROWS) -> list[tuple[int, str]]:
+    """The last steps of the path: their numbers, and who did what."""
+    steps = result.path[max(0, len(result.path) - most) :]
+    return [(step.step, " + ".join(f"{rank}: {op}" for rank, op in step.moved)) for step in steps]
 
 
 def waits_lines(result: Result) -> Iterator[str]:
     """Who waits for whom in a result with a circuit or chain, those of the circuit first."""
     yield "who waits for whom"
-    in_circuit = {item.rank for item in result.circuit}
-    kind = "circuit" if result.circuit[0].rank in result.circuit[-1].waits_for else "chain"
-    others = [item for item in result.blocked if item.rank not in in_circuit]
-    yield table(
-        ["rank", "is in", "waits for", ""],
-        [
-            [item.rank, f"{item.op} at {item.index}", ", ".join(map(str, item.waits_for)), mark]
-            for part, mark in ((result.circuit[:MAX_ROWS], kind), (others[:MAX_ROWS], ""))
-            for item in part
-        ],
-    )
-    hidden = max(0, len(result.circuit) - MAX_ROWS) + max(0, len(others) - MAX_ROWS)
+    yield table(WAITS, waits_rows(result))
+    hidden = hidden_waits(result)
     if hidden:
         yield f"and {hidden} more"
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table as text."""
-    return str(tabulate(rows, headers=headers, tablefmt="simple"))
+WAITS = ("rank", "is in", "waits for", "")
+"""Columns of `waits_rows`."""
+
+
+def waits_rows(result: Result, most: int = MAX_ROWS) -> list[tuple[int, str, str, str]]:
+    """A row a stuck rank: those of the circuit or chain, then at most as many others."""
+    members, others = _parts(result)
+    closed = result.circuit[0].rank in result.circuit[-1].waits_for
+    return [
+        (item.rank, f"{item.op} at {item.index}", ", ".join(map(str, item.waits_for)), mark)
+        for part, mark in ((members[:most], "circuit" if closed else "chain"), (others[:most], ""))
+        for item in part
+    ]
+
+
+def hidden_waits(result: Result, most: int = MAX_ROWS) -> int:
+    """How many stuck ranks `waits_rows` leaves out."""
+    return sum(max(0, len(part) - most) for part in _parts(result))
+
+
+def _parts(result: Result) -> tuple[Sequence[Blocked], Sequence[Blocked]]:
+    """The stuck ranks of the circuit, and the others."""
+    members = {item.rank for item in result.circuit}
+    return result.circuit, [item for item in result.blocked if item.rank not in members]

@@ -77,7 +77,7 @@ def test_a_verdict_of_ok_has_no_arrows() -> None:
     assert arrows(figure) == {}
     assert colours(figure) == [FREE] * 3
     assert texts(figure) == ["rank 0", "rank 1", "rank 2"]
-    assert figure.axes[0].get_title() == "ok"
+    assert figure.axes[0].get_title() == "ok: 3 ranks under eager"
     assert wait_for_graph(result, ranks=3, title="cured").axes[0].get_title() == "cured"
 
 
