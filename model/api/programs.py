@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from model.verdict.arguments import ProgramLike, as_lists, as_program
 
 if TYPE_CHECKING:
-    from model.pipelines.torch_schedules import Style as ScheduleStyle
+    from model.pipelines.torch_schedules import MessageStyle
     from model.program.checked import Program
     from model.rings.orderings import Ordering
     from model.rings.ring import Style
@@ -99,7 +99,7 @@ def serving(
     return unroll_grid(stages=ranks, tp=tp, depth=depth, ordering=policy, present=slots, nbytes=nbytes, seconds=seconds)
 
 
-def pipeline(schedule: Any, *, style: ScheduleStyle = "runtime", nbytes: int = 1) -> Program:
+def pipeline(schedule: Any, *, style: MessageStyle = "runtime", nbytes: int = 1) -> Program:
     """The program of a schedule of `torch.distributed.pipelining`.
 
     schedule: the schedule object; the CSV file that its `_dump_csv` writes as compute_comms; or rows of cells, one a
@@ -113,7 +113,7 @@ def pipeline(schedule: Any, *, style: ScheduleStyle = "runtime", nbytes: int = 1
     from model.pipelines import torch_schedules
 
     if is_schedule(schedule):
-        read = torch_schedules.of_object(schedule)
+        read = torch_schedules.from_torch(schedule)
     elif isinstance(schedule, torch_schedules.Schedule):
         read = schedule
     elif isinstance(schedule, str | Path):
@@ -142,13 +142,14 @@ def synthesise(pattern: Any = "ring", *sizes: int, rounds: int = 1) -> Synthesis
     from model.pipelines import torch_schedules
     from model.synthesis import patterns
     from model.synthesis.orders import of_pattern, of_precedence
+    from model.synthesis.precedence_of import of_schedule
 
     if isinstance(pattern, patterns.Pattern):
         return of_pattern(pattern, rounds=rounds)
     if is_schedule(pattern):
-        return of_precedence(torch_schedules.precedence(torch_schedules.of_object(pattern)))
+        return of_precedence(of_schedule(torch_schedules.from_torch(pattern)))
     if isinstance(pattern, torch_schedules.Schedule):
-        return of_precedence(torch_schedules.precedence(pattern))
+        return of_precedence(of_schedule(pattern))
     named: dict[str, tuple[Any, int]] = {name: (make, 1) for name, make in patterns.LINES.items()}
     named |= {name: (make, 2) for name, make in patterns.GRIDS.items()}
     if isinstance(pattern, str) and pattern in named:
@@ -163,7 +164,7 @@ def synthesise(pattern: Any = "ring", *sizes: int, rounds: int = 1) -> Synthesis
     if isinstance(pattern, str | Path) and Path(pattern).is_file():
         path = Path(pattern)
         if path.suffix == ".csv":
-            return of_precedence(torch_schedules.precedence(torch_schedules.load(path)))
+            return of_precedence(of_schedule(torch_schedules.load(path)))
         return of_pattern(patterns.load(path), rounds=rounds)
     raise ValueError(f"{pattern!r} is neither a named pattern ({', '.join(named)}) nor a file; choose one of them")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from model.display.figure import Picture
     from model.program.checked import Program
     from model.synthesis.cure import Cure
-    from model.validation.diagnosis import Flip
+    from model.verdict.sensitivity import Variation
 
 
 def check(
@@ -102,25 +102,27 @@ def compare(program: ProgramLike, libraries: Iterable[LibraryLike] = ()) -> Comp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis(Shown):
-    """Why a program hangs. result: under its library. hangs, finishes: the named libraries.
+    """Why a program hangs or finishes. result: under its library. hangs, finishes: the named libraries.
 
-    deciding: the single changes of its library under which it finishes; none where it hangs whatever the library does.
+    deciding: the single changes of its library that turn the answer; none where there are several libraries.
     cure: a change of the program under which it finishes; why_no_order: why no order of the messages is one.
     """
 
     result: Result
     hangs: tuple[str, ...]
     finishes: tuple[str, ...]
-    deciding: tuple[Flip, ...]
+    deciding: tuple[Variation, ...]
     cure: Cure | None
     why_no_order: str
 
     def _sentences(self) -> Iterator[str]:
         yield f"hangs under: {', '.join(self.hangs) or 'none of the named libraries'}"
         yield f"finishes under: {', '.join(self.finishes) or 'none of the named libraries'}"
+        changes = "; ".join(map(str, self.deciding))
         if self.result.hangs:
-            changes = "; ".join(map(str, self.deciding))
             yield f"decides: {changes or 'no single parameter: it hangs whatever the library does'}"
+        else:
+            yield f"would hang with: {changes or 'no single change of the library'}"
         if self.why_no_order:
             yield f"no order of the messages is a cure: {self.why_no_order}"
 
@@ -143,7 +145,7 @@ class Diagnosis(Shown):
 
 
 def diagnose(program: ProgramLike, library: LibraryLike = "rendezvous") -> Diagnosis:
-    """Why a program hangs: which parameter of its library decides, where else it hangs, and what would cure it.
+    """Why a program hangs or does not: which parameter of its library decides, where else it hangs, what would cure it.
 
     >>> import model
     >>> why = model.diagnose("0: send(1); recv(1)\\n1: send(0); recv(0)", "gloo")
@@ -153,22 +155,23 @@ def diagnose(program: ProgramLike, library: LibraryLike = "rendezvous") -> Diagn
     'on rank 0, do send(1) after recv(1)'
     """
     from model.semantics.libraries import NAMED
-    from model.synthesis.cure import incurable, propose
-    from model.validation.diagnosis import flips
+    from model.synthesis.cure import propose
+    from model.synthesis.cure import why_no_order as reason
+    from model.verdict.sensitivity import deciding
 
     made = as_lists(program_of(program))
     semantics = as_semantics(library, made)
     result = check(made, semantics, name=name_of(program))
     hangs = {name: decide(made, rules).hangs for name, rules in NAMED.items()}
-    changes = flips(next(iter(semantics.values()))) if len(semantics) == 1 else ()
+    alone = len(semantics) == 1
     cure = propose(made, semantics, result) if result.hangs else None
     return Diagnosis(
         result=result,
         hangs=tuple(name for name, hung in hangs.items() if hung),
         finishes=tuple(name for name, hung in hangs.items() if not hung),
-        deciding=tuple(flip for flip in changes if result.hangs and not decide(made, flip.semantics).hangs),
+        deciding=deciding(made, next(iter(semantics.values()))) if alone else (),
         cure=None if cure is None else replace(cure, before=made),
-        why_no_order=incurable(made) if result.hangs and cure is None else "",
+        why_no_order=reason(made) if result.hangs and cure is None else "",
     )
 
 
