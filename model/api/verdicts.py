@@ -10,8 +10,8 @@ from model.api.programs import name_of, program_of
 from model.display import html
 from model.display.shown import Shown
 from model.display.text import table
+from model.states.options import MAX_STATES
 from model.verdict.arguments import LibraryLike, ProgramLike, as_lists, as_semantics
-from model.verdict.decide import MAX_STATES
 from model.verdict.decide import check as decide
 from model.verdict.result import Engine, Result
 from model.verdict.subject import Subject

@@ -118,10 +118,10 @@ class Check(ProgramArguments):
         """Prints a verdict with what else is known of a small program; the exit status."""
         ranks = len(program) if isinstance(program, tuple) else program.ranks
         if self.draw is not None:
-            from model.verdict import draw
+            from model.verdict.draw import wait_for_graph
 
             title = f"{result.verdict}: {self.program}, {ranks} ranks, under {self.semantics}"
-            draw.save(draw.wait_for_graph(result, ranks=ranks, title=title), self.draw)
+            wait_for_graph(result, ranks=ranks, title=title).savefig(self.draw)
         cure = None
         if isinstance(program, tuple) and sum(map(len, program)) <= MAX_CURED and result.hangs:
             from model.synthesis.cure import propose

@@ -56,7 +56,6 @@ class Simulate(TimedArguments):
         from model.traces.gantt import gantt
         from model.traces.simulated import simulated_spans
         from model.traces.timeline import chrome_trace
-        from model.verdict import draw
 
         program = self.lists()
         spans = simulated_spans(lower(program, self.libraries(program)), result, timing)
@@ -65,7 +64,7 @@ class Simulate(TimedArguments):
         if self.draw is not None:
             unit, tick = ("transfers", 1.0) if self.in_units else ("seconds", timing.tick)
             title = f"{self.program}, {result.columns.ranks} ranks, under {self.semantics}"
-            draw.save(gantt(spans, title=title, unit=unit, tick=tick), self.draw)
+            gantt(spans, title=title, unit=unit, tick=tick).savefig(self.draw)
 
 
 def _run_lines(result: Simulation, seconds: float | None) -> Iterator[str]:

@@ -120,11 +120,10 @@ class Timeline:
         """The picture and the timeline that were asked for."""
         if self.draw is not None:
             from model.traces.gantt import gantt
-            from model.verdict import draw
 
             if len(spans) > MAX_DRAWN:
                 raise ValueError(f"a picture of {len(spans)} spans cannot be read; choose fewer by since and until")
-            draw.save(gantt(spans, title=title, unit="seconds", tick=1e-9), self.draw)
+            gantt(spans, title=title, unit="seconds", tick=1e-9).savefig(self.draw)
         if self.chrome is not None:
             from model.events.timing import Timing
             from model.traces.timeline import chrome_trace

@@ -46,11 +46,12 @@ class Hangs:
                 explained.append(explain(hang))
                 progress(len(explained))
         if self.draw is not None:
-            from model.verdict import draw  # matplotlib is slow to import
+            from model.verdict.draw import wait_for_graph  # matplotlib is slow to import
 
             for item in explained:
-                figure = draw.wait_for_graph(item.result, ranks=len(item.hang.program), title=item.hang.name)
-                draw.save(figure, self.draw / f"{re.sub(r'[^a-zA-Z0-9]+', '-', item.hang.name).strip('-')}.png")
+                title = f"{item.result.verdict}: {item.hang.name}, on {item.hang.library}"
+                figure = wait_for_graph(item.result, ranks=len(item.hang.program), title=title)
+                figure.savefig(self.draw / f"{re.sub(r'[^a-zA-Z0-9]+', '-', item.hang.name).strip('-')}.png")
         data = {"reports": [item.to_json() for item in explained], "agree": sum(item.agrees for item in explained)}
         show(self.json, data, lambda: (line for item in explained for line in _hang_lines(item)))
         return 0 if all(item.agrees for item in explained) else 1

@@ -6,7 +6,6 @@ import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -21,8 +20,6 @@ STUCK, FREE, UNLISTED, WAIT = "#d55e00", "#009e73", "#999999", "#d55e00"
 
 _FILL = {"stuck": STUCK, "finished": FREE, "unlisted": UNLISTED}
 _MEANING = {"stuck": "stuck in the operation beside it", "finished": "has finished", "unlisted": "not listed"}
-
-FORMATS = (".pdf", ".png", ".svg")
 
 NODE = 0.32
 """Radius of a node."""
@@ -222,17 +219,3 @@ def _legend(graph: Folded) -> Iterator[Line2D]:
     for bold, meaning in ((True, "waits for, in the circuit"), (False, "waits for")):
         if bold in graph.arrows.values():
             yield Line2D([], [], color=WAIT, linewidth=2.5 if bold else 1.0, marker=">", markersize=5, label=meaning)
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Writes a figure; the ending of the path names the format. Raises ValueError as `check_path` does."""
-    check_path(path)
-    figure.savefig(path)
-
-
-def check_path(path: Path) -> None:
-    """Raises ValueError where no figure can be written to this path: to be asked before a long computation."""
-    if path.suffix not in FORMATS:
-        raise ValueError(f"cannot draw to {str(path)!r}; end the name with one of {', '.join(FORMATS)}")
-    if path.is_dir() or not path.parent.is_dir():
-        raise ValueError(f"cannot draw to {str(path)!r}: it must be a file in a folder that is there")
