@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from model.pipelines.torch_schedules import MessageStyle
     from model.program.checked import Program
     from model.rings.orderings import Ordering
-    from model.rings.ring import Style
+    from model.rings.ring_program import Style
     from model.semantics.table import Table
     from model.synthesis.orders import Synthesis
 
@@ -58,8 +58,8 @@ def ring(
     """
     from model.rings.orderings import Ordering
     from model.rings.orderings import ordering as named
-    from model.rings.ring import ring as lists
-    from model.semantics.table import ring_table
+    from model.rings.ring_program import ring as lists
+    from model.rings.ring_program import ring_table
 
     if not isinstance(ordering, str | Ordering):
         raise ValueError(f"an ordering is expected, and this is {ordering!r}; give a name such as 'parity', or 'SRSR'")
