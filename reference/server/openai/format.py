@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reference.engine.outputs import Output
 from reference.scheduling.request import FinishReason
+from reference.server.openai.schema import StreamOptions
 from reference.server.schema import MIN_LOGPROB
 
 if TYPE_CHECKING:
@@ -39,10 +40,12 @@ class CompletionAccumulator:
 
 
 class CompletionFormat:
-    """Responses of /v1/completions. tokenizer: where log-probabilities are wanted. stream_usage: whether each event
-    counts tokens."""
+    """The response of /v1/completions.
 
-    def __init__(self, model: str, prompts: int, *, tokenizer: TextTokenizer | None, stream_usage: bool) -> None:
+    tokenizer: where log-probabilities are wanted. options: what events of a stream say of tokens.
+    """
+
+    def __init__(self, model: str, prompts: int, *, tokenizer: TextTokenizer | None, options: StreamOptions) -> None:
         self._head = {
             "id": f"cmpl-{uuid.uuid4().hex}",
             "object": "text_completion",
@@ -50,7 +53,7 @@ class CompletionFormat:
             "model": model,
         }
         self._choices = [CompletionAccumulator() for _ in range(prompts)]
-        self._tokenizer, self._stream_usage = tokenizer, stream_usage
+        self._tokenizer, self._options = tokenizer, options
 
     def add(self, output: Output) -> None:
         """Takes in one more token."""
@@ -61,11 +64,11 @@ class CompletionFormat:
         choice = self._choices[output.index]
         item = self._item(output.index, output.text, [output], choice.length, output.reason)
         choice.add(output)
-        yield {**self._head, "choices": [item], **(usage([choice]) if self._stream_usage else {})}
+        yield {**self._head, "choices": [item], **stream_usage(self._options, choice)}
 
-    def usage_event(self) -> dict[str, Any]:
-        """The event that counts the tokens of a stream."""
-        return {**self._head, "choices": [], **usage(self._choices)}
+    def last_events(self) -> list[dict[str, Any]]:
+        """The events behind the last token: one that counts all, where that is wanted."""
+        return [{**self._head, "choices": [], **usage(self._choices)}] if self._options.include_usage else []
 
     def whole(self) -> dict[str, Any]:
         """The response without a stream."""
@@ -85,10 +88,10 @@ class CompletionFormat:
 class ChatFormat:
     """The response of /v1/chat/completions. Arguments as of `CompletionFormat`."""
 
-    def __init__(self, model: str, *, tokenizer: TextTokenizer | None, stream_usage: bool) -> None:
+    def __init__(self, model: str, *, tokenizer: TextTokenizer | None, options: StreamOptions) -> None:
         self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
         self._choice = CompletionAccumulator()
-        self._tokenizer, self._stream_usage = tokenizer, stream_usage
+        self._tokenizer, self._options = tokenizer, options
 
     def add(self, output: Output) -> None:
         """Takes in one more token."""
@@ -105,9 +108,10 @@ class ChatFormat:
         if output.reason is not None:
             yield self._chunk({}, reason=output.reason)
 
-    def usage_event(self) -> dict[str, Any]:
-        """The event that counts the tokens of a stream."""
-        return {**self._head, "object": "chat.completion.chunk", "choices": [], **usage([self._choice])}
+    def last_events(self) -> list[dict[str, Any]]:
+        """The events behind the last token: one that counts all, where that is wanted."""
+        counts = {**self._head, "object": "chat.completion.chunk", "choices": [], **usage([self._choice])}
+        return [counts] if self._options.include_usage else []
 
     def whole(self) -> dict[str, Any]:
         """The response without a stream."""
@@ -126,7 +130,7 @@ class ChatFormat:
         self, delta: dict[str, str], *, logprobs: dict[str, Any] | None = None, reason: FinishReason | None = None
     ) -> dict[str, Any]:
         item = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
-        counts = usage([self._choice]) if self._stream_usage else {}
+        counts = stream_usage(self._options, self._choice)
         return {**self._head, "object": "chat.completion.chunk", "choices": [item], **counts}
 
 
@@ -136,6 +140,13 @@ def usage(choices: Sequence[CompletionAccumulator]) -> dict[str, Any]:
     new = sum(len(choice.outputs) for choice in choices)
     counts = {"prompt_tokens": prompt, "completion_tokens": new, "total_tokens": prompt + new}
     return {"usage": {**counts, "prompt_tokens_details": {"cached_tokens": 0}}}
+
+
+def stream_usage(options: StreamOptions, choice: CompletionAccumulator) -> dict[str, Any]:
+    """What an event of a stream says of tokens, beside its choice."""
+    if options.continuous_usage_stats:
+        return usage([choice]) if choice.outputs else {"usage": None}
+    return {"usage": None} if options.include_usage else {}
 
 
 def completion_logprobs(tokenizer: TextTokenizer, outputs: Sequence[Output], offset: int) -> dict[str, Any]:

@@ -59,9 +59,9 @@ class OpenAIRoutes:
         tokenizer = self._tokenizer.tokenizer if logprobs else None  # raises where there is none
         params = body.params(max_new_tokens=body.max_tokens or 16, logprobs=logprobs, top_logprobs=body.logprobs or 0)
         response = await self._open_requests.submit(request, prompts, params)
-        form = CompletionFormat(self._name, len(prompts), tokenizer=tokenizer, stream_usage=body.with_continuous_usage)
+        form = CompletionFormat(self._name, len(prompts), tokenizer=tokenizer, options=body.usage_options)
         if body.stream:
-            return event_stream(response, form.events, after=lambda: [form.usage_event()] if body.with_usage else [])
+            return event_stream(response, form.events, after=form.last_events)
         for output in await response.all():
             form.add(output)
         return form.whole()
@@ -81,14 +81,14 @@ class OpenAIRoutes:
         form = ChatFormat(
             self._name,
             tokenizer=self._tokenizer.tokenizer if body.logprobs else None,
-            stream_usage=body.with_continuous_usage,
+            options=body.usage_options,
         )
         if body.stream:
             return event_stream(
                 response,
                 form.events,
                 before=[form.first_event()],
-                after=lambda: [form.usage_event()] if body.with_usage else [],
+                after=form.last_events,
             )
         for output in await response.all():
             form.add(output)

@@ -70,14 +70,9 @@ class CommonRequest(StrictModel):
     return_cached_tokens_details: Annotated[bool, Field(description="Changes nothing: `usage` says it anyhow")] = False
 
     @property
-    def with_usage(self) -> bool:
-        """Whether a stream ends with the count of tokens."""
-        return self.stream_options is not None and self.stream_options.include_usage
-
-    @property
-    def with_continuous_usage(self) -> bool:
-        """Whether every event of a stream counts the tokens of its choice so far."""
-        return self.stream_options is not None and self.stream_options.continuous_usage_stats
+    def usage_options(self) -> StreamOptions:
+        """What events of a stream say of tokens."""
+        return self.stream_options or StreamOptions()
 
     def params(self, **more: Any) -> SamplingParams:
         """The same for the engine."""
