@@ -49,8 +49,8 @@ def engine(
     from reference.ranks import processes
 
     with processes.warming_up():
-        from reference.cli.bench_protocol import Case, figures, run_all
-        from reference.cli.bench_targets import EngineTarget
+        from reference.cli.bench_protocol import Case, bench_result, run_all
+        from reference.cli.bench_targets import InProcessTarget
         from reference.config import EngineConfig
         from reference.engine.engine import Engine
 
@@ -79,7 +79,7 @@ def engine(
             "control": running.transport.control,
             "verdict": running.prediction.verdict if running.prediction is not None else None,
         }
-        runs = run_all(EngineTarget(running), [warm], [case] * repeats, seed, lambda line: None)
+        runs = run_all(InProcessTarget(running), [warm], [case] * repeats, seed, lambda line: None)
         random, vocabulary = Random(seed), running.shape.vocab_size
         prompts = [random.choices(range(vocabulary), k=input_len) for _ in range(requests)]
         tokens: list[list[int]] = [[] for _ in prompts]
@@ -90,8 +90,8 @@ def engine(
         if name == "bench":
             arrivals: list[list[float]] = [[] for _ in range(requests)]
             for item in run.arrivals:
-                arrivals[item.index].append(round(item.seconds, 5))
-            samples.append({**asdict(figures(run)), "arrivals": arrivals})
+                arrivals[item.prompt_index].append(round(item.seconds, 5))
+            samples.append({**asdict(bench_result(run)), "arrivals": arrivals})
     return {**about, "samples": samples, "tokens": tokens}
 
 

@@ -6,8 +6,20 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reference.cli.bench_protocol import cases, record, run_all, table, warm_ups
-from reference.cli.output import engine_config, say, started
+from reference.cli.bench_protocol import (
+    WARM_UP_INPUT,
+    WARM_UP_OUTPUT,
+    BatchRun,
+    Case,
+    Target,
+    as_json,
+    cases,
+    check_lengths,
+    run_all,
+    table,
+    warm_ups,
+)
+from reference.cli.console import describe, engine_config, log
 from reference.config import EngineConfig
 from reference.option_checks import check_file
 from reference.ranks import processes
@@ -31,7 +43,7 @@ class Bench(EngineConfig):
     base_url: str = ""
     """Measure the server at this address, such as http://127.0.0.1:30000."""
     skip_warmup: bool = False
-    """Do not first run a case of input 1024 and output 16 for each batch size."""
+    """Do not first run a case of input 1024 and output 16, or what the model has room for, for each batch size."""
     result_filename: Path | None = None
     """Append one JSON object a case to this file, with the moment at which every token arrived."""
 
@@ -39,36 +51,38 @@ class Bench(EngineConfig):
         """Checks nothing: `run` does (see `engine_config`)."""
 
     def run(self) -> int:
-        from reference.cli.bench_targets import EngineTarget, UrlTarget
+        from reference.cli.bench_targets import InProcessTarget, UrlTarget
 
         config = engine_config(self)
-        warm = [] if self.skip_warmup else warm_ups(self.batch_size)
         timed = cases(self.batch_size, self.input_len, self.output_len)
         if not timed:
             raise ValueError("there is no case; give at least one --batch-size, --input-len and --output-len")
         if self.result_filename is not None:
             check_file("result-filename", self.result_filename)
         if self.base_url:
-            runs = run_all(UrlTarget(self.base_url), warm, timed, self.seed, say)
+            runs = self._run_all(UrlTarget(self.base_url), timed)
         else:
             with processes.warming_up():
                 from reference.engine.engine import (
                     Engine,  # torch is slow to import; the ranks import it at the same time
                 )
 
-            longest = max((*warm, *timed), key=lambda case: case.input_len + case.output_len)
-            length = longest.input_len + longest.output_len
-            made = Engine(replace(config, context_length=max(config.context_length, length)))
-            if length > made.shape.max_position:
-                remedy = "give --skip-warmup" if longest in warm else "give smaller lengths"
-                raise ValueError(
-                    f"a case of {length} tokens, but the model has {made.shape.max_position} positions; {remedy}"
-                )
-            with made as engine:
-                say(started(engine))
-                runs = run_all(EngineTarget(engine), warm, timed, self.seed, say)
+            longest = max(case.input_len + case.output_len for case in timed)
+            if not self.skip_warmup:
+                longest = max(longest, WARM_UP_INPUT + WARM_UP_OUTPUT)
+            not_started = Engine(replace(config, context_length=max(config.context_length, longest)))
+            check_lengths(timed, not_started.config.context_length)
+            with not_started as engine:
+                log(describe(engine))
+                runs = self._run_all(InProcessTarget(engine), timed)
         print(table(runs))
         if self.result_filename is not None:
             with self.result_filename.open("a") as file:
-                file.writelines(json.dumps(record(*run)) + "\n" for run in runs)
+                file.writelines(json.dumps(as_json(*run)) + "\n" for run in runs)
         return 0
+
+    def _run_all(self, target: Target, timed: list[Case]) -> list[tuple[str, BatchRun]]:
+        """All cases after their warm-up, if there is one."""
+        check_lengths(timed, target.context_length)
+        warm = [] if self.skip_warmup else warm_ups(self.batch_size, target.context_length)
+        return run_all(target, warm, timed, self.seed, log)

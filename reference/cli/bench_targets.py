@@ -8,11 +8,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from http.client import HTTPException
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from reference.cli.bench_protocol import Arrival
+from reference.cli.bench_protocol import ChunkArrival
 from reference.scheduling.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
@@ -21,28 +22,29 @@ if TYPE_CHECKING:
 TIMEOUT = 600.0
 """Seconds without a byte from a server, as upstream has it."""
 
-INFO = "/get_server_info"
+INFO, MODELS = "/get_server_info", "/v1/models"
 
 USUAL_VOCABULARY = 16384
 """Tokens drawn for a server that does not say how many it knows: fewer than any model of today has."""
 
 
-class EngineTarget:
+class InProcessTarget:
     """An engine in this process. Times are those at which its listener hands tokens out."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.vocabulary = engine.shape.vocab_size
+        self.context_length = engine.config.context_length
 
     def flush(self) -> None:
         """Nothing is kept between requests; raises ValueError where some are under way."""
         if not self._engine.flush():
             raise ValueError("the engine has requests under way; wait for their end")
 
-    def run(self, prompts: Sequence[Sequence[int]], output_len: int) -> tuple[list[Arrival], float]:
+    def run(self, prompts: Sequence[Sequence[int]], output_len: int) -> tuple[list[ChunkArrival], float]:
         """Continues all prompts as one batch."""
         news: SimpleQueue[tuple[float, Output | Exception]] = SimpleQueue()
-        arrivals: list[Arrival] = []
+        arrivals: list[ChunkArrival] = []
         began = time.perf_counter()
         ticket = self._engine.submit(
             prompts,
@@ -55,7 +57,7 @@ class EngineTarget:
                 seconds, item = news.get()
                 if isinstance(item, Exception):
                     raise item
-                arrivals.append(Arrival(index=item.index, made=item.made, seconds=seconds))
+                arrivals.append(ChunkArrival(prompt_index=item.index, num_tokens=item.made, seconds=seconds))
                 unfinished -= item.reason is not None
         finally:
             ticket.cancel()
@@ -75,16 +77,33 @@ class UrlTarget:
         self._url = url.rstrip("/")
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy would be measured too
         with self._talk(INFO) as response:
-            self.vocabulary = int(_object(response).get("vocab_size") or USUAL_VOCABULARY)
+            info = _object(response)
+            self.vocabulary = int(info.get("vocab_size") or USUAL_VOCABULARY)
             if self.vocabulary < 1:
                 raise ValueError(f"vocab_size is {self.vocabulary}")
+            self._told = info.get("context_length")
+
+    @cached_property
+    def context_length(self) -> int | None:
+        """Tokens that a prompt and its new ones may have together, as the server says; None where it does not.
+
+        One that was started without that option may say it of its model alone.
+        """
+        if self._told is not None:
+            return int(self._told)
+        try:
+            with self._talk(MODELS) as response:
+                length = _object(response)["data"][0].get("max_model_len")
+                return None if length is None else int(length)
+        except (ValueError, RuntimeError):
+            return None
 
     def flush(self) -> None:
         """Drops the server's cache."""
         with self._talk("/flush_cache", {}):
             pass
 
-    def run(self, prompts: Sequence[Sequence[int]], output_len: int) -> tuple[list[Arrival], float]:
+    def run(self, prompts: Sequence[Sequence[int]], output_len: int) -> tuple[list[ChunkArrival], float]:
         """Continues all prompts by one request, whose events are timed as they come."""
         asked = {
             "input_ids": prompts,
@@ -92,16 +111,18 @@ class UrlTarget:
             "return_logprob": False,
             "stream": True,
         }
-        arrivals: list[Arrival] = []
+        arrivals: list[ChunkArrival] = []
         began = time.perf_counter()
         with self._talk("/generate", asked) as response:
             for data in _events(response):
-                made = int(data["meta_info"]["completion_tokens"])
+                num_tokens = int(data["meta_info"]["completion_tokens"])
+                index = range(len(prompts))[data.get("index", 0)]
                 seconds = time.perf_counter() - began
-                arrivals.append(Arrival(index=range(len(prompts))[data.get("index", 0)], made=made, seconds=seconds))
+                arrivals.append(ChunkArrival(prompt_index=index, num_tokens=num_tokens, seconds=seconds))
             latency = time.perf_counter() - began
-            if {item.index for item in arrivals} != set(range(len(prompts))):
-                raise ValueError(f"tokens came for {len({item.index for item in arrivals})} of {len(prompts)} prompts")
+            answered = {item.prompt_index for item in arrivals}
+            if answered != set(range(len(prompts))):
+                raise ValueError(f"tokens came for {len(answered)} of {len(prompts)} prompts")
         return arrivals, latency
 
     def decode_rate(self) -> float:

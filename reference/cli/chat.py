@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reference.cli.output import engine_config, say, started
+from reference.cli.console import describe, engine_config, log
 from reference.config import EngineConfig
 from reference.ranks import processes, torchrun
 from reference.scheduling.sampling_params import SamplingParams
@@ -55,8 +55,8 @@ class Chat(EngineConfig):
         with Engine(config) as engine:
             in_job = engine.job is not None
             talk = Conversation(engine, engine.chat_template, params, self.system, in_job=in_job)
-            say(started(engine))
-            say(HELP_IN_JOB if in_job else HELP)
+            log(describe(engine))
+            log(HELP_IN_JOB if in_job else HELP)
             while True:
                 print("> ", end="", file=sys.stderr, flush=True)
                 line = sys.stdin.readline()
@@ -94,7 +94,7 @@ class Conversation:
             prompt = self._prompt()
         except ValueError as refused:
             self._messages.pop()
-            say(f"error: {refused}")
+            log(f"error: {refused}")
             return
         said = []
         stream = self._engine.generate([prompt], params=self._params)
@@ -123,4 +123,4 @@ class Conversation:
                     "shorten it, lower --max-new-tokens or raise --context-length"
                 )
             del self._messages[:2]  # a question and its answer
-            say("(the conversation is longer than the context: its oldest part is forgotten)")
+            log("(the conversation is longer than the context: its oldest part is forgotten)")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from reference.cli.output import engine_config, say, started
+from reference.cli.console import describe, engine_config, log
 from reference.config import EngineConfig
 from reference.ranks import processes
 from reference.scheduling.sampling_params import SamplingParams
@@ -22,8 +22,8 @@ class Generate(EngineConfig):
     """Continue prompts. Standard output holds the continuation (not the prompt) as it is made; with several
     prompts one block each, in their order, an empty line between. Everything else goes to standard error.
 
-    Exit status: 0 ok; 1 the pipeline hung, a rank died, or nobody reads the output; 2 bad usage or bad input;
-    130 interrupted.
+    Exit status: 0 ok; 1 the pipeline hung, or a rank died; 2 bad usage or bad input; 130 interrupted; 141 nobody reads
+    the output.
     """
 
     prompt: Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction] = ()
@@ -57,7 +57,7 @@ class Generate(EngineConfig):
 
     def run(self) -> int:
         config = engine_config(self)
-        params = SamplingParams(**{name: getattr(self, name) for name in ASKED})
+        params = SamplingParams(**{name: getattr(self, name) for name in SAMPLING_FIELDS})
         prompts: list[str | Sequence[int]] = [*(text for texts in self.prompt for text in texts), *self.prompt_tokens]
         if not prompts:
             raise ValueError("there is no prompt; give texts after --prompt, or token ids after --prompt-tokens")
@@ -65,19 +65,21 @@ class Generate(EngineConfig):
             from reference.engine.engine import Engine  # torch is slow to import; the ranks import it at the same time
 
         with Engine(config) as engine:
-            say(started(engine))
+            log(describe(engine))
             printer = Printer(len(prompts), show=number if self.prompt_tokens else text)
             outputs = []
             for output in engine.generate(prompts, params=params):
                 printer.show(output)
                 outputs.append(output)
                 if self.logprobs:
-                    say(likelihoods(output))
-        say(speed(outputs))
+                    log(format_logprobs(output))
+        log(speed(outputs))
         return 0
 
 
-ASKED = tuple(field.name for field in fields(SamplingParams) if field.name not in ("seed", "prompt_logprobs_from"))
+SAMPLING_FIELDS = tuple(
+    field.name for field in fields(SamplingParams) if field.name not in ("seed", "prompt_logprobs_from")
+)
 """What of `SamplingParams` the command line asks for. `EngineConfig.seed` is where its draws begin."""
 
 
@@ -122,7 +124,7 @@ def speed(outputs: list[Output]) -> str:
     return f"{len(outputs)} tokens in {total:.2f} s: the first after {first:.2f} s{rate}"
 
 
-def likelihoods(output: Output) -> str:
+def format_logprobs(output: Output) -> str:
     """One line: a new token with its log-probability, and the likeliest ones."""
     rivals = ", ".join(f"{token} {logprob:.4f}" for token, logprob in output.top)
     found = f"prompt {output.index}, token {output.made}: {output.token} {output.logprob:.4f}"

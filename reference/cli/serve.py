@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import tyro
 
-from reference.cli.output import engine_config, say, started
+from reference.cli.console import describe, engine_config, install_command, log
 from reference.config import EngineConfig
 from reference.ranks import processes, torchrun
 from reference.server.options import ServerOptions
@@ -41,15 +41,15 @@ class Serve(EngineConfig):
                 try:
                     from reference.server.lifecycle import serve
                 except ModuleNotFoundError as missing:
-                    raise ValueError(f"{missing}; install the server's packages: pip install -e '.[serve]'") from None
+                    raise ValueError(f"{missing}; install the server's packages: {install_command('serve')}") from None
                 from reference.engine.engine import (
                     Engine,  # torch is slow to import; the ranks import it at the same time
                 )
 
             with Engine(config) as engine:
                 assert listener is not None, "only rank 0 comes here"
-                say(started(engine))
-                ended_by = serve(engine, self.server, listener, say)
+                log(describe(engine))
+                ended_by = serve(engine, self.server, listener, log)
         if ended_by == signal.SIGINT:
             raise KeyboardInterrupt
         return 0

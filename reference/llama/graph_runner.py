@@ -1,8 +1,8 @@
 """What runs a stage where its device can do better: decode steps captured once for each batch size, and kernels.
 
 A decode step of a large model on an accelerator is a few hundred short kernels. Captured as a graph they follow
-each other without the host; and the kernels of `reference.llama.decode_kernels` read nothing twice. Whatever is not a
-plain decode step (a prefill, many sequences, a host) runs as `Stage` does it.
+each other without the host; and the kernels of `decode_kernels` and `decode_attention` read nothing twice. Whatever is
+not a plain decode step (a prefill, many sequences, a host) runs as `Stage` does it.
 
 Shapes as in `reference.llama.stage`: B sequences, H hidden size, V vocabulary.
 """
@@ -61,21 +61,22 @@ class CapturedStage:
     """
 
     def __init__(self, stage: Stage, cache: KVCache, device: Device, *, most: int) -> None:
-        from reference.llama.decode_kernels import MOST_ROWS, Attention
+        from reference.llama.decode_attention import Attention
+        from reference.llama.decode_kernels import MAX_ROWS
 
         self.config, self.first, self.last = stage.config, stage.first, stage.last
         self._stage, self._cache, self._device = stage, cache, device
         self._part = stage.tp.shard_config(stage.config)
         self._attention = Attention(
-            batch=min(most, MOST_ROWS),
+            batch=min(most, MAX_ROWS),
             heads=self._part.heads,
             kv_heads=self._part.kv_heads,
             head_dim=self._part.head_dim,
             device=device.torch,
         )
         sizes = [1]
-        while sizes[-1] < min(most, MOST_ROWS):
-            sizes.append(min(2 * sizes[-1], most, MOST_ROWS))
+        while sizes[-1] < min(most, MAX_ROWS):
+            sizes.append(min(2 * sizes[-1], most, MAX_ROWS))
         # the largest first: the others then fit into its memory
         graphs = {size: self._capture(size) for size in reversed(sizes)}
         self._graphs = {size: graphs[size] for size in sizes}

@@ -16,6 +16,8 @@ from torch import Tensor
 
 @triton.jit
 def _silu_and_mul(both, out, F: tl.constexpr, TILE: tl.constexpr):
+    """out [tokens, F] from both [tokens, 2F], contiguous; program (token, i) of a grid (tokens, F / TILE, rounded up)
+    makes columns from i * TILE on."""
     row = tl.program_id(0).to(tl.int64)
     f = tl.program_id(1) * TILE + tl.arange(0, TILE)
     inside = f < F
@@ -35,6 +37,8 @@ def silu_and_mul(both_BTF: Tensor) -> Tensor:
 
 @triton.jit
 def _rotate(x, cos, sin, out, stride, X: tl.constexpr, E: tl.constexpr, HEADS: tl.constexpr, HALF: tl.constexpr):
+    """out [tokens, X, 2E], contiguous, from x [tokens, X, 2E] of strides (stride, 2E, 1), in elements; a program for
+    each token. cos, sin [tokens, E] are contiguous. HEADS and HALF are powers of two from X and E on."""
     row = tl.program_id(0).to(tl.int64)
     head, e = tl.arange(0, HEADS), tl.arange(0, HALF)
     inside = (head[:, None] < X) & (e[None, :] < E)

@@ -6,7 +6,6 @@ Ranks are forked from a server process that has imported torch once, and has don
 from __future__ import annotations
 
 import ctypes
-import io
 import multiprocessing
 import os
 import signal
@@ -63,18 +62,6 @@ def interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def open_standard_streams() -> None:
-    """Called when a program begins: what it was started without leads nowhere. Or the next file that is opened would
-    have its number, and be taken for it. And a character that the terminal's encoding lacks is no error."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it takes the lowest number that is free
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
 
 
 def speak_on_stderr() -> None:

@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from threading import Thread
@@ -13,19 +14,20 @@ import pytest
 
 from reference.__main__ import main
 from reference.cli.bench_protocol import (
-    Arrival,
+    BatchRun,
+    BenchResult,
     Case,
-    Figures,
-    Measured,
+    ChunkArrival,
+    as_json,
+    bench_result,
     cases,
-    figures,
+    check_lengths,
     measure,
-    record,
     run_all,
     table,
     warm_ups,
 )
-from reference.cli.bench_targets import USUAL_VOCABULARY, EngineTarget, UrlTarget
+from reference.cli.bench_targets import USUAL_VOCABULARY, InProcessTarget, UrlTarget
 from tests.patience import stretch
 from tests.reference.conftest import Web
 
@@ -34,16 +36,18 @@ pytestmark = pytest.mark.xdist_group("web")
 CASE = Case(batch_size=2, input_len=10, output_len=3)
 
 
-def measured(*arrivals: tuple[int, int, float], latency: float = 4.0, decode_rate: float = 0.0) -> Measured:
-    items = tuple(Arrival(index=index, made=made, seconds=seconds) for index, made, seconds in arrivals)
-    return Measured(case=CASE, arrivals=items, latency=latency, decode_rate=decode_rate)
+def measured(*arrivals: tuple[int, int, float], latency: float = 4.0, decode_rate: float = 0.0) -> BatchRun:
+    items = tuple(
+        ChunkArrival(prompt_index=index, num_tokens=made, seconds=seconds) for index, made, seconds in arrivals
+    )
+    return BatchRun(case=CASE, arrivals=items, latency=latency, decode_rate=decode_rate)
 
 
 GOOD = ((0, 1, 0.5), (1, 1, 1.0), (0, 2, 1.5), (1, 2, 2.0), (0, 3, 2.5), (1, 3, 3.5))
 
 
 def test_the_figures_are_upstreams() -> None:
-    assert figures(measured(*GOOD, decode_rate=7.0)) == Figures(
+    assert bench_result(measured(*GOOD, decode_rate=7.0)) == BenchResult(
         latency=4.0,
         input_throughput=20 / 1.0,  # batch x input_len / last_ttft
         output_throughput=6 / 3.0,  # batch x output_len / (latency - last_ttft)
@@ -53,24 +57,24 @@ def test_the_figures_are_upstreams() -> None:
 
 
 def test_a_chunk_may_carry_more_than_a_first_token() -> None:
-    assert figures(measured((0, 2, 0.5), (1, 1, 1.0), (0, 3, 2.5), (1, 3, 3.5))).last_ttft == 1.0
-    assert figures(measured((0, 1, 0.5), (1, 2, 1.5), (0, 3, 2.5), (1, 3, 3.5))).last_ttft == 1.5
+    assert bench_result(measured((0, 2, 0.5), (1, 1, 1.0), (0, 3, 2.5), (1, 3, 3.5))).last_ttft == 1.0
+    assert bench_result(measured((0, 1, 0.5), (1, 2, 1.5), (0, 3, 2.5), (1, 3, 3.5))).last_ttft == 1.5
 
 
 def test_the_figures_of_the_pull_request_check() -> None:
     """8192 tokens in 0.6277 s, then 1024 in the rest of 25.09 s."""
     arrivals = [
-        Arrival(index=index, made=made, seconds=0.6277 if made == 1 else 25.0)
+        ChunkArrival(prompt_index=index, num_tokens=made, seconds=0.6277 if made == 1 else 25.0)
         for index in range(8)
         for made in (1, 128)
     ]
-    run = Measured(
+    run = BatchRun(
         case=Case(batch_size=8, input_len=1024, output_len=128),
         arrivals=tuple(arrivals),
         latency=25.09,
         decode_rate=0.0,
     )
-    found = figures(run)
+    found = bench_result(run)
     assert found.input_throughput == pytest.approx(13051, rel=1e-4)
     assert found.output_throughput == pytest.approx(41.86, rel=1e-3)
     assert found.last_gen_throughput is None
@@ -81,16 +85,16 @@ def test_the_figures_of_the_pull_request_check() -> None:
 )
 def test_missing_or_surplus_tokens_are_no_measurement(arrivals: Sequence[tuple[int, int, float]]) -> None:
     with pytest.raises(RuntimeError, match="not every prompt got its 3 tokens"):
-        figures(measured(*arrivals))
+        bench_result(measured(*arrivals))
 
 
 def test_nothing_to_divide_by_gives_no_figure() -> None:
     instant = measured(*((index, made, 0.0) for index, made, _ in GOOD), latency=0.0)
-    assert (figures(instant).input_throughput, figures(instant).output_throughput) == (None, None)
+    assert (bench_result(instant).input_throughput, bench_result(instant).output_throughput) == (None, None)
     assert "| - " in table([("bench", instant)])
 
 
-def test_the_table_and_the_record() -> None:
+def test_the_table_and_the_as_json() -> None:
     run = measured(*GOOD, decode_rate=7.0)
     head, _, line = table([("bench", run)]).splitlines()
     assert [cell.strip() for cell in head.strip("|").split("|")][3:] == [
@@ -99,7 +103,7 @@ def test_the_table_and_the_record() -> None:
     assert [cell.strip() for cell in line.strip("|").split("|")] == [
         *("bench", "2", "10", "3", "4.00 s", "20.00 tok/s", "2.00 tok/s", "1.00 s", "7.00 tok/s")
     ]
-    kept = json.loads(json.dumps(record("bench", run)))
+    kept = json.loads(json.dumps(as_json("bench", run)))
     assert (kept["batch_size"], kept["last_ttft"], kept["samples"][0]) == (2, 1.0, [0, 1, 0.5])
 
 
@@ -114,10 +118,23 @@ def test_cases_are_every_combination_after_a_warm_up_for_each_batch_size() -> No
         cases((0,), (3,), (4,))
 
 
+@pytest.mark.parametrize("length", [2, 3, 17, 512, 1039, 1040, 5000, None])
+def test_a_warm_up_is_no_longer_than_there_is_room_for(length: int | None) -> None:
+    (case,) = warm_ups((4,), length)
+    if length is None or length >= 1040:
+        assert (case.input_len, case.output_len) == (1024, 16)
+    else:
+        assert case.input_len + case.output_len == length
+    check_lengths([case], length)
+    if length is not None:
+        with pytest.raises(ValueError, match=f"a case of {length + 1} tokens, but there is room for {length};"):
+            check_lengths([case, replace(case, input_len=length + 1 - case.output_len)], length)
+
+
 class Recording:
     """A target that notes what it is asked, and answers at once."""
 
-    vocabulary = 50
+    vocabulary, context_length = 50, None
 
     def __init__(self) -> None:
         self.asked: list[object] = []
@@ -125,11 +142,11 @@ class Recording:
     def flush(self) -> None:
         self.asked.append("flush")
 
-    def run(self, prompts: Sequence[Sequence[int]], output_len: int) -> tuple[list[Arrival], float]:
+    def run(self, prompts: Sequence[Sequence[int]], output_len: int) -> tuple[list[ChunkArrival], float]:
         self.asked.append([list(prompt) for prompt in prompts])
         made = range(1, output_len + 1)
         return [
-            Arrival(index=index, made=n, seconds=n) for n in made for index in range(len(prompts))
+            ChunkArrival(prompt_index=index, num_tokens=n, seconds=n) for n in made for index in range(len(prompts))
         ], output_len + 1.0
 
     def decode_rate(self) -> float:
@@ -156,10 +173,10 @@ def test_each_case_flushes_then_asks_once_and_a_seed_draws_the_same_prompts() ->
 @pytest.mark.parametrize("kind", ["engine", "url"])
 def test_an_engine_and_a_server_are_measured_alike(web: Web, kind: str) -> None:
     web.wait_until_idle()
-    target = EngineTarget(web.engine) if kind == "engine" else UrlTarget(web.url)
+    target = InProcessTarget(web.engine) if kind == "engine" else UrlTarget(web.url)
     assert target.vocabulary == 97
     run = measure(target, Case(batch_size=3, input_len=20, output_len=60), Random(0))
-    found = figures(run)
+    found = bench_result(run)
     assert 0 < found.last_ttft < found.latency
     assert found.last_gen_throughput is not None
     assert [item.seconds for item in run.arrivals] == sorted(item.seconds for item in run.arrivals)
@@ -254,11 +271,7 @@ def test_answers_of_another_kind_are_told_in_one_line(events: bytes, message: st
     [
         (["--result-filename", "."], "result-filename: . is a folder; give a file"),
         (["--result-filename", "no/such/folder/x"], "there is no folder no/such/folder"),
-        ([], "a case of 1040 tokens, but the model has 512 positions; give --skip-warmup"),
-        (
-            ["--skip-warmup", "--input-len", "600"],
-            "a case of 616 tokens, but the model has 512 positions; give smaller",
-        ),
+        (["--input-len", "600"], "a case of 616 tokens, but there is room for 512; give smaller lengths"),
     ],
 )
 def test_what_cannot_be_measured_is_known_before(
@@ -284,6 +297,34 @@ def test_the_command_prints_one_table_and_keeps_the_samples(
     assert "bench: batch 2, input 8, output 4" in err
     kept = [json.loads(line) for line in file.read_text().splitlines()]
     assert [len(item["samples"]) for item in kept] == [4, 8]
+
+
+def test_a_server_of_less_context_than_the_usual_warm_up(
+    web: Web, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert web.engine.config.context_length == 512
+    start = ["reference", "bench", "--base-url", web.url, "--output-len", "4", "--input-len"]
+    monkeypatch.setattr(sys, "argv", [*start, "8"])
+    assert main() == 0
+    out, err = capfd.readouterr()
+    assert "warm-up: batch 1, input 496, output 16" in err and len(out.splitlines()) == 4
+    monkeypatch.setattr(sys, "argv", [*start, "600"])
+    assert main() == 2
+    assert "a case of 604 tokens, but there is room for 512" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("answers", "length"),
+    [
+        ([b'{"context_length": 77}'], 77),
+        ([b"{}", b'{"data": [{"max_model_len": 88}]}'], 88),
+        ([b'{"context_length": null}', b'{"data": [{}]}'], None),
+        ([b"{}", b'{"data": []}'], None),
+    ],
+)
+def test_the_context_length_is_asked_of_the_server(answers: list[bytes], length: int | None) -> None:
+    with stranger(*map(http, answers)) as url:
+        assert UrlTarget(url).context_length == length
 
 
 def test_a_benchmark_in_process_needs_no_web_framework(
