@@ -5,98 +5,75 @@ Reading the options of all commands costs more than most answers, so the first w
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
 
+from model.cli.entry import Command, Runnable, chosen, overview
 from model.cli.output import ends_quietly
 
-
-class Runnable(Protocol):
-    """What the words after a command become."""
-
-    def run(self) -> int:
-        """Do it; the exit status."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """Where a command is. about: the first line of its docstring. old: former options that are still read."""
-
-    module: str
-    name: str
-    about: str
-    old: Mapping[str, str] = field(default_factory=dict)
-
-    def load(self) -> type[Runnable]:
-        """Its class, whose fields are the options."""
-        command: type[Runnable] = getattr(importlib.import_module(f"model.cli.{self.module}"), self.name)
-        return command
-
+ABOUT = "Which send/receive orders hang, and on which library?"
 
 COMMANDS: Mapping[str, Command] = {
     "check": Command(
-        module="check",
+        module="model.cli.check",
         name="Check",
         about="Decide one program: 0 if it finishes, 1 if it can hang or lose a message, 2 on bad usage.",
     ),
     "space": Command(
-        module="rings",
+        module="model.cli.rings",
         name="Space",
         about="All 2^P orderings of one ring step under rendezvous: how many deadlock, how long the others take.",
     ),
-    "names": Command(module="rings", name="Names", about="The named programs, orderings and semantics."),
+    "names": Command(module="model.cli.rings", name="Names", about="The named programs, orderings and semantics."),
     "simulate": Command(
-        module="durations",
+        module="model.cli.durations",
         name="Simulate",
         about="Simulate a program without wildcards: 0 if it finishes, 1 if it hangs, 2 on bad usage.",
         old={"--trace": "--chrome"},
     ),
     "period": Command(
-        module="durations",
+        module="model.cli.durations",
         name="PeriodOf",
         about="The time per round of a program that repeats: 0, or 1 if no round is ever done, or 2 on bad usage.",
     ),
     "synth": Command(
-        module="synthesis",
+        module="model.cli.synthesis",
         name="Synth",
         about="Order the messages so that nothing can deadlock under rendezvous: 0 if that is possible, "
         "1 if no order is.",
     ),
     "schedules": Command(
-        module="schedules",
+        module="model.cli.schedules",
         name="Schedules",
         about="Check a schedule of torch.distributed.pipelining: 0 if it finishes under every library asked, 1 if not.",
     ),
     "hangs": Command(
-        module="validation",
+        module="model.cli.validation",
         name="Hangs",
         about="Explain reported hangs: 0 if the model has each hang and each cure as reported, 1 if not, "
         "2 on bad usage.",
     ),
     "suite": Command(
-        module="validation",
+        module="model.cli.validation",
         name="Suite",
         about="Judge labelled cases by the contract of the MPI standard: 0 if all agree, 1 if not, 2 on bad usage.",
     ),
     "conform": Command(
-        module="traces",
+        module="model.cli.traces",
         name="Conform",
         about="Hold a recorded run against the model: 0 if the model allows it, 1 if not, 2 on bad usage.",
     ),
     "timeline": Command(
-        module="traces",
+        module="model.cli.traces",
         name="Timeline",
         about="Show a recorded run: where each rank's time went, and with --draw and --chrome when. "
         "0, or 2 on bad usage.",
     ),
     "promela": Command(
-        module="spin", name="Promela", about="Print a program as a Promela model, for the model checker SPIN."
+        module="model.cli.spin", name="Promela", about="Print a program as a Promela model, for the model checker SPIN."
     ),
     "spin": Command(
-        module="spin",
+        module="model.cli.spin",
         name="Spin",
         about="Run SPIN on a program: 0 where it agrees with the model, 1 where not, 2 on bad usage or a missing tool.",
     ),
@@ -111,7 +88,7 @@ def main(words: Sequence[str], *, prog: str) -> int:
 def _run(words: Sequence[str], prog: str) -> int:
     try:
         if words and words[0] in ("-h", "--help"):
-            print(overview(COMMANDS, prog))
+            print(overview(COMMANDS, prog, ABOUT))
             return 0
         return parsed(words, prog).run()
     except BrokenPipeError:
@@ -126,27 +103,11 @@ def _run(words: Sequence[str], prog: str) -> int:
 
 def parsed(words: Sequence[str], prog: str = "python -m model") -> Runnable:
     """The command that the words ask for. Raises ValueError on an unknown one, and SystemExit on wrong options."""
-    name = words[0] if words else ""
-    if name not in COMMANDS:
-        what = f"unknown command {name!r}" if name else "no command"
-        raise ValueError(f"{what}; choose one of {', '.join(COMMANDS)}, or see {prog} --help")
+    command = chosen(COMMANDS, words, prog)
     import tyro
 
     def current(word: str) -> str:
         option, equals, value = word.partition("=")
-        return COMMANDS[name].old.get(option, option) + equals + value
+        return command.old.get(option, option) + equals + value
 
-    return tyro.cli(COMMANDS[name].load(), prog=f"{prog} {name}", args=[current(word) for word in words[1:]])
-
-
-def overview(commands: Mapping[str, Command], prog: str) -> str:
-    """The help that names every command."""
-    from textwrap import fill
-
-    wide = max(map(len, commands)) + 4
-    lines = [f"usage: {prog} COMMAND [OPTIONS]", "", "Which send/receive orders hang, and on which library?", ""]
-    lines += [
-        fill(item.about, 100, initial_indent=f"  {name}".ljust(wide), subsequent_indent=" " * wide)
-        for name, item in commands.items()
-    ]
-    return "\n".join([*lines, "", f"{prog} COMMAND --help describes the options of one."])
+    return tyro.cli(command.load(), prog=f"{prog} {words[0]}", args=[current(word) for word in words[1:]])

@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from textwrap import fill
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
+from model.cli.entry import Command, Runnable, chosen, overview
 from model.cli.output import ends_quietly
 from reference.cli.aliases import canonical
 from reference.cli.console import log
 from reference.ranks import interrupts
 
 ABOUT = "Run a Llama on several ranks as a pipeline, whose orders of messages the model has checked."
-
-
-class Runnable(Protocol):
-    """What the words after a command become."""
-
-    def run(self) -> int:
-        """Does it; the exit status."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """Where a command is. about: the first sentence of its docstring."""
-
-    module: str
-    name: str
-    about: str
-
-    def load(self) -> Callable[..., Runnable]:
-        """Its class, whose fields are the options."""
-        command: Callable[..., Runnable] = getattr(importlib.import_module(self.module), self.name)
-        return command
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -68,7 +44,7 @@ def main(words: Sequence[str], *, prog: str) -> int:
 def _run(words: Sequence[str], prog: str) -> int:
     try:
         if words and words[0] in ("-h", "--help"):
-            print(overview(COMMANDS, prog))
+            print(overview(COMMANDS, prog, ABOUT))
             return 0
         return int(parsed(words, prog).run())
     except BrokenPipeError:
@@ -86,23 +62,9 @@ def _run(words: Sequence[str], prog: str) -> int:
 
 def parsed(words: Sequence[str], prog: str = "python -m reference") -> Runnable:
     """The command that the words ask for. Raises ValueError on an unknown one, and SystemExit on wrong options."""
-    name = words[0] if words else ""
-    if name not in COMMANDS:
-        what = f"unknown command {name!r}" if name else "no command"
-        raise ValueError(f"{what}; choose one of {', '.join(COMMANDS)}, or see {prog} --help")
+    command = chosen(COMMANDS, words, prog)
     with interrupts.at_once():
         import tyro
 
-        command = COMMANDS[name].load()
-    return tyro.cli(command, prog=f"{prog} {name}", args=canonical(words[1:]))
-
-
-def overview(commands: Mapping[str, Command], prog: str) -> str:
-    """The help that names every command."""
-    wide = max(map(len, commands)) + 4
-    lines = [f"usage: {prog} COMMAND [OPTIONS]", "", ABOUT, ""]
-    lines += [
-        fill(item.about, 100, initial_indent=f"  {name}".ljust(wide), subsequent_indent=" " * wide)
-        for name, item in commands.items()
-    ]
-    return "\n".join([*lines, "", f"{prog} COMMAND --help describes the options of one."])
+        options = command.load()
+    return tyro.cli(options, prog=f"{prog} {words[0]}", args=canonical(words[1:]))

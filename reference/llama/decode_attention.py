@@ -62,9 +62,9 @@ def _attention(
 
     qkv [B, (GROUP + 2) * KV * D], contiguous: of a sequence the query heads, then the key heads, then the value heads.
     out [B, KV * GROUP * D], contiguous. k_cache, v_cache [R, KV, S, D]: strides (row_stride, head_stride, D, 1), in
-    elements. rows, starts int64 [B]: row of the cache, -1 for padding, and tokens there so far. frequencies [E] float32.
-    parts float32 [B * KV, SPLITS, G, D], stats float32 [B * KV, SPLITS, 2, G] (maxima, sums) and arrived int32 [B * KV]
-    are contiguous; arrived is 0 before and after. G is a power of two from GROUP on.
+    elements. rows, starts int64 [B]: row of the cache, -1 for padding, and tokens there so far. frequencies float32
+    [E]. Contiguous are parts float32 [B * KV, SPLITS, G, D], stats float32 [B * KV, SPLITS, 2, G] (maxima, sums) and
+    arrived int32 [B * KV], which is 0 before and after. G is a power of two from GROUP on.
     """
     pair, split = tl.program_id(0), tl.program_id(1)
     b, kv = pair // KV, pair % KV
