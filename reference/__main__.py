@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reference.ranks import interrupts
 
-with interrupts.at_once():
+with interrupts.exit_on_sigint():
     import sys
 
     from reference.cli import commands

@@ -28,6 +28,7 @@ OLD_NAMES: Mapping[str, str] = {
     "chunk": "chunked_prefill_size",
     "fill": "batch_fill",
     "max_queue": "max_queued_requests",
+    "record": "trace",
 }
 """Fields by the names that they once had, which still count."""
 
@@ -113,7 +114,7 @@ class EngineConfig:
     record_logits: Path | None = None
     """For debugging: the last rank writes the logits of every batch to this file (see `reference.pipeline.driver`)."""
 
-    record: Path | None = None
+    trace: Path | None = None
     """Record what every rank does, and write it to this folder as one trace (see `python -m model conform` and
     `python -m model timeline`); an older one there is replaced."""
 

@@ -69,7 +69,7 @@ class GlooLauncher:
         ]
         started: list[BaseProcess] = []
         try:
-            with processes.interrupts_held():
+            with processes.block_sigint():
                 for process in group:
                     process.start()
                     started.append(process)

@@ -92,7 +92,7 @@ def _rank(
     from reference.transport.torch_distributed import TorchTransport
 
     processes.end_with_parent()
-    processes.speak_on_stderr()
+    processes.redirect_stdout()
     timeout = timedelta(seconds=2 * PATIENCE_S)
     where = select_device(device, rank, shared=not direct)
     backends = {CONTROL: HOST_BACKEND, DATA: where.backend if direct else HOST_BACKEND}

@@ -20,7 +20,7 @@ from model.rings.orderings import ordering
 from model.semantics.libraries import semantics
 
 if TYPE_CHECKING:
-    from reference.engine.engine import Output
+    from reference.engine.engine import TokenOutput
 
 NAME = "serving"
 
@@ -104,12 +104,12 @@ def prompts(config: Config, count: int) -> list[str | list[int]]:
     return [list(text.encode()) if config.load == "random" else text for text in texts]
 
 
-def collect(outputs: Iterable[Output]) -> list[dict[str, list[Any]]]:
+def collect(outputs: Iterable[TokenOutput]) -> list[dict[str, list[Any]]]:
     """Tokens and arrival times by request, in the order of the requests."""
     tokens, seconds = defaultdict[int, list[int]](list), defaultdict[int, list[float]](list)
     for output in outputs:
         tokens[output.index].append(output.token)
-        seconds[output.index].append(round(output.seconds, 4))
+        seconds[output.index].append(round(output.elapsed, 4))
     return [{"tokens": tokens[index], "seconds": seconds[index]} for index in sorted(tokens)]
 
 

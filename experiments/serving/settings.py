@@ -133,7 +133,7 @@ def latencies(row: Mapping[str, Any]) -> list[float]:
 
 
 def whole_rates(row: Mapping[str, Any], output_len: int) -> list[float]:
-    """Output tokens per second over the whole run, prefill included, of every run of a row."""
+    """TokenOutput tokens per second over the whole run, prefill included, of every run of a row."""
     return [row["requests"] * output_len / latency for latency in latencies(row)]
 
 

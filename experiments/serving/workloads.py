@@ -38,7 +38,7 @@ def engine(
     repeats: int,
     seed: int,
     tp: int = 1,
-    record: Path | None = None,
+    trace: Path | None = None,
 ) -> dict[str, Any]:
     """An engine with random weights, as `python -m reference bench` runs it: a warm-up, then `repeats` equal cases.
 
@@ -48,7 +48,7 @@ def engine(
     """
     from reference.ranks import processes
 
-    with processes.warming_up():
+    with processes.preload_fork_server():
         from reference.cli.bench_protocol import Case, bench_result, run_all
         from reference.cli.bench_targets import InProcessTarget
         from reference.config import EngineConfig
@@ -67,7 +67,7 @@ def engine(
         context_length=input_len + output_len,
         chunked_prefill_size=max_batch * input_len,
         batch_fill="pack",
-        record=record,
+        trace=trace,
     )
     warm = Case(batch_size=requests, input_len=input_len, output_len=min(WARM_UP_OUTPUT, output_len))
     case = Case(batch_size=requests, input_len=input_len, output_len=output_len)
@@ -101,7 +101,7 @@ def recorded_engine(**arguments: Any) -> dict[str, Any]:
     from model.traces.conformance import conform
 
     with TemporaryDirectory() as folder:
-        found = engine(**arguments, record=Path(folder))
+        found = engine(**arguments, trace=Path(folder))
         return {**found, "conformance": conform(trace.read(Path(folder) / trace.FILE)).to_json()}
 
 
@@ -250,7 +250,7 @@ def _iteration(planner: Scheduler, answers: Any) -> int:
     """All that a rank does for a batch in Python, but for the loop's own steps; the number of requests in it."""
     from reference.pipeline.input_tensors import forward_batch, input_ids
     from reference.pipeline.output_message import decode_output
-    from reference.ranks.worker import TOKENS
+    from reference.ranks.ipc import TOKENS
     from reference.scheduling.messages import encode_tokens
 
     batch = planner.schedule(0)

@@ -85,45 +85,6 @@ class TextTokenizer:
             return bytes([int(byte[1], 16)])
         return bytes(map(LETTERS.__getitem__, written)) if LETTERS.keys() >= set(written) else piece.encode()
 
-    def stream(self) -> TextStream:
-        """A decoder for tokens that come one at a time."""
-        return TextStream(self)
-
-
-class TextStream:
-    """Decodes token by token, giving whole characters only: all pieces together are the text of all tokens.
-
-    A decoder may treat the beginning of a text in its own way, so each piece is decoded behind the one before,
-    and is what it adds to it. Only where byte tokens of a `ByteFallback` decoder make no text can the pieces
-    differ from the whole: it judges a run of them together, later ones included.
-    """
-
-    def __init__(self, tokenizer: TextTokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._tokens: list[int] = []  # the piece given last, then what has not been given yet
-        self._given = 0
-
-    def push(self, token: int) -> str:
-        """The text that is complete now; often empty."""
-        self._tokens.append(token)
-        piece, whole = self._pending()
-        if not piece or piece.endswith(INCOMPLETE) or not whole:
-            return ""
-        self._tokens = self._tokens[self._given :]
-        self._given = len(self._tokens)
-        return piece
-
-    def finish(self) -> str:
-        """What is left when no token follows."""
-        piece, _ = self._pending()
-        self._tokens, self._given = [], 0
-        return piece
-
-    def _pending(self) -> tuple[str, bool]:
-        before = self._tokenizer.decode(self._tokens[: self._given])
-        text = self._tokenizer.decode(self._tokens)
-        return text[len(before) :], text.startswith(before)
-
 
 def hf_tokenizer(folder: Path) -> TextTokenizer:
     """The tokenizer of a Hugging Face folder. Raises ValueError where it has none that can be read."""

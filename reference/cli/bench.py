@@ -62,7 +62,7 @@ class Bench(EngineConfig):
         if self.base_url:
             runs = self._run_all(UrlTarget(self.base_url), timed)
         else:
-            with processes.warming_up():
+            with processes.preload_fork_server():
                 from reference.engine.engine import (
                     Engine,  # torch is slow to import; the ranks import it at the same time
                 )

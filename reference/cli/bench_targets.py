@@ -17,7 +17,7 @@ from reference.cli.bench_protocol import ChunkArrival
 from reference.scheduling.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
-    from reference.engine.engine import Engine, Output
+    from reference.engine.engine import Engine, TokenOutput
 
 TIMEOUT = 600.0
 """Seconds without a byte from a server, as upstream has it."""
@@ -38,12 +38,12 @@ class InProcessTarget:
 
     def flush(self) -> None:
         """Nothing is kept between requests; raises ValueError where some are under way."""
-        if not self._engine.flush():
+        if not self._engine.is_idle():
             raise ValueError("the engine has requests under way; wait for their end")
 
     def run(self, prompts: Sequence[Sequence[int]], output_len: int) -> tuple[list[ChunkArrival], float]:
         """Continues all prompts as one batch."""
-        news: SimpleQueue[tuple[float, Output | Exception]] = SimpleQueue()
+        news: SimpleQueue[tuple[float, TokenOutput | Exception]] = SimpleQueue()
         arrivals: list[ChunkArrival] = []
         began = time.perf_counter()
         ticket = self._engine.submit(
@@ -57,7 +57,7 @@ class InProcessTarget:
                 seconds, item = news.get()
                 if isinstance(item, Exception):
                     raise item
-                arrivals.append(ChunkArrival(prompt_index=item.index, num_tokens=item.made, seconds=seconds))
+                arrivals.append(ChunkArrival(prompt_index=item.index, num_tokens=item.num_tokens, seconds=seconds))
                 unfinished -= item.reason is not None
         finally:
             ticket.cancel()
@@ -65,7 +65,7 @@ class InProcessTarget:
 
     def decode_rate(self) -> float:
         """The engine's own."""
-        return self._engine.state().decode_rate
+        return self._engine.stats().decode_rate
 
 
 class UrlTarget:

@@ -49,7 +49,7 @@ class Chat(EngineConfig):
         params = SamplingParams(
             max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_k=self.top_k, top_p=self.top_p
         )
-        with processes.warming_up():
+        with processes.preload_fork_server():
             from reference.engine.engine import Engine  # torch is slow to import; the ranks import it at the same time
 
         with Engine(config) as engine:

@@ -63,7 +63,7 @@ def _run(words: Sequence[str], prog: str) -> int:
 def parsed(words: Sequence[str], prog: str = "python -m reference") -> Runnable:
     """The command that the words ask for. Raises ValueError on an unknown one, and SystemExit on wrong options."""
     command = chosen(COMMANDS, words, prog)
-    with interrupts.at_once():
+    with interrupts.exit_on_sigint():
         import tyro
 
         options = command.load()

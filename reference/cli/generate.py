@@ -14,7 +14,7 @@ from reference.ranks import processes
 from reference.scheduling.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
-    from reference.engine.engine import Output
+    from reference.engine.engine import TokenOutput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class Generate(EngineConfig):
         prompts: list[str | Sequence[int]] = [*(text for texts in self.prompt for text in texts), *self.prompt_tokens]
         if not prompts:
             raise ValueError("there is no prompt; give texts after --prompt, or token ids after --prompt-tokens")
-        with processes.warming_up():
+        with processes.preload_fork_server():
             from reference.engine.engine import Engine  # torch is slow to import; the ranks import it at the same time
 
         with Engine(config) as engine:
@@ -86,12 +86,12 @@ SAMPLING_FIELDS = tuple(
 class Printer:
     """Prints the outputs of several prompts in the order of the prompts, each as early as that allows."""
 
-    def __init__(self, prompts: int, *, show: Callable[[Output], str]) -> None:
+    def __init__(self, prompts: int, *, show: Callable[[TokenOutput], str]) -> None:
         self._text = show
-        self._pending: list[list[Output]] = [[] for _ in range(prompts)]
+        self._pending: list[list[TokenOutput]] = [[] for _ in range(prompts)]
         self._at = 0
 
-    def show(self, output: Output) -> None:
+    def show(self, output: TokenOutput) -> None:
         """Prints all that is due now."""
         self._pending[output.index].append(output)
         while self._at < len(self._pending):
@@ -106,26 +106,26 @@ class Printer:
             print("\n" if self._at < len(self._pending) else "", flush=True)
 
 
-def text(output: Output) -> str:
+def text(output: TokenOutput) -> str:
     """What the token adds to the text."""
     return output.text
 
 
-def number(output: Output) -> str:
+def number(output: TokenOutput) -> str:
     """The token itself."""
     return f"{output.token} "
 
 
-def speed(outputs: list[Output]) -> str:
+def speed(outputs: list[TokenOutput]) -> str:
     """One line: how fast tokens came, from the call to the last one, and after the first one."""
-    total = max(output.seconds for output in outputs)
-    first = min(output.seconds for output in outputs)
+    total = max(output.elapsed for output in outputs)
+    first = min(output.elapsed for output in outputs)
     rate = f", then {(len(outputs) - 1) / (total - first):.1f} tokens/s" if total > first else ""
     return f"{len(outputs)} tokens in {total:.2f} s: the first after {first:.2f} s{rate}"
 
 
-def format_logprobs(output: Output) -> str:
+def format_logprobs(output: TokenOutput) -> str:
     """One line: a new token with its log-probability, and the likeliest ones."""
     rivals = ", ".join(f"{token} {logprob:.4f}" for token, logprob in output.top)
-    found = f"prompt {output.index}, token {output.made}: {output.token} {output.logprob:.4f}"
+    found = f"prompt {output.index}, token {output.num_tokens}: {output.token} {output.logprob:.4f}"
     return f"{found} of {rivals}" if rivals else found

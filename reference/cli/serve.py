@@ -37,7 +37,7 @@ class Serve(EngineConfig):
         signal.signal(signal.SIGTERM, _end)
         # in a job of torchrun's the ranks that only follow enter the engine's block, and never leave it
         with nullcontext() if torchrun.is_follower() else self.server.bind() as listener:
-            with processes.warming_up():
+            with processes.preload_fork_server():
                 try:
                     from reference.server.lifecycle import serve
                 except ModuleNotFoundError as missing:

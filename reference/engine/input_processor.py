@@ -2,11 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
+from operator import index
+from random import Random
 
+from reference.checkpoint.tokenizer import TextTokenizer
+from reference.engine.detokenizer import StopStringFilter, TextStream
 from reference.llama.config import LlamaConfig
 from reference.scheduling.request import Request
 from reference.scheduling.sampling_params import SamplingParams
+
+
+class InputProcessor:
+    """Makes the requests of one engine. Any thread may call it.
+
+    tokenizer: gives the tokenizer, or raises ValueError where there is none. seed: of the seeds of requests that bring
+    none.
+    """
+
+    def __init__(
+        self, *, tokenizer: Callable[[], TextTokenizer], shape: LlamaConfig, context_length: int, seed: int
+    ) -> None:
+        self._tokenizer, self._shape, self._context_length = tokenizer, shape, context_length
+        self._ids = itertools.count()
+        self._seeds = Random(seed)
+
+    def process(
+        self, prompts: Sequence[str | Sequence[int]], params: SamplingParams | Sequence[SamplingParams]
+    ) -> tuple[list[Request], list[StopStringFilter]]:
+        """The request of every prompt, and what makes text of its tokens. ValueError where one cannot be served."""
+        if isinstance(prompts, str | bytes):
+            raise ValueError(f"prompts is {prompts!r:.60}; give a list of prompts, with one in it")
+        requests, texts = [], []
+        for prompt, wanted in zip(prompts, broadcast_params(params, len(prompts)), strict=True):
+            request = self._request(prompt, wanted)
+            check_request(request, context_length=self._context_length, shape=self._shape)
+            requests.append(request)
+            texts.append(self._stop_string_filter(wanted))
+        return requests, texts
+
+    def _request(self, prompt: str | Sequence[int], params: SamplingParams) -> Request:
+        return Request(
+            id=next(self._ids),
+            prompt=self._tokens(prompt),
+            max_new_tokens=params.max_new_tokens,
+            stop=(*(() if params.ignore_eos else self._shape.eos), *params.stop_token_ids),
+            min_new_tokens=params.min_new_tokens,
+            sampling=params.spec(self._seeds.getrandbits(62)),
+            logprobs=params.logprobs,
+            top_logprobs=params.top_logprobs,
+            prompt_logprobs_from=params.prompt_logprobs_from,
+        )
+
+    def _tokens(self, prompt: str | Sequence[int]) -> tuple[int, ...]:
+        try:
+            if isinstance(prompt, bytes):
+                raise TypeError
+            if isinstance(prompt, str):
+                prompt = self._tokenizer().encode(prompt, most=self._context_length)
+            return tuple(map(index, prompt))
+        except TypeError:
+            raise ValueError(f"the prompt {prompt!r:.60} is neither a text nor token ids; give one of them") from None
+
+    def _stop_string_filter(self, params: SamplingParams) -> StopStringFilter:
+        try:
+            return StopStringFilter(TextStream(self._tokenizer()), params.stop)
+        except ValueError as missing:
+            if params.stop:
+                raise ValueError(f"stop strings need a tokenizer: {missing}") from None
+            return StopStringFilter(None)
 
 
 def broadcast_params(params: SamplingParams | Sequence[SamplingParams], prompts: int) -> list[SamplingParams]:

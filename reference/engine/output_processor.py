@@ -1,4 +1,4 @@
-"""The front desk: which requests are not finished, who waits for them, and what is handed out to whom."""
+"""Which requests are not finished, who waits for them, and which output goes to whom."""
 
 from __future__ import annotations
 
@@ -8,63 +8,64 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 
-from reference.engine.outputs import Output, State, TextOut
+from reference.engine.detokenizer import StopStringFilter
+from reference.engine.outputs import EngineStats, TokenOutput
 from reference.engine.throughput import DecodeRate
 from reference.scheduling.request import NewToken, Request, SchedulerInput
 from reference.scheduling.sampling_params import QueueFull
 
-Sink = Callable[[Output | Exception], None]
-"""Is told every output of a ticket's prompts, or the one error that ends them all. It must not block."""
+OutputCallback = Callable[[TokenOutput | Exception], None]
+"""Is told every output of a handle's prompts, or the one error that ends them all. It must not block."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class _Live:
-    ticket: Ticket
+class _RequestState:
+    handle: RequestHandle
     index: int
     prompt_tokens: int
-    text: TextOut
-    made: int = 0
+    text: StopStringFilter
+    num_tokens: int = 0
 
 
-class Ticket:
-    """Prompts under way. The sink hears of them until each has had its last token, or an error, or `cancel`."""
+class RequestHandle:
+    """Prompts under way. The callback hears of them until each has had its last token, or an error, or `cancel`."""
 
-    def __init__(self, desk: Desk, sink: Sink, began: float) -> None:
-        self._desk, self._sink, self._began = desk, sink, began
-        self._lock = threading.RLock()  # held while the sink is called, which may cancel
+    def __init__(self, processor: OutputProcessor, callback: OutputCallback, began: float) -> None:
+        self._processor, self._callback, self._began = processor, callback, began
+        self._lock = threading.RLock()  # held while the callback is called, which may cancel
         self._open: set[int] = set()
 
     def cancel(self) -> None:
-        """Aborts what is unfinished. Once it returns, the sink hears nothing more. Any thread may call it, often."""
+        """Aborts what is unfinished; then the callback hears nothing more. Any thread may call it, often."""
         with self._lock:
-            self._desk.forget(self._open, aborted=True)
+            self._processor.discard(self._open, aborted=True)
             self._open.clear()
 
-    def _hand_out(self, live: _Live, token: NewToken, at: float) -> None:
+    def _dispatch(self, state: _RequestState, token: NewToken, at: float) -> None:
         with self._lock:
             if token.request not in self._open:
                 return  # cancelled a moment ago
-            live.made += 1
+            state.num_tokens += 1
             # a stop token adds no text, whatever it is
-            text, cut = live.text.push(token.token) if token.reason != "stop" else ("", False)
+            text, cut = state.text.push(token.token) if token.reason != "stop" else ("", False)
             if token.reason is not None and not cut:
-                rest, cut = live.text.finish()
+                rest, cut = state.text.finish()
                 text += rest
             if cut or token.reason is not None:
                 self._open.discard(token.request)
-                self._desk.forget((token.request,), running=token.reason is None)
+                self._processor.discard((token.request,), running=token.reason is None)
             self._tell(
-                Output(
-                    index=live.index,
+                TokenOutput(
+                    index=state.index,
                     token=token.token,
                     text=text,
-                    seconds=at - self._began,
+                    elapsed=at - self._began,
                     reason="stop" if cut else token.reason,
                     logprob=token.logprob,
                     top=token.top,
                     prompt_logprobs=token.prompt_logprobs,
-                    prompt_tokens=live.prompt_tokens,
-                    made=live.made,
+                    prompt_tokens=state.prompt_tokens,
+                    num_tokens=state.num_tokens,
                 )
             )
 
@@ -74,26 +75,28 @@ class Ticket:
                 self._open.clear()
                 self._tell(error)
 
-    def _tell(self, news: Output | Exception) -> None:
+    def _tell(self, news: TokenOutput | Exception) -> None:
         try:
-            self._sink(news)
+            self._callback(news)
         except Exception:  # whoever listened is gone, and the others' tokens must go on
             self.cancel()
 
 
-class Stream(Iterator[Output]):
-    """A ticket's outputs for a `for` loop. Closing it cancels the ticket.
+class OutputStream(Iterator[TokenOutput]):
+    """A handle's outputs for a `for` loop. Closing it cancels the handle.
 
-    One that is left to be collected gives its ticket to `abandon` to be cancelled on another thread: collection
+    One that is left to be collected gives its handle to `abandon` to be cancelled on another thread: collection
     may come at any moment, while this one holds any lock.
     """
 
-    def __init__(self, prompts: int, take: Callable[[Sink], Ticket], abandon: Callable[[Ticket], None]) -> None:
+    def __init__(
+        self, prompts: int, take: Callable[[OutputCallback], RequestHandle], abandon: Callable[[RequestHandle], None]
+    ) -> None:
         self._unfinished, self._abandon = prompts, abandon
-        self._news: SimpleQueue[Output | Exception] = SimpleQueue()
-        self._ticket = take(self._news.put)
+        self._news: SimpleQueue[TokenOutput | Exception] = SimpleQueue()
+        self._handle = take(self._news.put)
 
-    def __next__(self) -> Output:
+    def __next__(self) -> TokenOutput:
         if not self._unfinished:
             raise StopIteration
         try:
@@ -110,11 +113,11 @@ class Stream(Iterator[Output]):
     def close(self) -> None:
         """Cancels what is unfinished; there is nothing more."""
         self._unfinished = 0
-        self._ticket.cancel()
+        self._handle.cancel()
 
     def __del__(self) -> None:
-        if self._unfinished and hasattr(self, "_ticket"):  # else none was taken
-            self._abandon(self._ticket)
+        if self._unfinished and hasattr(self, "_handle"):  # else none was taken
+            self._abandon(self._handle)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,8 +129,8 @@ class _Counts:
 
 
 @dataclass(slots=True, kw_only=True)
-class Desk:
-    """All tickets of an engine. `send` passes arrivals to the pipeline and must not block.
+class OutputProcessor:
+    """All handles of an engine. `send` passes requests and aborts to the pipeline and must not block.
 
     capacity: requests that the pipeline serves at once; at most `max_queued_requests` more may wait. It takes none
     while `closed` is an error, which is then raised.
@@ -137,18 +140,20 @@ class Desk:
     capacity: int
     max_queued_requests: int
     closed: Exception | None
-    _live: dict[int, _Live] = field(default_factory=dict)
+    _states: dict[int, _RequestState] = field(default_factory=dict)
     _counts: _Counts = field(default_factory=_Counts)
     _rate: DecodeRate = field(default_factory=DecodeRate)
-    _lock: threading.Lock = field(default_factory=threading.Lock)  # of the fields; taken after a ticket's, never before
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # of the fields; taken after a handle's, never before
 
-    def take(self, requests: Sequence[Request], texts: Sequence[TextOut], sink: Sink) -> Ticket:
-        """Passes requests to the pipeline, all or none. Raises QueueFull, or why the desk is closed."""
-        ticket = Ticket(self, sink, time.perf_counter())
+    def add(
+        self, requests: Sequence[Request], texts: Sequence[StopStringFilter], callback: OutputCallback
+    ) -> RequestHandle:
+        """Passes requests to the pipeline, all or none. Raises QueueFull, or why the processor is closed."""
+        handle = RequestHandle(self, callback, time.perf_counter())
         with self._lock:
             if self.closed is not None:
                 raise self.closed
-            waiting = len(self._live) + len(requests) - self.capacity
+            waiting = len(self._states) + len(requests) - self.capacity
             if requests and waiting > self.max_queued_requests:
                 raise QueueFull(
                     f"{waiting} requests would wait, more than max_queued_requests ({self.max_queued_requests}); "
@@ -156,50 +161,52 @@ class Desk:
                 )
             for index, (request, text) in enumerate(zip(requests, texts, strict=True)):
                 prompt_tokens = len(request.prompt)
-                self._live[request.id] = _Live(ticket=ticket, index=index, prompt_tokens=prompt_tokens, text=text)
-                ticket._open.add(request.id)
+                self._states[request.id] = _RequestState(
+                    handle=handle, index=index, prompt_tokens=prompt_tokens, text=text
+                )
+                handle._open.add(request.id)
                 self._counts.prompt_tokens += prompt_tokens
             self._counts.requests += len(requests)
             self.send(SchedulerInput(requests=tuple(requests)))
-        return ticket
+        return handle
 
-    def hand_out(self, tokens: Iterable[NewToken], at: float) -> None:
+    def dispatch(self, tokens: Iterable[NewToken], at: float) -> None:
         """Tells the tokens that came at time `at` to those who wait for them."""
         with self._lock:
-            found = [(self._live[token.request], token) for token in tokens if token.request in self._live]
+            found = [(self._states[token.request], token) for token in tokens if token.request in self._states]
             self._counts.generated_tokens += len(found)
-            self._rate.add(sum(live.made > 0 for live, _ in found), at)
-        for live, token in found:
-            live.ticket._hand_out(live, token, at)
+            self._rate.add(sum(state.num_tokens > 0 for state, _ in found), at)
+        for state, token in found:
+            state.handle._dispatch(state, token, at)
 
-    def forget(self, ids: Iterable[int], *, running: bool = True, aborted: bool = False) -> None:
+    def discard(self, ids: Iterable[int], *, running: bool = True, aborted: bool = False) -> None:
         """Nobody waits for these any more. running: the pipeline must be told; aborted: it is no proper end."""
         with self._lock:
-            gone = tuple(number for number in ids if self._live.pop(number, None) is not None)
+            gone = tuple(number for number in ids if self._states.pop(number, None) is not None)
             self._counts.aborted += len(gone) if aborted else 0
             if gone and running:
                 self.send(SchedulerInput(aborts=gone))
 
-    def refuse(self, error: Exception | None) -> None:
+    def reject_new(self, error: Exception | None) -> None:
         """Takes no more requests, and says why; None: takes them again."""
         with self._lock:
             self.closed = error
 
     def close(self, error: Exception) -> None:
         """Takes no more requests, and tells all who wait for one why."""
-        self.refuse(error)
+        self.reject_new(error)
         with self._lock:
-            tickets = {id(live.ticket): live.ticket for live in self._live.values()}
-            self._live.clear()
-        for ticket in tickets.values():
-            ticket._fail(error)
+            handles = {id(state.handle): state.handle for state in self._states.values()}
+            self._states.clear()
+        for handle in handles.values():
+            handle._fail(error)
 
-    def state(self) -> State:
+    def stats(self) -> EngineStats:
         """How things are now."""
         with self._lock:
-            counts, open_ = replace(self._counts), len(self._live)
+            counts, open_ = replace(self._counts), len(self._states)
             waiting = max(0, open_ - self.capacity)
-            return State(
+            return EngineStats(
                 alive=self.closed is None,
                 failure="" if self.closed is None else str(self.closed),
                 decode_rate=self._rate.last,

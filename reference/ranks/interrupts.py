@@ -14,7 +14,7 @@ STATUS = 128 + signal.SIGINT
 
 
 @contextmanager
-def at_once() -> Iterator[None]:
+def exit_on_sigint() -> Iterator[None]:
     """An interrupt inside ends the program on the spot. For imports, before there is anything to tidy up: an import
     runs callbacks in which Python drops exceptions, so a KeyboardInterrupt may come to nothing there."""
     if ignored():

@@ -22,35 +22,35 @@ from typing import Any, NoReturn
 import torch.distributed as dist
 
 from reference.config import EngineConfig
-from reference.ranks import processes, torchrun, worker
+from reference.ranks import ipc, processes, torchrun, worker
 from reference.ranks.torchrun import RankInfo
-from reference.ranks.worker import Assignment
+from reference.ranks.worker import RankSpec
 from reference.transport.rendezvous import connect_store
 from reference.verification import status_board as phases
 from reference.verification.status_board import StatusBoard
 
-BEAT = 0.5
+PUBLISH_SECONDS = 0.5
 """Seconds between two publications of a rank."""
 
-SILENCE = 6 * BEAT
+SILENT_AFTER = 6 * PUBLISH_SECONDS
 """Seconds without any after which a rank counts as gone."""
 
-PATIENCE = timedelta(seconds=30)
+STORE_TIMEOUT = timedelta(seconds=30)
 """How long the store may take to answer."""
 
-END, CONFIG = "end", "config"
+END_KEY, CONFIG_KEY = "end", "config"
 """Keys of the store: that the job is over; what rank 0 was told."""
 
-OF_A_NODE = frozenset({"device", "threads", "record_logits", "start_timeout"})
+NODE_LOCAL = frozenset({"device", "threads", "record_logits", "start_timeout"})
 """What may differ between nodes."""
 
 
-def at(rank: int) -> str:
+def key_of(rank: int) -> str:
     """The key under which a rank publishes."""
     return f"at/{rank}"
 
 
-class Beacon:
+class HeartbeatPublisher:
     """What one rank publishes, from a thread of its own. Takes the place of the pipe to the engine.
 
     Each publication has a number, so that silence shows; `said` holds all that the rank said so far.
@@ -65,38 +65,38 @@ class Beacon:
         self.over = False  # the rank has come to its end
 
     def send_bytes(self, data: bytes) -> None:
-        """Says something (see `reference.ranks.worker.say`)."""
+        """Says something (see `reference.ranks.ipc.send_message`)."""
         with self._lock:
             self._said.append(json.loads(data))
-        self.beat()
+        self.publish()
 
-    def beat(self) -> None:
+    def publish(self) -> None:
         """Publishes."""
         with self._lock, suppress(RuntimeError):  # a store that is gone: `watch` finds out
             self._beats += 1
             state = {"beat": self._beats, "row": self._board.row_as_dict(self._rank), "said": self._said}
-            self._store.set(at(self._rank), json.dumps(state))
+            self._store.set(key_of(self._rank), json.dumps(state))
 
 
-class Remote:
+class RemoteRanks:
     """The ranks of other processes, seen from the engine."""
 
     def __init__(self, info: RankInfo, config: EngineConfig, board: StatusBoard) -> None:
-        self._store = _connect(info, PATIENCE, host=True)
+        self._store = _connect(info, STORE_TIMEOUT, host=True)
         self._board = board
         self._heard: dict[int, int] = dict.fromkeys(range(1, info.ranks), 0)  # how much each has said
         self._beat: dict[int, tuple[int, float]] = {}  # its last one, and when that was seen
         self._own = 0
-        self._store.set(CONFIG, _told(config))
+        self._store.set(CONFIG_KEY, _told(config))
 
-    def look(self, now: float) -> Iterator[tuple[int, str, Any]]:
+    def poll(self, now: float) -> Iterator[tuple[int, str, Any]]:
         """Copies positions to the board; what is new, as (rank, key, value). Shows that the engine is there."""
         self._own += 1
-        self._store.set(at(0), json.dumps({"beat": self._own}))
+        self._store.set(key_of(0), json.dumps({"beat": self._own}))
         for rank in self._heard:
-            if rank not in self._beat and not self._store.check([at(rank)]):
+            if rank not in self._beat and not self._store.check([key_of(rank)]):
                 continue
-            state = json.loads(self._store.get(at(rank)))
+            state = json.loads(self._store.get(key_of(rank)))
             if state["beat"] != self._beat.get(rank, (0, 0.0))[0]:
                 self._beat[rank] = state["beat"], now
                 self._board.set_row(rank, state["row"], now)
@@ -106,11 +106,11 @@ class Remote:
                 yield rank, key, value
 
     def silent(self, now: float) -> frozenset[int]:
-        """Ranks that were heard, have not ended, and have not been heard for `SILENCE`."""
+        """Ranks that were heard, have not ended, and have not been heard for `SILENT_AFTER`."""
         return frozenset(
             rank
             for rank, (_, seen) in self._beat.items()
-            if now - seen > SILENCE and self._board.read(rank).phase != phases.PHASE_END
+            if now - seen > SILENT_AFTER and self._board.read(rank).phase != phases.PHASE_END
         )
 
     @property
@@ -126,11 +126,11 @@ class Remote:
     def end(self) -> None:
         """Ends the other processes."""
         with suppress(RuntimeError):
-            self._store.set(END, "")
+            self._store.set(END_KEY, "")
 
 
 @contextmanager
-def telling() -> Iterator[None]:
+def report_startup_error() -> Iterator[None]:
     """What keeps a rank other than 0 from following is told to the engine, which would wait for the rank otherwise."""
     try:
         yield
@@ -138,58 +138,60 @@ def telling() -> Iterator[None]:
         job = torchrun.rank_info()
         if job is not None and job.rank > 0:
             with suppress(RuntimeError):  # there is nobody to tell
-                beacon = Beacon(job, StatusBoard(processes.context(), job.ranks), PATIENCE)
-                worker.say(beacon, worker.FAILED, {"kind": worker.USAGE, "text": f"rank {job.rank}: {error}"})
+                publisher = HeartbeatPublisher(job, StatusBoard(processes.context(), job.ranks), STORE_TIMEOUT)
+                ipc.send_message(
+                    publisher, ipc.FAILED, {"kind": ipc.FailureKind.USAGE, "text": f"rank {job.rank}: {error}"}
+                )
         raise
 
 
-def follow(given: Assignment, info: RankInfo) -> NoReturn:
+def run_follower(spec: RankSpec, info: RankInfo) -> NoReturn:
     """The process of a rank other than 0: serves until the engine ends, and exits; 0 after a stop, else 1."""
     processes.end_with_launcher()
-    processes.speak_on_stderr()
+    processes.redirect_stdout()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the engine that ends the job
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once, also in the middle of a collective
     board = StatusBoard(processes.context(), info.ranks)
     try:
-        beacon = Beacon(info, board, timedelta(seconds=given.config.start_timeout))
+        publisher = HeartbeatPublisher(info, board, timedelta(seconds=spec.config.start_timeout))
     except RuntimeError as error:
         _leave(1, f"rank {info.rank}: no meeting point at {info.address}:{info.port} ({error})")
-    threading.Thread(target=_watch, args=(info, given.config, beacon), name="beacon", daemon=True).start()
+    threading.Thread(target=_watch, args=(info, spec.config, publisher), name="beacon", daemon=True).start()
     try:
-        if differs := _differs(info, given.config):
-            worker.fail(beacon, worker.USAGE, differs)
-        worker.run(given, board, beacon)
+        if differs := _differs(info, spec.config):
+            ipc.fail(publisher, ipc.FailureKind.USAGE, differs)
+        worker.run(spec, board, publisher)
     except SystemExit:
-        time.sleep(BEAT)  # the engine, which knows more, says why; it also ends the job
+        time.sleep(PUBLISH_SECONDS)  # the engine, which knows more, says why; it also ends the job
         _leave(1)
-    beacon.over = True
-    beacon.beat()
+    publisher.over = True
+    publisher.publish()
     _leave(0)
 
 
-def _watch(info: RankInfo, config: EngineConfig, beacon: Beacon) -> None:
+def _watch(info: RankInfo, config: EngineConfig, publisher: HeartbeatPublisher) -> None:
     """Publishes, and ends the process when the engine does."""
     try:
-        store = _connect(info, PATIENCE)
+        store = _connect(info, STORE_TIMEOUT)
         last, seen = b"", time.monotonic()
-        while not store.check([END]):
-            beacon.beat()
-            beat, now = store.get(at(0)) if store.check([at(0)]) else b"", time.monotonic()
+        while not store.check([END_KEY]):
+            publisher.publish()
+            beat, now = store.get(key_of(0)) if store.check([key_of(0)]) else b"", time.monotonic()
             if beat != last:
                 last, seen = beat, now
             if now - seen > (config.watchdog if last else config.start_timeout):
                 _leave(1, f"rank {info.rank}: the engine has been silent for {now - seen:.0f} s")
-            time.sleep(BEAT)
+            time.sleep(PUBLISH_SECONDS)
     except RuntimeError as error:
-        if not beacon.over:
+        if not publisher.over:
             _leave(1, f"rank {info.rank}: the meeting point is gone ({str(error).splitlines()[0]})")
-    if not beacon.over:
+    if not publisher.over:
         _leave(1)
 
 
 def _differs(info: RankInfo, config: EngineConfig) -> str:
     """What this process was told otherwise than rank 0, if anything. Waits for rank 0."""
-    theirs = json.loads(_connect(info, timedelta(seconds=config.start_timeout)).get(CONFIG))
+    theirs = json.loads(_connect(info, timedelta(seconds=config.start_timeout)).get(CONFIG_KEY))
     ours = json.loads(_told(config))
     for name, value in ours.items():
         if value != theirs.get(name):
@@ -206,7 +208,7 @@ def _connect(info: RankInfo, timeout: timedelta, *, host: bool = False) -> dist.
 
 def _told(config: EngineConfig) -> str:
     plain: Mapping[str, Any] = asdict(config)
-    return json.dumps({name: value for name, value in plain.items() if name not in OF_A_NODE}, default=str)
+    return json.dumps({name: value for name, value in plain.items() if name not in NODE_LOCAL}, default=str)
 
 
 def _leave(status: int, why: str = "") -> NoReturn:

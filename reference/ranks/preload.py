@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from reference.ranks import processes
 
-with processes.ended_by_parent():
+with processes.die_with_parent():
     from reference.llama import ipex
     from reference.ranks import worker
 

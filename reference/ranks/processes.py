@@ -40,18 +40,18 @@ def context() -> ForkServerContext | SpawnContext:
 
 
 @contextmanager
-def warming_up() -> Iterator[None]:
-    """Starts the fork server, which imports torch. Inside, the caller imports it too (see `interrupts.at_once`)."""
-    with interrupts.at_once():
+def preload_fork_server() -> Iterator[None]:
+    """Starts the fork server, which imports torch. Inside, the caller imports it too."""
+    with interrupts.exit_on_sigint():
         # a process of a job that has not the engine starts no others
         if context().get_start_method() == "forkserver" and not torchrun.is_follower():
-            with interrupts_held():
+            with block_sigint():
                 forkserver.ensure_running()
         yield
 
 
 @contextmanager
-def interrupts_held() -> Iterator[None]:
+def block_sigint() -> Iterator[None]:
     """Processes started inside never see the terminal's Ctrl-C: it is the engine that ends them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -64,7 +64,7 @@ def interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def speak_on_stderr() -> None:
+def redirect_stdout() -> None:
     """Called by a process whose standard output is no result, for what libraries print there; gloo does."""
     os.dup2(2, 1)
 
@@ -80,7 +80,7 @@ def keep_memory() -> None:
 
 def end_with_launcher() -> None:
     """Called by a process of a job: it ends when the launcher that started it does. On Linux only."""
-    _die_with_parent(signal.SIGKILL)
+    _set_death_signal(signal.SIGKILL)
 
 
 def end_with_parent() -> None:
@@ -109,19 +109,19 @@ def _let_go_of_fork_server() -> None:
 
 
 @contextmanager
-def ended_by_parent() -> Iterator[None]:
+def die_with_parent() -> Iterator[None]:
     """Inside, this process ends when the one that started it does. Not for long: the system takes the end of the
     thread that started it for the end of that process."""
-    _die_with_parent(signal.SIGKILL)
+    _set_death_signal(signal.SIGKILL)
     if os.environ.get(STARTER) not in (None, str(os.getpid()), str(os.getppid())):
         os._exit(1)  # it has ended already
     try:
         yield
     finally:
-        _die_with_parent(0)
+        _set_death_signal(0)
 
 
-def _die_with_parent(number: int) -> None:
+def _set_death_signal(number: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 

@@ -17,10 +17,10 @@ import psutil
 from model.pipelines.serving import OUTPUT, PROXY, REQUESTS
 from reference.checkpoint.loader import Checkpoint
 from reference.config import EngineConfig
-from reference.ranks import processes, worker
-from reference.ranks.multi_node import SILENCE, Remote, follow
+from reference.ranks import ipc, processes, worker
+from reference.ranks.multi_node import SILENT_AFTER, RemoteRanks, run_follower
 from reference.ranks.torchrun import RankInfo, single_host
-from reference.ranks.worker import Assignment
+from reference.ranks.worker import RankSpec
 from reference.transport.rendezvous import listen_locally
 from reference.transport.shared_memory import make_rings
 from reference.verification.status_board import StatusBoard
@@ -29,11 +29,11 @@ from reference.verification.watchdog import PipelineStalled, RankDied, Watchdog
 POLL_SECONDS = 0.25
 """Seconds between two looks at the board."""
 
-AFTERMATH = 1.0
+LATE_FAILURE_SECONDS = 1.0
 """Seconds in which the others may still say what they saw when a rank fails: the first to speak may be a victim."""
 
 
-def start(job: RankInfo | None, *, config: EngineConfig, ordering: str, checkpoint: Checkpoint) -> Ranks:
+def start(job: RankInfo | None, *, config: EngineConfig, ordering: str, checkpoint: Checkpoint) -> RankSupervisor:
     """The ranks of a pipeline: all of them, on this host, or in a job of a launcher's the one of this process.
 
     Returns on rank 0 only: in a job's other processes it serves, and exits.
@@ -43,8 +43,8 @@ def start(job: RankInfo | None, *, config: EngineConfig, ordering: str, checkpoi
     tags = (REQUESTS, PROXY, OUTPUT) if config.transport == "shared" else (REQUESTS,)
     rings = make_rings(processes.context(), stages=config.pp, tp=config.tp, tags=tags) if shared else None
 
-    def assignment(info: RankInfo, port: int | None = None) -> Assignment:
-        return Assignment(
+    def spec(info: RankInfo, port: int | None = None) -> RankSpec:
+        return RankSpec(
             rank=info.rank,
             config=config,
             ordering=ordering,
@@ -57,24 +57,24 @@ def start(job: RankInfo | None, *, config: EngineConfig, ordering: str, checkpoi
     if job is None:
         store, port = listen_locally()
         infos = [single_host(rank, config.ranks) for rank in range(config.ranks)]
-        return Ranks([assignment(info, port) for info in infos], store=store)
+        return RankSupervisor([spec(info, port) for info in infos], store=store)
     if job.rank > 0:
-        follow(assignment(job), job)
+        run_follower(spec(job), job)
     processes.end_with_launcher()
-    return Ranks([assignment(job)], job=job)
+    return RankSupervisor([spec(job)], job=job)
 
 
-class Ranks:
+class RankSupervisor:
     """The processes of the ranks, started by `__init__`, gone when `listen` ends.
 
     job: in a job of a launcher, whose other processes are the other ranks, what this process is; it starts rank 0 only.
     """
 
-    def __init__(self, assignments: Sequence[Assignment], *, job: RankInfo | None = None, store: Any = None) -> None:
+    def __init__(self, specs: Sequence[RankSpec], *, job: RankInfo | None = None, store: Any = None) -> None:
         self._store = store  # kept until the end: the ranks find each other through it
-        config, context = assignments[0].config, processes.context()
+        config, context = specs[0].config, processes.context()
         self._board = StatusBoard(context, config.ranks)
-        self._remote = Remote(job, config, self._board) if job is not None else None
+        self._remote = RemoteRanks(job, config, self._board) if job is not None else None
         self._watchdog = Watchdog(
             self._board, limit=config.watchdog, start_limit=config.start_timeout, max_gap=2 * POLL_SECONDS
         )
@@ -83,13 +83,13 @@ class Ranks:
         self._wake, self._waker = context.Pipe(duplex=False)
         self._processes = []
         try:
-            with processes.interrupts_held():
-                for given in assignments:
+            with processes.block_sigint():
+                for spec in specs:
                     ours, theirs = context.Pipe()
                     process = context.Process(
-                        target=worker.main, args=(given, self._board, theirs), name=f"rank {given.rank}", daemon=True
+                        target=worker.main, args=(spec, self._board, theirs), name=f"rank {spec.rank}", daemon=True
                     )
-                    self._pipes[given.rank] = ours
+                    self._pipes[spec.rank] = ours
                     process.start()
                     self._processes.append(process)
                     theirs.close()
@@ -104,7 +104,7 @@ class Ranks:
         return tuple(process.pid or 0 for process in self._processes)
 
     @property
-    def quiet(self) -> float:
+    def idle_seconds(self) -> float:
         """As of `Watchdog`."""
         return self._watchdog.idle_seconds
 
@@ -129,13 +129,13 @@ class Ranks:
                 ready = connection.wait(sources, timeout=POLL_SECONDS)
                 if self._wake in ready:
                     return
-                yield from self._hear(ready)
-                yield from self._hear_remote()
+                yield from self._receive(ready)
+                yield from self._receive_remote()
                 if self._failures or any(process.exitcode for process in self._processes):
-                    yield from self._aftermath()
-                    raise self._blame()
+                    yield from self._collect_late_failures()
+                    raise self._failure()
                 if self._watchdog.check(time.monotonic()):
-                    raise self._stuck()
+                    raise self._stalled()
         finally:
             if self._remote is not None:
                 self._remote.end()
@@ -146,27 +146,27 @@ class Ranks:
     def _sentinels(self) -> list[int]:
         return [process.sentinel for process in self._processes if process.exitcode is None]
 
-    def _hear(self, ready: Sequence[object]) -> Iterator[tuple[int, str, Any]]:
+    def _receive(self, ready: Sequence[object]) -> Iterator[tuple[int, str, Any]]:
         for rank, pipe in list(self._pipes.items()):
             if pipe not in ready:
                 continue
             try:
-                key, value = worker.hear(pipe)
+                key, value = ipc.recv_message(pipe)
             except (EOFError, OSError):
                 del self._pipes[rank]
                 pipe.close()
                 continue
-            if key == worker.FAILED:
+            if key == ipc.FAILED:
                 self._failures[rank] = value
             else:
                 yield rank, key, value
 
-    def _hear_remote(self) -> Iterator[tuple[int, str, Any]]:
+    def _receive_remote(self) -> Iterator[tuple[int, str, Any]]:
         if self._remote is None:
             return
         try:
-            for rank, key, value in self._remote.look(time.monotonic()):
-                if key == worker.FAILED:
+            for rank, key, value in self._remote.poll(time.monotonic()):
+                if key == ipc.FAILED:
                     self._failures[rank] = value
                 else:
                     yield rank, key, value
@@ -176,39 +176,41 @@ class Ranks:
     def _silent(self) -> frozenset[int]:
         return frozenset() if self._remote is None else self._remote.silent(time.monotonic()) - set(self._failures)
 
-    def _aftermath(self) -> Iterator[tuple[int, str, Any]]:
+    def _collect_late_failures(self) -> Iterator[tuple[int, str, Any]]:
         """Hears the others out, until it is clear who is to blame or nobody says anything more."""
-        deadline = time.monotonic() + (AFTERMATH if self._remote is None else SILENCE + AFTERMATH)
-        while self._culprit() is None and (left := deadline - time.monotonic()) > 0:
+        deadline = time.monotonic() + (
+            LATE_FAILURE_SECONDS if self._remote is None else SILENT_AFTER + LATE_FAILURE_SECONDS
+        )
+        while self._root_cause() is None and (left := deadline - time.monotonic()) > 0:
             sources: list[Any] = [*self._pipes.values(), *self._sentinels()]
             if not sources and self._remote is None:
                 return
-            yield from self._hear(connection.wait(sources, timeout=min(left, POLL_SECONDS)))
-            yield from self._hear_remote()
+            yield from self._receive(connection.wait(sources, timeout=min(left, POLL_SECONDS)))
+            yield from self._receive_remote()
 
-    def _culprit(self) -> int | None:
+    def _root_cause(self) -> int | None:
         """The rank whose failure is no consequence of another's."""
         for rank, process in enumerate(self._processes):
             if process.exitcode and process.exitcode < 0:
                 return rank
         kinds = {rank: failure["kind"] for rank, failure in self._failures.items()}
-        speechless = {
+        silent_ends = {
             rank
             for rank, process in enumerate(self._processes)
             if process.exitcode and rank not in kinds and rank not in self._pipes
         }
-        guilty = {rank for rank, kind in kinds.items() if kind != worker.LOST}
-        return min(guilty | speechless | self._silent(), default=None)
+        guilty = {rank for rank, kind in kinds.items() if kind != ipc.FailureKind.LOST}
+        return min(guilty | silent_ends | self._silent(), default=None)
 
-    def _blame(self) -> Exception:
-        rank = self._culprit()
+    def _failure(self) -> Exception:
+        rank = self._root_cause()
         if rank is None:
             ended = (rank for rank, process in enumerate(self._processes) if process.exitcode)
             rank = min([*self._failures, *ended])
         silent = self._silent()
         text = f"nothing is heard of rank {', '.join(map(str, sorted(silent)))} any more" if rank in silent else ""
-        failure = self._failures.get(rank, {"kind": worker.CRASH, "text": text})
-        if failure["kind"] == worker.USAGE:
+        failure = self._failures.get(rank, {"kind": ipc.FailureKind.CRASH, "text": text})
+        if failure["kind"] == ipc.FailureKind.USAGE:
             return ValueError(failure["text"])
         return RankDied(
             rank=rank,
@@ -217,7 +219,7 @@ class Ranks:
             reason=failure["text"],
         )
 
-    def _stuck(self) -> PipelineStalled:
+    def _stalled(self) -> PipelineStalled:
         return PipelineStalled(
             statuses=self._board.statuses(),
             seconds=self._watchdog.limit,

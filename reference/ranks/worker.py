@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import gc
-import json
-import select
 import traceback
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -20,21 +16,22 @@ from torch import Tensor
 from model.rings.orderings import output_policy
 from reference.checkpoint.loader import Checkpoint, load_stage
 from reference.config import EngineConfig
-from reference.device import HOST, select_device, select_dtype
+from reference.device import HOST, Device, select_device, select_dtype
 from reference.llama import ipex
 from reference.llama.config import partition_layers
 from reference.llama.graph_runner import CapturedStage, select_runner
 from reference.llama.kv_cache import KVCache
+from reference.llama.stage import Stage
 from reference.llama.tensor_parallel import SINGLE_RANK, TensorParallelRank
 from reference.pipeline.driver import Frontend, Pipeline
-from reference.ranks.processes import end_with_parent, keep_memory, speak_on_stderr
+from reference.ranks import ipc
+from reference.ranks.processes import end_with_parent, keep_memory, redirect_stdout
 from reference.ranks.torchrun import RankInfo
 from reference.scheduling.batch import ScheduleBatch
-from reference.scheduling.messages import encode_tokens, join_inputs
-from reference.scheduling.request import NewToken
 from reference.scheduling.scheduler import Scheduler
 from reference.transport.base import CollectiveFailed, PeerLost
 from reference.transport.rendezvous import (
+    Groups,
     connect_locally,
     connect_store,
     interface_to,
@@ -43,19 +40,14 @@ from reference.transport.rendezvous import (
     use_interface,
 )
 from reference.transport.shared_memory import RingSet
+from reference.transport.stage_group import StageGroup
 from reference.verification import status_board as phases
 from reference.verification.status_board import StatusBoard
 from reference.verification.trace_writer import TraceWriter
 
-READY, TOKENS, FAILED = "ready", "tokens", "failed"
-"""What a rank says to the engine: JSON objects whose only key is one of these."""
-
-USAGE, LOST, CRASH = "usage", "lost", "crash"
-"""Kinds of failure: the user's mistake, a connection that broke (so another rank is to blame), anything else."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment:
+class RankSpec:
     """All that a rank is told when its process starts. `ordering` is the policy's name, already chosen; `info`
     says which of its host's processes it is."""
 
@@ -66,27 +58,6 @@ class Assignment:
     info: RankInfo
     store_port: int | None = None  # on this host; None where a launcher has a store
     rings: RingSet | None = None  # where messages go through memory that ranks share
-
-
-class PipeFrontend:
-    """The clients of rank 0: the engine at the other end of a pipe."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-        self._poll = select.poll()  # the pipe's own way to ask costs ten times as much, in every iteration
-        self._poll.register(pipe.fileno(), select.POLLIN)
-
-    def poll(self, wait: float) -> bytes:
-        """What arrived since the last call, as it came. Raises EOFError once the engine is gone."""
-        messages = []
-        while self._poll.poll(1000 * wait):
-            messages.append(self._pipe.recv_bytes())
-            wait = 0.0
-        return join_inputs(messages)
-
-    def deliver(self, tokens: list[NewToken]) -> None:
-        """Sends new tokens to the engine."""
-        say(self._pipe, TOKENS, encode_tokens(tokens))
 
 
 class LogitsRecorder:
@@ -103,132 +74,123 @@ class LogitsRecorder:
         torch.save(self._batches, path)
 
 
-class Voice(Protocol):
-    """A way to the engine: a pipe, or where that is elsewhere a `reference.ranks.multi_node.Beacon`."""
-
-    def send_bytes(self, data: bytes) -> None:
-        """Sends one message. Raises OSError where the engine is gone."""
-
-
-def say(pipe: Voice, key: str, value: Any) -> None:
-    """One message to the engine."""
-    pipe.send_bytes(json.dumps({key: value}).encode())
-
-
-def hear(pipe: Connection) -> tuple[str, Any]:
-    """One message of a rank: its key and value. Raises EOFError where the rank is gone."""
-    message: Mapping[str, Any] = json.loads(pipe.recv_bytes())
-    ((key, value),) = message.items()
-    return key, value
-
-
-def main(given: Assignment, board: StatusBoard, pipe: Connection) -> None:
+def main(spec: RankSpec, board: StatusBoard, pipe: Connection) -> None:
     """The process of a rank that the engine started."""
     end_with_parent()
-    speak_on_stderr()  # what the user reads is for the engine alone
-    run(given, board, pipe, PipeFrontend(pipe) if given.rank == 0 else None)
+    redirect_stdout()  # what the user reads is for the engine alone
+    run(spec, board, pipe, ipc.PipeFrontend(pipe) if spec.rank == 0 else None)
 
 
-def run(given: Assignment, board: StatusBoard, pipe: Voice, frontend: Frontend | None = None) -> None:
+def run(spec: RankSpec, board: StatusBoard, connection: ipc.EngineConnection, frontend: Frontend | None = None) -> None:
     """A rank's work. It returns after a stop, and exits with 1 after a failure, of which it tells first."""
     try:
-        serve(given, board, pipe, frontend)
+        serve(spec, board, connection, frontend)
     except ValueError as error:
-        fail(pipe, USAGE, str(error))
+        ipc.fail(connection, ipc.FailureKind.USAGE, str(error))
     except (PeerLost, CollectiveFailed, dist.DistError) as error:
-        fail(pipe, LOST, str(error))
+        ipc.fail(connection, ipc.FailureKind.LOST, str(error))
     except Exception:
-        fail(pipe, CRASH, traceback.format_exc())
-    board.begin_step(given.rank, phases.PHASE_END)
+        ipc.fail(connection, ipc.FailureKind.CRASH, traceback.format_exc())
+    board.begin_step(spec.rank, phases.PHASE_END)
 
 
-def fail(pipe: Voice, kind: str, text: str) -> None:
-    """Tells the engine why this rank ends, and ends it."""
-    with suppress(OSError):  # the engine is gone too
-        say(pipe, FAILED, {"kind": kind, "text": text})
-    raise SystemExit(1)
-
-
-def serve(given: Assignment, board: StatusBoard, pipe: Voice, frontend: Frontend | None) -> None:
+def serve(spec: RankSpec, board: StatusBoard, connection: ipc.EngineConnection, frontend: Frontend | None) -> None:
     """Joins the others, loads the stage, and runs the loop to its end."""
-    config, rank, info = given.config, given.rank, given.info
-    number, shard = rank // config.tp, TensorParallelRank(rank=rank % config.tp, size=config.tp)
-    torch.set_num_threads(config.threads_per_rank(info.local_ranks))
-    device = select_device(config.device, info.local_rank, shared=config.transport != "device")
-    dtype = select_dtype(config.dtype, device)
+    config, rank = spec.config, spec.rank
+    shard = TensorParallelRank(rank=rank % config.tp, size=config.tp)
+    torch.set_num_threads(config.threads_per_rank(spec.info.local_ranks))
+    device = select_device(config.device, spec.info.local_rank, shared=config.transport != "device")
     if device.is_host:
         keep_memory()
-
     board.begin_step(rank, phases.PHASE_JOIN)
-    # longer than whatever the watchdog allows: it is the one that reports, and it knows more
-    timeout = timedelta(seconds=60 + config.start_timeout + config.watchdog)
-    if given.store_port is not None:
-        store: dist.Store = connect_locally(given.store_port, timeout)
-    else:
-        use_interface(interface_to(info.address, info.port))
-        store = connect_store(info.address, info.port, info.prefix, timeout)
-    groups, stage_group = join_ranks(config, rank, store=store, device=device, board=board, timeout=timeout)
-
+    groups, stage_group = _join(spec, device, board)
     board.begin_step(rank, phases.PHASE_LOAD)
-    shape = given.checkpoint.config()
-    layers = partition_layers(shape.layers, config.pp)[number]
-    ends = number == 0, number == config.pp - 1
-    stage = load_stage(given.checkpoint, shape, layers, *ends, dtype, device.torch, shard, stage_group or SINGLE_RANK)
-    if config.ipex == "on":
-        ipex.prepack(stage, dtype)
-    try:
-        cache = KVCache(
-            shard.shard_config(shape), len(layers), config.cache_rows, config.context_length, dtype, device.torch
-        )
-    except RuntimeError as error:  # out of memory, under several names
-        size = f"a cache of {config.cache_rows} requests of {config.context_length} tokens"
-        raise ValueError(
-            f"{size} does not fit ({error}); lower max_running_requests, max_batch, depth or context_length"
-        ) from None
-
-    transport = make_transport(config, device, groups, given.rings)
-    recorded = config.record_logits is not None and stage.last and shard.rank == 0
-    recorder = LogitsRecorder() if recorded else None
-    events = None if device.is_host else device.timed_event
-    if config.record is not None:  # on another node than the engine's, unless the nodes share it
-        config.record.mkdir(parents=True, exist_ok=True)
-    trace = None if config.record is None else TraceWriter(config.record, rank, event=events)
+    stage, cache = _load(spec, device, shard, stage_group)
+    transport = make_transport(config, device, groups, spec.rings)
+    logits = LogitsRecorder() if config.record_logits is not None and stage.last and shard.rank == 0 else None
+    trace_writer = _trace_writer(spec, device)
     running = select_runner(stage, cache, device, choice=config.decode, most=config.max_batch)
     pipeline = Pipeline(
         rank=rank,
         ranks=config.ranks,
         device=device,
-        dtype=dtype,
+        dtype=select_dtype(config.dtype, device),
         stage=running,
         cache=cache,
-        scheduler=Scheduler(
-            slots=config.slots,
-            max_batch=config.max_batch,
-            rows=config.cache_rows,
-            chunk=config.chunked_prefill_size,
-            fill=config.batch_fill,
-        ),
+        scheduler=_scheduler(config),
         transport=transport,
         board=board,
         frontend=frontend,
-        observe=recorder,
-        trace_writer=trace,
+        observe=logits,
+        trace_writer=trace_writer,
         shard=shard,
         group=stage_group,
         overlap=config.overlaps(on_host=device.is_host),
     )
-    board.begin_step(
-        rank, phases.PHASE_READY
-    )  # first: to ranks of other nodes, who may hear of it late, another bound applies
-    say(pipe, READY, None)
+    # first: to ranks of other nodes, who may hear of it late, another bound applies
+    board.begin_step(rank, phases.PHASE_READY)
+    ipc.send_message(connection, ipc.READY, None)
     gc.collect()
     gc.freeze()  # what there is now stays: no collection needs to look at it in the middle of a step
-    pipeline.run(depth=config.depth, ordering=output_policy(given.ordering, config.pp))
-    if trace is not None:
-        trace.close()
-    if recorder is not None:
-        recorder.save(config.record_logits)
+    pipeline.run(depth=config.depth, ordering=output_policy(spec.ordering, config.pp))
+    if trace_writer is not None:
+        trace_writer.close()
+    if logits is not None:
+        logits.save(config.record_logits)
     transport.close()
     if isinstance(running, CapturedStage):
         running.close()
     dist.destroy_process_group()
+
+
+def _join(spec: RankSpec, device: Device, board: StatusBoard) -> tuple[Groups, StageGroup | None]:
+    """Meets the other ranks, on this host or where the launcher says."""
+    config, info = spec.config, spec.info
+    # longer than whatever the watchdog allows: it is the one that reports, and it knows more
+    timeout = timedelta(seconds=60 + config.start_timeout + config.watchdog)
+    if spec.store_port is not None:
+        store: dist.Store = connect_locally(spec.store_port, timeout)
+    else:
+        use_interface(interface_to(info.address, info.port))
+        store = connect_store(info.address, info.port, info.prefix, timeout)
+    return join_ranks(config, spec.rank, store=store, device=device, board=board, timeout=timeout)
+
+
+def _load(
+    spec: RankSpec, device: Device, shard: TensorParallelRank, stage_group: StageGroup | None
+) -> tuple[Stage, KVCache]:
+    """The rank's part of its stage with its weights, and the cache beside it. ValueError where they do not fit."""
+    config, number, dtype = spec.config, spec.rank // spec.config.tp, select_dtype(spec.config.dtype, device)
+    shape = spec.checkpoint.config()
+    layers = partition_layers(shape.layers, config.pp)[number]
+    ends = number == 0, number == config.pp - 1
+    stage = load_stage(spec.checkpoint, shape, layers, *ends, dtype, device.torch, shard, stage_group or SINGLE_RANK)
+    if config.ipex == "on":
+        ipex.prepack(stage, dtype)
+    part, rows, length = shard.shard_config(shape), config.cache_rows, config.context_length
+    try:
+        cache = KVCache(part, len(layers), rows, length, dtype, device.torch)
+    except RuntimeError as error:  # out of memory, under several names
+        raise ValueError(
+            f"a cache of {rows} requests of {length} tokens does not fit ({error}); "
+            "lower max_running_requests, max_batch, depth or context_length"
+        ) from None
+    return stage, cache
+
+
+def _scheduler(config: EngineConfig) -> Scheduler:
+    return Scheduler(
+        slots=config.slots,
+        max_batch=config.max_batch,
+        rows=config.cache_rows,
+        chunk=config.chunked_prefill_size,
+        fill=config.batch_fill,
+    )
+
+
+def _trace_writer(spec: RankSpec, device: Device) -> TraceWriter | None:
+    folder = spec.config.trace
+    if folder is None:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)  # on another node than the engine's, unless the nodes share it
+    return TraceWriter(folder, spec.rank, event=None if device.is_host else device.timed_event)

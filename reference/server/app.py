@@ -70,11 +70,11 @@ def model_name(model: str) -> str:
 def health_problem(engine: Engine) -> str:
     """What is wrong with the pipeline; empty where it is well. Standing still is one well before it is an end:
     after half the watchdog's time."""
-    state = engine.state()
+    state = engine.stats()
     if not state.alive:
         return state.failure.splitlines()[0] if state.failure else "the engine has ended"
-    if state.quiet > engine.config.watchdog / 2:
-        return f"a rank has made no progress for {state.quiet:.1f} s"
+    if state.idle_seconds > engine.config.watchdog / 2:
+        return f"a rank has made no progress for {state.idle_seconds:.1f} s"
     return ""
 
 

@@ -84,9 +84,9 @@ class _Server(uvicorn.Server):
         watch.cancel()
 
     async def _end_with_engine(self) -> None:
-        while self._engine.state().alive:
+        while self._engine.stats().alive:
             await asyncio.sleep(POLL_SECONDS)
-        self._say(f"the pipeline broke; the server ends: {self._engine.state().failure.splitlines()[0]}")
+        self._say(f"the pipeline broke; the server ends: {self._engine.stats().failure.splitlines()[0]}")
         await asyncio.sleep(SHUTDOWN_DELAY)
         self.should_exit = True
 

@@ -25,10 +25,10 @@ class EngineCollector:
 
     def collect(self) -> Iterator[Metric]:
         """Every metric with its value now."""
-        state = self._engine.state()
+        state = self._engine.stats()
         gauges = [
             ("ringproof:up", "1 while the pipeline takes requests", float(state.alive)),
-            ("ringproof:quiet_seconds", "Longest time for which a rank has made no progress", state.quiet),
+            ("ringproof:quiet_seconds", "Longest time for which a rank has made no progress", state.idle_seconds),
             ("ringproof:open_http_requests", "HTTP requests that wait for tokens", len(self._open_requests)),
             ("sglang:num_running_reqs", "Requests being served", state.running),
             ("sglang:num_queue_reqs", "Requests that wait for a microbatch", state.waiting),

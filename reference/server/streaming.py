@@ -12,12 +12,12 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from reference.engine.outputs import Output
+from reference.engine.outputs import TokenOutput
 from reference.scheduling.sampling_params import QueueFull, SamplingParams
 from reference.server.errors import ClientDisconnected, ServerShutdown, describe
 
 if TYPE_CHECKING:
-    from reference.engine.engine import Engine, Ticket
+    from reference.engine.engine import Engine, RequestHandle
 
 DONE = "data: [DONE]\n\n"
 """The last event of every stream, as SGLang and OpenAI have it."""
@@ -75,9 +75,9 @@ class ResponseStream:
 
     def __init__(self, prompts: int, registry: set[ResponseStream]) -> None:
         self._unfinished = prompts
-        self._news: asyncio.Queue[Output | Exception] = asyncio.Queue()
+        self._news: asyncio.Queue[TokenOutput | Exception] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
-        self._ticket: Ticket | None = None
+        self._handle: RequestHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._registry = registry
         registry.add(self)
@@ -89,9 +89,9 @@ class ResponseStream:
         params: SamplingParams | Sequence[SamplingParams],
     ) -> None:
         """Submits the prompts; on any thread."""
-        self._ticket = engine.submit(prompts, params, self._tell)
+        self._handle = engine.submit(prompts, params, self._tell)
 
-    def _tell(self, news: Output | Exception) -> None:
+    def _tell(self, news: TokenOutput | Exception) -> None:
         self._loop.call_soon_threadsafe(self._news.put_nowait, news)  # raises once the loop has ended: that aborts
 
     def watch(self, request: Request) -> None:
@@ -111,12 +111,12 @@ class ResponseStream:
     def close(self) -> None:
         """Aborts what is unfinished; idempotent."""
         self._registry.discard(self)
-        if self._ticket is not None:
-            self._ticket.cancel()
+        if self._handle is not None:
+            self._handle.cancel()
         if self._watcher is not None and self._watcher is not asyncio.current_task():
             self._watcher.cancel()
 
-    async def batches(self, *, idle: float | None = None) -> AsyncIterator[list[Output]]:
+    async def batches(self, *, idle: float | None = None) -> AsyncIterator[list[TokenOutput]]:
         """What came since the last look; after `idle` seconds without anything an empty list."""
         try:
             while self._unfinished:
@@ -130,7 +130,7 @@ class ResponseStream:
         finally:
             self.close()
 
-    async def _next(self, idle: float | None) -> list[Output | Exception]:
+    async def _next(self, idle: float | None) -> list[TokenOutput | Exception]:
         try:
             async with asyncio.timeout(idle):
                 news = [await self._news.get()]
@@ -140,7 +140,7 @@ class ResponseStream:
             news.append(self._news.get_nowait())
         return news
 
-    async def all(self) -> list[Output]:
+    async def all(self) -> list[TokenOutput]:
         """Every output, once all are there."""
         return [output async for outputs in self.batches() for output in outputs]
 
@@ -152,7 +152,7 @@ def event(data: Any) -> str:
 
 def event_stream(
     response: ResponseStream,
-    show: Callable[[Output], Iterable[Any]],
+    show: Callable[[TokenOutput], Iterable[Any]],
     *,
     before: Iterable[Any] = (),
     after: Callable[[], Iterable[Any]] = tuple,

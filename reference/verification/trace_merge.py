@@ -12,15 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from model.pipelines.serving import CONTROL, DATA
-from model.pipelines.tensor_parallel import STAGE_DATA, STAGE_LIBRARY
 from model.program.json_form import from_json
 from model.program.ops import Batch, Isend, Operation
 from model.traces import jsonl as trace
-from model.traces.trace import LoopSettings, Trace, TraceEvent
-from reference.config import EngineConfig
-from reference.device import HOST_BACKEND, WARM_SEMANTICS
-from reference.transport.selection import TransportChoice
+from model.traces.trace import Trace, TraceEvent
 from reference.verification.trace_writer import (
     BEGIN_FIELDS,
     DEVICE_FIELDS,
@@ -35,26 +30,7 @@ HEADER = "header.jsonl"
 """The trace without its events."""
 
 
-def header(config: EngineConfig, transport: TransportChoice, *, ordering: str, data: str) -> Trace:
-    """What the trace of an engine begins with. data: the declared semantics of its tensor messages."""
-    declared = {CONTROL: transport.control, DATA: data}
-    # Of a stage's ranks; they have met before the loop begins where decode steps are recorded, so it is not asked for.
-    collective = {
-        CONTROL: HOST_BACKEND,
-        DATA: HOST_BACKEND if transport.kind == "shared" else WARM_SEMANTICS.get(data, data),
-    }
-    return Trace(
-        ranks=config.ranks,
-        loop=LoopSettings(depth=config.depth, ordering=ordering, tp=config.tp),
-        semantics=declared | {beside: collective[comm] for beside, comm in STAGE_LIBRARY.items()},
-        queued=frozenset() if transport.backend == HOST_BACKEND else frozenset({DATA, STAGE_DATA}),
-        clocks=("",) * config.ranks,
-        events=(),
-        complete=False,
-    )
-
-
-def begin(folder: Path, header: Trace) -> None:
+def prepare_folder(folder: Path, header: Trace) -> None:
     """Makes the folder ready for a run: an older one's files go. Raises ValueError where it cannot be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,10 +38,10 @@ def begin(folder: Path, header: Trace) -> None:
             old.unlink(missing_ok=True)
         trace.write(replace(header, events=()), folder / HEADER)
     except OSError as error:
-        raise ValueError(f"record: cannot write to {folder} ({error.strerror}); give a folder of your own") from None
+        raise ValueError(f"trace: cannot write to {folder} ({error.strerror}); give a folder of your own") from None
 
 
-def combine(folder: Path, note: str = "") -> Path:
+def merge(folder: Path, note: str = "") -> Path:
     """Writes the trace of what the ranks recorded, and gives its path. note: how the run ended.
 
     Raises OSError, and ValueError where the folder holds no recording.

@@ -42,7 +42,7 @@ class Web:
 
     def wait_until_idle(self) -> None:
         """Returns once no request is under way; fails after a while."""
-        wait_until(self.engine.flush, what="requests are still being served")
+        wait_until(self.engine.is_idle, what="requests are still being served")
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from typing import Any
 import psutil
 
 from reference.config import EngineConfig
-from reference.engine.engine import Engine, Output
+from reference.engine.engine import Engine, TokenOutput
 from tests.patience import stretch
 
 PROMPTS = [[3, 1, 4], [1, 5], [92, 65, 35]]
@@ -38,11 +38,11 @@ class Heard:
     """A sink that can be waited for."""
 
     def __init__(self, prompts: int) -> None:
-        self.outputs: list[list[Output]] = [[] for _ in range(prompts)]
+        self.outputs: list[list[TokenOutput]] = [[] for _ in range(prompts)]
         self.errors: list[Exception] = []
         self._left, self._over = prompts, threading.Event()
 
-    def __call__(self, news: Output | Exception) -> None:
+    def __call__(self, news: TokenOutput | Exception) -> None:
         if isinstance(news, Exception):
             self.errors.append(news)
             self._over.set()

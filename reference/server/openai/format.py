@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from reference.engine.outputs import Output
+from reference.engine.outputs import TokenOutput
 from reference.scheduling.request import FinishReason
 from reference.server.openai.schema import StreamOptions
 from reference.server.schema import MIN_LOGPROB
@@ -20,10 +20,10 @@ class CompletionAccumulator:
     """The answer to one prompt so far."""
 
     def __init__(self) -> None:
-        self.outputs: list[Output] = []
+        self.outputs: list[TokenOutput] = []
         self.length = 0
 
-    def add(self, output: Output) -> None:
+    def add(self, output: TokenOutput) -> None:
         """Takes in one more token."""
         self.outputs.append(output)
         self.length += len(output.text)
@@ -55,11 +55,11 @@ class CompletionFormat:
         self._choices = [CompletionAccumulator() for _ in range(prompts)]
         self._tokenizer, self._options = tokenizer, options
 
-    def add(self, output: Output) -> None:
+    def add(self, output: TokenOutput) -> None:
         """Takes in one more token."""
         self._choices[output.index].add(output)
 
-    def events(self, output: Output) -> Iterator[dict[str, Any]]:
+    def events(self, output: TokenOutput) -> Iterator[dict[str, Any]]:
         """The event of one more token, which is taken in."""
         choice = self._choices[output.index]
         item = self._item(output.index, output.text, [output], choice.length, output.reason)
@@ -79,7 +79,7 @@ class CompletionFormat:
         return {**self._head, "choices": items, **usage(self._choices)}
 
     def _item(
-        self, index: int, text: str, outputs: Sequence[Output], offset: int, reason: FinishReason | None
+        self, index: int, text: str, outputs: Sequence[TokenOutput], offset: int, reason: FinishReason | None
     ) -> dict[str, Any]:
         logprobs = None if self._tokenizer is None else completion_logprobs(self._tokenizer, outputs, offset)
         return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}
@@ -93,7 +93,7 @@ class ChatFormat:
         self._choice = CompletionAccumulator()
         self._tokenizer, self._options = tokenizer, options
 
-    def add(self, output: Output) -> None:
+    def add(self, output: TokenOutput) -> None:
         """Takes in one more token."""
         self._choice.add(output)
 
@@ -101,7 +101,7 @@ class ChatFormat:
         """The event before the first token."""
         return self._chunk({"role": "assistant", "content": ""})
 
-    def events(self, output: Output) -> Iterator[dict[str, Any]]:
+    def events(self, output: TokenOutput) -> Iterator[dict[str, Any]]:
         """The events of one more token, which is taken in: the last one is followed by the reason."""
         self._choice.add(output)
         yield self._chunk({"content": output.text}, logprobs=self._logprobs([output]))
@@ -123,7 +123,7 @@ class ChatFormat:
         }
         return {**self._head, "object": "chat.completion", "choices": [item], **usage([self._choice])}
 
-    def _logprobs(self, outputs: Sequence[Output]) -> dict[str, Any] | None:
+    def _logprobs(self, outputs: Sequence[TokenOutput]) -> dict[str, Any] | None:
         return None if self._tokenizer is None else chat_logprobs(self._tokenizer, outputs)
 
     def _chunk(
@@ -149,7 +149,7 @@ def stream_usage(options: StreamOptions, choice: CompletionAccumulator) -> dict[
     return {"usage": None} if options.include_usage else {}
 
 
-def completion_logprobs(tokenizer: TextTokenizer, outputs: Sequence[Output], offset: int) -> dict[str, Any]:
+def completion_logprobs(tokenizer: TextTokenizer, outputs: Sequence[TokenOutput], offset: int) -> dict[str, Any]:
     """The form of /v1/completions: four lists. offset: where in the whole text the first token's text begins."""
     offsets = []
     for output in outputs:
@@ -165,7 +165,7 @@ def completion_logprobs(tokenizer: TextTokenizer, outputs: Sequence[Output], off
     }
 
 
-def chat_logprobs(tokenizer: TextTokenizer, outputs: Sequence[Output]) -> dict[str, Any]:
+def chat_logprobs(tokenizer: TextTokenizer, outputs: Sequence[TokenOutput]) -> dict[str, Any]:
     """The form of /v1/chat/completions: one object for each token."""
     content = [
         {

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from reference.engine.outputs import Output
+from reference.engine.outputs import TokenOutput
 from reference.scheduling.sampling_params import SamplingParams
 from reference.server.schema import MIN_LOGPROB
 
@@ -37,12 +37,12 @@ class GenerateAccumulator:
         self._tokens: list[int] = []
         self._logprobs: dict[str, list[Any]] = {}
 
-    def add(self, output: Output) -> None:
+    def add(self, output: TokenOutput) -> None:
         """Takes in one more token."""
         self._text.append(output.text)
         self._tokens.append(output.token)
         wanted = self._params.logprobs
-        if wanted and output.made == 1:
+        if wanted and output.num_tokens == 1:
             first = output.prompt_logprobs
             self._logprobs["input_token_logprobs"] = [self._item(item.logprob, item.token) for item in first]
             self._logprobs["input_top_logprobs"] = [self._top(item.top) for item in first]
@@ -51,7 +51,7 @@ class GenerateAccumulator:
             self._logprobs["output_token_logprobs"].append(self._item(output.logprob, output.token))
             self._logprobs["output_top_logprobs"].append(self._top(output.top))
 
-    def show(self, last: Output) -> dict[str, Any]:
+    def show(self, last: TokenOutput) -> dict[str, Any]:
         """The answer up to now, of which `last` is the last token."""
         shown = (
             self._logprobs if self._params.top_logprobs else {k: v for k, v in self._logprobs.items() if "top" not in k}
@@ -63,18 +63,18 @@ class GenerateAccumulator:
                 "id": self._request_id,
                 "finish_reason": self._finish_reason(last),
                 "prompt_tokens": last.prompt_tokens,
-                "completion_tokens": last.made,
+                "completion_tokens": last.num_tokens,
                 "cached_tokens": 0,
                 "e2e_latency": time.perf_counter() - self._began,
                 **shown,
             },
         }
 
-    def _finish_reason(self, last: Output) -> dict[str, Any] | None:
+    def _finish_reason(self, last: TokenOutput) -> dict[str, Any] | None:
         if last.reason is None:
             return None
         if last.reason == "length":
-            return {"type": "length", "length": last.made}
+            return {"type": "length", "length": last.num_tokens}
         if last.token in (*self._params.stop_token_ids, *(() if self._params.ignore_eos else self._eos)):
             return {"type": "stop", "matched": last.token}
         whole = self._tokenizer.tokenizer.decode(self._tokens)
@@ -96,17 +96,21 @@ class GenerateFormat:
 
     def __init__(self, prompts: Sequence[GenerateAccumulator], intervals: Sequence[int], *, batch: bool) -> None:
         self._prompts, self._intervals, self._batch = prompts, intervals, batch
-        self._last: dict[int, Output] = {}
+        self._last: dict[int, TokenOutput] = {}
 
-    def add(self, output: Output) -> None:
+    def add(self, output: TokenOutput) -> None:
         """Takes in one more token."""
         self._prompts[output.index].add(output)
         self._last[output.index] = output
 
-    def events(self, output: Output) -> Iterator[dict[str, Any]]:
+    def events(self, output: TokenOutput) -> Iterator[dict[str, Any]]:
         """The events of one more token, which is taken in."""
         self.add(output)
-        if output.reason is not None or output.made == 1 or output.made % self._intervals[output.index] == 0:
+        if (
+            output.reason is not None
+            or output.num_tokens == 1
+            or output.num_tokens % self._intervals[output.index] == 0
+        ):
             yield {**self._prompts[output.index].show(output), **({"index": output.index} if self._batch else {})}
 
     def whole(self) -> Any:

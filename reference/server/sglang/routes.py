@@ -85,7 +85,7 @@ class SGLangRoutes:
         """Succeeds once nothing is under way, within `timeout` seconds: nothing is kept between requests, so there is
         nothing to drop."""
         deadline = time.monotonic() + timeout
-        while not self._engine.flush():
+        while not self._engine.is_idle():
             if time.monotonic() >= deadline:
                 raise ValueError("requests are under way; flush when they are done, or give a longer timeout")
             await asyncio.sleep(FLUSH_POLL_SECONDS)
@@ -93,7 +93,7 @@ class SGLangRoutes:
 
     def get_server_info(self) -> dict[str, Any]:
         """The configuration and the state."""
-        state, config = self._engine.state(), self._engine.config
+        state, config = self._engine.stats(), self._engine.config
         inside = {
             "last_gen_throughput": state.decode_rate,
             "memory_usage": {"token_capacity": config.cache_rows * config.context_length},

@@ -9,7 +9,7 @@ import pytest
 from experiments.serving import pipeline
 from experiments.serving.pipeline import Config, collect, predict, prompts, same_tokens, speed
 from reference.engine import engine
-from reference.engine.engine import Output
+from reference.engine.engine import TokenOutput
 from reference.verification.status_board import RankStatus
 from reference.verification.watchdog import PipelineStalled, RankDied
 from tests.experiments import samples
@@ -115,9 +115,9 @@ def test_what_is_no_hang_and_no_finish_is_unclear(
 
 def test_outputs_are_collected_by_request() -> None:
     outputs = [
-        Output(index=1, token=7, text="", seconds=0.123456, reason=None),
-        Output(index=0, token=5, text="", seconds=0.2, reason=None),
-        Output(index=1, token=8, text="", seconds=0.3, reason="length"),
+        TokenOutput(index=1, token=7, text="", seconds=0.123456, reason=None),
+        TokenOutput(index=0, token=5, text="", seconds=0.2, reason=None),
+        TokenOutput(index=1, token=8, text="", seconds=0.3, reason="length"),
     ]
     assert collect(outputs) == [
         {"tokens": [5], "seconds": [0.2]},

@@ -12,7 +12,8 @@ from tokenizers.pre_tokenizers import ByteLevel
 from reference.checkpoint.hf_checkpoint import HfCheckpoint
 from reference.checkpoint.loader import RandomCheckpoint, resolve_checkpoint
 from reference.checkpoint.tokenizer import LETTERS
-from reference.engine.outputs import Output
+from reference.engine.detokenizer import TextStream
+from reference.engine.outputs import TokenOutput
 from reference.llama.config import SHAPES
 from reference.server.openai.format import chat_logprobs, completion_logprobs
 
@@ -97,7 +98,7 @@ def test_log_probabilities_tell_parts_of_a_character_apart(smollm2):
     tokens = smollm2.encode("日")
     assert len(tokens) > 1
     rivals = tuple((token, -1.0 - at) for at, token in enumerate(tokens))
-    outputs = [Output(index=0, token=token, text="", seconds=0.0, logprob=-1.0, top=rivals) for token in tokens]
+    outputs = [TokenOutput(index=0, token=token, text="", seconds=0.0, logprob=-1.0, top=rivals) for token in tokens]
     chat = chat_logprobs(smollm2, outputs)["content"]
     assert bytes(byte for item in chat for byte in item["bytes"]).decode() == "日"
     lists = completion_logprobs(smollm2, outputs, 0)
@@ -128,7 +129,7 @@ def test_half_a_surrogate_pair_is_no_text(smollm2):
 
 
 def streamed(tokenizer, tokens):
-    stream = tokenizer.stream()
+    stream = TextStream(tokenizer)
     return [stream.push(token) for token in tokens] + [stream.finish()]
 
 

@@ -30,7 +30,7 @@ def test_outputs_come_in_order_with_times_and_a_reason_at_the_end(engine: Engine
     for index in range(len(PROMPTS)):
         mine = [output for output in outputs if output.index == index]
         assert [output.reason for output in mine] == [None, None, None, "length"]
-        assert [output.seconds for output in mine] == sorted(output.seconds for output in mine)
+        assert [output.elapsed for output in mine] == sorted(output.elapsed for output in mine)
         assert mine[0].seconds > 0
     assert engine.prediction is not None and engine.prediction.verdict == "ok"
 
@@ -69,10 +69,10 @@ def test_a_generator_closed_early_leaves_the_engine_in_order(engine: Engine) -> 
 
 
 def test_a_stream_that_nobody_keeps_is_aborted(engine: Engine) -> None:
-    before = engine.state().aborted
+    before = engine.stats().aborted
     engine.generate([[1, 2, 3]] * 40, 60, ignore_eos=True)
-    wait_until(engine.flush, what="it is still being served")
-    assert engine.state().aborted > before
+    wait_until(engine.is_idle, what="it is still being served")
+    assert engine.stats().aborted > before
 
 
 @pytest.mark.parametrize(
@@ -106,10 +106,10 @@ def test_a_bad_request_is_refused_and_the_engine_goes_on(
     ],
 )
 def test_submit_refuses_before_anything_enters(engine: Engine, prompt: Any, params: Any, message: str) -> None:
-    before = engine.state()
+    before = engine.stats()
     with pytest.raises(ValueError, match=message):
         engine.submit([prompt], params, lambda _: None)
-    assert engine.state() == before
+    assert engine.stats() == before
 
 
 @pytest.mark.parametrize("prompts", ["abc", b"abc"])
@@ -130,7 +130,7 @@ def test_every_prompt_has_parameters_of_its_own(engine: Engine) -> None:
     until = whole[1].index(whole[1][2]) + 1
     assert heard.wait() == [whole[0][:4], whole[1][:until], whole[2][:2]]
     first, second, third = heard.outputs
-    assert [item.made for item in first] == [1, 2, 3, 4] and all(item.logprob is not None for item in first)
+    assert [item.num_tokens for item in first] == [1, 2, 3, 4] and all(item.logprob is not None for item in first)
     assert (second[-1].reason, second[-1].prompt_tokens, second[-1].logprob) == ("stop", 2, None)
     assert [item.token for item in third[0].prompt_logprobs] == PROMPTS[2] and third[1].prompt_logprobs == ()
 
@@ -149,22 +149,22 @@ def test_the_same_seed_draws_the_same_tokens_whatever_else_is_served(engine: Eng
 def test_a_storm_of_aborts_leaves_the_others_alone(engine: Engine) -> None:
     """Sixty callers, of whom every other one goes away sooner or later; the rest get what they get alone."""
     expected = tokens(engine, PROMPTS, 12)
-    before, random = engine.state(), Random(0)
+    before, random = engine.stats(), Random(0)
     stay, leave = [], []
     for _ in range(30):
         heard = Heard(len(PROMPTS))
         engine.submit(PROMPTS, SamplingParams(max_new_tokens=12, ignore_eos=True), heard)
         stay.append(heard)
-        ticket = engine.submit([[random.randrange(97)] * 40] * 2, SamplingParams(max_new_tokens=20), lambda _: None)
-        leave.append(ticket)
+        handle = engine.submit([[random.randrange(97)] * 40] * 2, SamplingParams(max_new_tokens=20), lambda _: None)
+        leave.append(handle)
         if random.random() < 0.5:
             leave.pop(random.randrange(len(leave))).cancel()
-    for ticket in leave:
-        ticket.cancel()
+    for handle in leave:
+        handle.cancel()
     assert all(heard.wait() == expected for heard in stay)
-    after = engine.state()
+    after = engine.stats()
     assert after.requests - before.requests == 30 * 5 and after.aborted > before.aborted
-    assert (after.running, after.waiting, after.alive, engine.flush()) == (0, 0, True, True)
+    assert (after.running, after.waiting, after.alive, engine.is_idle()) == (0, 0, True, True)
     assert tokens(engine, PROMPTS, 12) == expected
 
 
@@ -183,7 +183,7 @@ def test_too_many_in_the_queue_are_refused(checkpoint: Path) -> None:
         stream = engine.generate([[1]] * 5, 60, ignore_eos=True)
         with pytest.raises(QueueFull, match="4 requests would wait"):
             engine.generate([[1]], 1)
-        assert engine.state().waiting == 3
+        assert engine.stats().waiting == 3
         stream.close()
         assert len(tokens(engine, [[1]], 1)) == 1
 
@@ -196,8 +196,8 @@ def test_stop_strings_cut_the_text_and_end_the_request(tmp_path: Path) -> None:
         asked = SamplingParams(max_new_tokens=40, ignore_eos=True, stop=("no such text", stop))
         outputs = list(engine.generate(["hello world"], params=asked))
         assert "".join(out.text for out in outputs) == whole[: whole.index(stop)]
-        assert (outputs[-1].reason, outputs[-1].made) == ("stop", whole.index(stop) + 3)
-        assert engine.flush() and engine.state().aborted == 0
+        assert (outputs[-1].reason, outputs[-1].num_tokens) == ("stop", whole.index(stop) + 3)
+        assert engine.is_idle() and engine.stats().aborted == 0
         drawn = SamplingParams(max_new_tokens=6, ignore_eos=True, temperature=1.0, seed=4)
         assert [out.token for out in engine.generate(["x"], params=drawn)] == [
             out.token for out in engine.generate(["x"], params=drawn)

@@ -131,7 +131,7 @@ def test_a_death_is_told_once_to_each_caller_and_seen_in_the_state(checkpoint: P
         os.kill(engine.pids[1], signal.SIGKILL)
         for heard in callers:
             heard.wait()
-        assert not engine.state().alive and "rank 1" in engine.state().failure
+        assert not engine.stats().alive and "rank 1" in engine.stats().failure
         with pytest.raises(RankDied, match="rank 1 was ended by signal 9"):
             engine.submit(PROMPTS, SamplingParams(), lambda _: None)
     assert [[type(error) for error in heard.errors] for heard in callers] == [[RankDied]] * 2

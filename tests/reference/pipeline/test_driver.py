@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from reference.config import EngineConfig
-from reference.engine.engine import Engine, Output, SamplingParams
+from reference.engine.engine import Engine, SamplingParams, TokenOutput
 from tests.reference.checkpoints import oracle_greedy, oracle_logits, oracle_of, save_llama
 
 pytestmark = pytest.mark.xdist_group("pipeline")
@@ -24,7 +24,7 @@ MAX_BATCH, ROWS, NEW = 2, 5, 6
 class Run:
     """What one run of the engine gave: tokens of each prompt, and the last rank's record of all batches."""
 
-    outputs: list[list[Output]]
+    outputs: list[list[TokenOutput]]
     record: list[dict[str, Any]]
 
     @property
@@ -57,7 +57,7 @@ def serve(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
             record_logits=path,
             **options,
         )
-        outputs: list[list[Output]] = [[] for _ in PROMPTS]
+        outputs: list[list[TokenOutput]] = [[] for _ in PROMPTS]
         with Engine(config) as engine:
             for output in engine.generate(PROMPTS, NEW, ignore_eos=True, params=params):
                 outputs[output.index].append(output)
@@ -96,7 +96,7 @@ def test_answers_are_the_same_for_every_split(serve: Callable[..., Run], params:
     """Tokens and log-probabilities, to the last bit for batches alike; tokens for others too."""
     split, whole = serve(3, 0, params), serve(1, 2, params)
     for ours, theirs in zip(split.outputs, whole.outputs, strict=True):
-        assert [replace(item, seconds=0.0) for item in ours] == [replace(item, seconds=0.0) for item in theirs]
+        assert [replace(item, elapsed=0.0) for item in ours] == [replace(item, elapsed=0.0) for item in theirs]
     assert serve(2, 2, params, chunked_prefill_size=5).tokens == split.tokens
     assert (split.tokens == serve(3, 0).tokens) == (params is SCORED)
     for prompt, outputs in zip(PROMPTS, split.outputs, strict=True):

@@ -154,7 +154,7 @@ def test_an_engine_that_looks_ahead_gives_the_same(both: list[Engine], kind: str
         numbers = []
         for item in running.generate(PROMPTS, params=PARAMS[kind]):
             of[item.index].append((item.token, item.reason))
-            numbers += [] if item.logprob is None else [(item.index, item.made, item.logprob)]
+            numbers += [] if item.logprob is None else [(item.index, item.num_tokens, item.logprob)]
         runs.append((of, sorted(numbers)))
     (tokens, scores), (tokens_ahead, scores_ahead) = runs
     assert tokens == tokens_ahead
@@ -169,7 +169,7 @@ def test_a_stop_token_ends_a_request_that_was_looked_ahead_of(both: list[Engine]
     for prompts in ([PROMPTS[1]], PROMPTS[1:]):
         made = [[item.token for item in one.generate(prompts, params=stop) if item.index == 0] for one in both]
         assert made == [whole[: whole.index(whole[4]) + 1]] * 2
-    assert all(one.flush() for one in both)
+    assert all(one.is_idle() for one in both)
 
 
 @pytest.mark.xdist_group("pipeline")

@@ -12,7 +12,7 @@ import torch
 
 from model.pipelines.serving import Phase
 from reference.config import EngineConfig
-from reference.engine.engine import Engine, Output
+from reference.engine.engine import Engine, TokenOutput
 from reference.verification.preflight import DeadlockPredicted
 from reference.verification.watchdog import PipelineStalled, RankDied
 from tests.patience import stretch
@@ -55,7 +55,7 @@ def serve(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
             max_running_requests=ROWS,
             **options,
         )
-        outputs: list[list[Output]] = [[] for _ in PROMPTS]
+        outputs: list[list[TokenOutput]] = [[] for _ in PROMPTS]
         with Engine(EngineConfig(**{**given, "record_logits": path})) as engine:
             assert len(engine.pids) == tp * pp
             assert engine.prediction is not None and engine.prediction.verdict == "ok"

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[3]
 SWALLOWED = """
 import signal
 from reference.ranks import interrupts
-with interrupts.at_once():
+with interrupts.exit_on_sigint():
     try:
         signal.raise_signal(signal.SIGINT)
     except BaseException:
@@ -38,7 +38,7 @@ print("went on")
 AFTERWARDS = """
 import signal
 from reference.ranks import interrupts
-with interrupts.at_once():
+with interrupts.exit_on_sigint():
     pass
 try:
     signal.raise_signal(signal.SIGINT)
@@ -52,7 +52,7 @@ IGNORED = """
 import signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 from reference.ranks import interrupts
-with interrupts.at_once():
+with interrupts.exit_on_sigint():
     signal.raise_signal(signal.SIGINT)
 signal.raise_signal(signal.SIGINT)
 print("went on")
@@ -70,7 +70,7 @@ time.sleep(3600)
 INSIDE = """
 import time
 from reference.ranks import processes
-with processes.ended_by_parent():
+with processes.die_with_parent():
     print("inside", flush=True)
     time.sleep(3600)
 """
@@ -164,7 +164,7 @@ def test_an_interrupt_while_an_engine_starts_leaves_no_process(tmp_path: Path, p
     over.set()
     assert len(engine.pids) == 2
     assert not any(psutil.pid_exists(pid) for pid in engine.pids)
-    assert not engine.state().alive
+    assert not engine.stats().alive
 
 
 def test_a_rank_that_cannot_be_started_takes_the_others_with_it(

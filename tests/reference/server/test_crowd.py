@@ -54,7 +54,7 @@ class Caller(threading.Thread):
                 output = next(stream, None)
                 if output is None:
                     return
-                self.heard[output.index].append((output.token, output.made, output.reason))
+                self.heard[output.index].append((output.token, output.num_tokens, output.reason))
                 count += 1
             stream.close()
         except Exception as error:
@@ -65,7 +65,7 @@ class Caller(threading.Thread):
         heard: list[Heard] = []
         for prompt, params in zip(self.prompts, self.params, strict=True):
             outputs = self._engine.generate([prompt], params=params)
-            heard.append([(output.token, output.made, output.reason) for output in outputs])
+            heard.append([(output.token, output.num_tokens, output.reason) for output in outputs])
         return heard
 
 
@@ -103,4 +103,4 @@ def test_each_gets_what_it_gets_alone_whoever_else_comes_and_goes(engine: Engine
             assert heard == (alone if caller in stayed else alone[: len(heard)])
             assert [made for _, made, _ in alone] == list(range(1, len(alone) + 1))
             assert [reason is None for *_, reason in alone] == [True] * (len(alone) - 1) + [False]
-    assert engine.flush() and engine.state().aborted > 2
+    assert engine.is_idle() and engine.stats().aborted > 2

@@ -25,24 +25,24 @@ def metrics(web: Web) -> dict[str, float]:
 
 def test_a_client_that_hangs_up_mid_stream_aborts_its_requests(web: Web) -> None:
     web.wait_until_idle()
-    before = web.engine.state()
+    before = web.engine.stats()
     asked = {"text": ["a"] * 20, "sampling_params": ENDLESS, "stream": True}
     with web.client.stream("POST", "/generate", json=asked) as response:
         next(response.iter_lines())
     web.wait_until_idle()
-    after = web.engine.state()
+    after = web.engine.stats()
     assert after.aborted - before.aborted > 0
     assert after.generated_tokens - before.generated_tokens < 20 * 500
 
 
 def test_a_client_that_hangs_up_before_its_answer_aborts_its_requests(web: Web) -> None:
     web.wait_until_idle()
-    before = web.engine.state()
+    before = web.engine.stats()
     with pytest.raises(httpx.ReadTimeout):
         impatient = httpx.Timeout(stretch(60), read=stretch(0.3))
         web.client.post("/generate", json={"text": ["a"] * 60, "sampling_params": ENDLESS}, timeout=impatient)
     web.wait_until_idle()
-    assert web.engine.state().aborted - before.aborted > 0
+    assert web.engine.stats().aborted - before.aborted > 0
     assert metrics(web)["ringproof:open_http_requests"] == 0
 
 
@@ -134,4 +134,6 @@ def test_unknown_paths_and_methods_are_refused_in_the_same_form(web: Web) -> Non
 
 def test_an_idle_server_makes_progress(web: Web) -> None:
     began = time.monotonic()
-    wait_until(lambda: web.engine.state().quiet < time.monotonic() - began, what="no progress since the test began")
+    wait_until(
+        lambda: web.engine.stats().idle_seconds < time.monotonic() - began, what="no progress since the test began"
+    )

@@ -11,7 +11,7 @@ import pytest
 from reference.checkpoint.hf_checkpoint import HfCheckpoint
 from reference.config import EngineConfig
 from reference.engine.engine import Engine
-from reference.engine.outputs import Output
+from reference.engine.outputs import TokenOutput
 from reference.scheduling.sampling_params import SamplingParams
 from reference.server import streaming
 from reference.server.app import make_app, model_name
@@ -48,8 +48,8 @@ async def collected(engine: SlowEngine, waits: int) -> list[str]:
         [],
         iter(
             [
-                Output(index=0, token=1, text="a", seconds=0),
-                Output(index=0, token=2, text="b", seconds=0, reason="stop"),
+                TokenOutput(index=0, token=1, text="a", seconds=0),
+                TokenOutput(index=0, token=2, text="b", seconds=0, reason="stop"),
             ]
         ),
     )

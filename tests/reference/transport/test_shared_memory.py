@@ -84,7 +84,7 @@ def test_a_pipeline_over_shared_memory_makes_the_same_tokens(tp: int, tmp_path: 
             tp=tp,
             transport=transport,
             control=control,
-            record=folder,
+            trace=folder,
             device="cpu",
             max_batch=2,
             context_length=64,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from model.cli.commands import main
 from model.pipelines.serving import CONTROL, DATA
 from model.pipelines.tensor_parallel import STAGE_CONTROL, STAGE_DATA
 from model.program.ops import Isend
@@ -19,9 +20,9 @@ from model.traces.recorded import recorded_spans, time_breakdowns
 from reference.config import EngineConfig
 from reference.device import WARM_SEMANTICS, Device
 from reference.engine.engine import Engine
+from reference.engine.plan import trace_header
 from reference.transport import shared_memory
 from reference.transport.selection import TransportChoice
-from reference.verification.trace_merge import header
 from reference.verification.watchdog import PipelineStalled, RankDied
 from tests.patience import stretch
 
@@ -35,7 +36,7 @@ ORDERED = pytest.mark.skipif(not shared_memory.supported(), reason="rings are fo
 
 def config(checkpoint: Path, record: Path, **options: Any) -> EngineConfig:
     given = {"model": str(checkpoint), "device": "cpu", "threads": 1, "context_length": 256, "pp": 3, "max_batch": 2}
-    return EngineConfig(**{**given, "record": record, **options})
+    return EngineConfig(**{**given, "trace": record, **options})
 
 
 def tokens(engine: Engine, new: int) -> int:
@@ -106,14 +107,11 @@ def test_a_killed_rank_leaves_its_record(checkpoint: Path, tmp_path: Path) -> No
     assert "rank 1" in trace.note
 
 
-def test_the_commands_take_the_folder(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from model import __main__ as command
-
+def test_the_commands_take_the_folder(checkpoint: Path, tmp_path: Path) -> None:
     with Engine(config(checkpoint, tmp_path, pp=2)) as engine:
         tokens(engine, 3)
     for arguments in (["conform", str(tmp_path)], ["timeline", str(tmp_path), "--chrome", str(tmp_path / "out.json")]):
-        monkeypatch.setattr("sys.argv", ["model", *arguments])
-        assert command.main() == 0
+        assert main(arguments, prog="python -m model") == 0
     assert json.loads((tmp_path / "out.json").read_text())["traceEvents"]
 
 
@@ -122,7 +120,7 @@ def test_a_stage_over_nccl_has_met_before_the_loop_and_its_calls_are_queued() ->
     transport = TransportChoice(
         device=Device(kind="cuda"), kind="device", backend="nccl", semantics="nccl-cold", rings=True
     )
-    found = header(EngineConfig(pp=2, tp=2), transport, ordering="parity", data=transport.semantics)
+    found = trace_header(EngineConfig(pp=2, tp=2), transport, ordering="parity", data=transport.semantics)
     assert found.semantics == {
         DATA: "nccl-cold",
         CONTROL: shared_memory.RING_SEMANTICS,

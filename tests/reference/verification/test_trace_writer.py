@@ -18,7 +18,7 @@ from model.traces.jsonl import FILE, read
 from model.traces.trace import LoopSettings, Trace
 from reference.device import ACCELERATORS
 from reference.transport.base import bytes_sent
-from reference.verification import trace_merge as recording
+from reference.verification import trace_merge
 from reference.verification.trace_writer import GROW_BYTES, KINDS_FILE, ROW_BYTES, ROWS_FILE, TraceWriter
 
 pytestmark = pytest.mark.xdist_group("engine")
@@ -70,7 +70,7 @@ class Mark:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    recording.begin(tmp_path / "run", HEADER)
+    trace_merge.prepare_folder(tmp_path / "run", HEADER)
     yield tmp_path / "run"
 
 
@@ -84,7 +84,7 @@ def test_rows_come_back_as_records(folder: Path) -> None:
     recorder.begin(POLL, 1)
     recorder.end(False)
     recorder.close()
-    trace = read(recording.combine(folder, "a note"))
+    trace = read(trace_merge.merge(folder, "a note"))
     assert [(item.begin, item.end, item.iteration, item.phase, item.slot, item.answer) for item in trace.events] == [
         (1, 2, 0, "poll", 0, True),
         (3, 4, 0, "send proxy", 1, None),
@@ -96,7 +96,7 @@ def test_rows_come_back_as_records(folder: Path) -> None:
         None,
     ]
     assert (trace.complete, trace.note, trace.loop) == (True, "a note", HEADER.loop)
-    assert sorted(item.name for item in folder.iterdir()) == [recording.HEADER, FILE]
+    assert sorted(item.name for item in folder.iterdir()) == [trace_merge.HEADER, FILE]
 
 
 KILLED = """
@@ -118,7 +118,7 @@ def test_a_record_survives_the_death_of_its_rank(folder: Path) -> None:
     assert ended.returncode == -signal.SIGKILL
     with (folder / KINDS_FILE.format(0)).open("a") as file:
         file.write('{"phase": "half a li')
-    trace = read(recording.combine(folder))
+    trace = read(trace_merge.merge(folder))
     assert [(item.begin, item.end, item.answer) for item in trace.events] == [(1, 2, True), (3, None, None)]
     assert trace.events[1].op == Isend(peer=1, tag=1, request=1, comm=DATA, nbytes=64)
     assert not trace.complete
@@ -132,13 +132,13 @@ def test_the_file_grows(folder: Path) -> None:
         recorder.end(True)
     recorder.close()
     assert (folder / ROWS_FILE.format(0)).stat().st_size == 2 * GROW_BYTES
-    assert [item.iteration for item in read(recording.combine(folder)).events] == list(range(steps))
+    assert [item.iteration for item in read(trace_merge.merge(folder)).events] == list(range(steps))
 
 
 def test_a_full_record_is_the_beginning_of_the_run_on_every_rank(tmp_path: Path) -> None:
     """Rank 1 goes on after rank 0's record is full; the trace ends with rank 0's."""
     header = Trace(**{**{name: getattr(HEADER, name) for name in HEADER.__slots__}, "ranks": 2, "clocks": ("", "")})
-    recording.begin(tmp_path, header)
+    trace_merge.prepare_folder(tmp_path, header)
     clock = Ticks()
     small, large = TraceWriter(tmp_path, 0, clock=clock, max_bytes=GROW_BYTES), TraceWriter(tmp_path, 1, clock=clock)
     for number in range(GROW_BYTES // ROW_BYTES + 10):
@@ -147,7 +147,7 @@ def test_a_full_record_is_the_beginning_of_the_run_on_every_rank(tmp_path: Path)
             recorder.end(True)
     small.close()
     large.close()
-    trace = read(recording.combine(tmp_path))
+    trace = read(trace_merge.merge(tmp_path))
     counts = [len(mine) for mine in trace.by_rank()]
     assert counts == [GROW_BYTES // ROW_BYTES, GROW_BYTES // ROW_BYTES]
     assert not trace.complete and "the record was full" in trace.note
@@ -163,7 +163,7 @@ def test_times_on_a_device_are_looked_up_later(folder: Path) -> None:
         recorder.end(None)
         Mark.done = number == 1
     recorder.close()
-    found = [item.device for item in read(recording.combine(folder)).events]
+    found = [item.device for item in read(trace_merge.merge(folder)).events]
     assert found == [(began + 1 + 2 * number, began + 2 + 2 * number) for number in range(3)]
 
 
@@ -176,8 +176,8 @@ def test_events_of_every_accelerator_keep_the_time(kind: str) -> None:
 
 def test_a_folder_that_cannot_be_made_is_a_value_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"record: cannot write to .*; give a folder of your own"):
-        recording.begin(tmp_path / "file" / "run", HEADER)
+    with pytest.raises(ValueError, match=r"trace: cannot write to .*; give a folder of your own"):
+        trace_merge.prepare_folder(tmp_path / "file" / "run", HEADER)
 
 
 def test_what_an_operation_sends() -> None:
