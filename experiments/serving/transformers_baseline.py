@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import torch
 from torch import Tensor
 
 from reference.device import HOST
-from reference.llama.config import LlamaConfig
+from reference.llama.config import LinearScaling, Llama3Scaling, LlamaConfig
 
 if TYPE_CHECKING:
     from reference.checkpoint.loader import Checkpoint
@@ -24,11 +24,6 @@ def build(shape: LlamaConfig, *, dtype: torch.dtype, device: torch.device) -> An
         import transformers
     except ModuleNotFoundError as missing:
         raise ValueError(f"{missing}; install it: pip install transformers") from None
-    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": shape.rope_theta}
-    if shape.rope_scaling is not None:
-        scaling = asdict(shape.rope_scaling)
-        scaling["original_max_position_embeddings"] = scaling.pop("original_max_position")
-        rope |= {"rope_type": "llama3", **scaling}
     config = transformers.LlamaConfig(
         vocab_size=shape.vocab_size,
         hidden_size=shape.hidden,
@@ -38,7 +33,9 @@ def build(shape: LlamaConfig, *, dtype: torch.dtype, device: torch.device) -> An
         num_key_value_heads=shape.kv_heads,
         head_dim=shape.head_dim,
         rms_norm_eps=shape.rms_eps,
-        rope_parameters=rope,
+        rope_parameters=rope_parameters(shape),
+        attention_bias=shape.attention_bias,
+        mlp_bias=shape.mlp_bias,
         tie_word_embeddings=shape.tied,
         max_position_embeddings=shape.max_position,
         bos_token_id=None,
@@ -53,6 +50,21 @@ def build(shape: LlamaConfig, *, dtype: torch.dtype, device: torch.device) -> An
     finally:
         torch.set_default_dtype(before)
     return model
+
+
+def rope_parameters(shape: LlamaConfig) -> dict[str, Any]:
+    """How transformers names the rotary embedding of a shape, whichever scaling it has."""
+    match shape.rope_scaling:
+        case None:
+            scaling: dict[str, Any] = {"rope_type": "default"}
+        case LinearScaling(factor=factor):
+            scaling = {"rope_type": "linear", "factor": factor}
+        case Llama3Scaling() as llama3:
+            scaling = {"rope_type": "llama3", **asdict(llama3)}
+            scaling["original_max_position_embeddings"] = scaling.pop("original_max_position")
+        case unknown:
+            assert_never(unknown)
+    return {"rope_theta": shape.rope_theta, **scaling}
 
 
 def build_with(source: Checkpoint) -> Any:
