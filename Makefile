@@ -48,11 +48,12 @@ test-ipex: $(IPEX_READY) ## the reference's tests with Intel's extension, on and
 	RINGPROOF_IPEX=on $(IPEX_TEST) $(ARGS)
 	RINGPROOF_IPEX=off $(IPEX_TEST) $(ARGS)
 
-lint: $(READY) ## check style and types
+lint: $(READY) ## check style, types, and who imports whom
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy --strict --cache-dir .mypy_cache/strict model
 	$(RUN) -m mypy reference experiments
+	.venv/bin/lint-imports --no-cache --no-logo
 
 proofs: ## check the proofs from nothing and print the theorems with what they assume (needs Coq)
 	@command -v coqc >/dev/null && command -v coqchk >/dev/null || { \
@@ -67,7 +68,7 @@ paper: $(READY) ## build the paper from the committed results (needs LaTeX)
 	$(RUN) -m experiments paper $(ARGS)
 
 clean: ## remove build products; results and .venv stay
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .smoke
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .smoke
 	rm -f paper/*.aux paper/*.bbl paper/*.blg paper/*.fdb_latexmk paper/*.fls paper/*.log paper/*.out paper/*.toc
 	$(MAKE) --no-print-directory -C model/proof clean
 	find model reference experiments tests -name __pycache__ -prune -exec rm -rf {} +
