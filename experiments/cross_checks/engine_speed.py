@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tqdm import tqdm
-
 from experiments.records.fresh_process import run_in_fresh_process
 
 NAME = "bench-model"
@@ -96,6 +94,8 @@ SMOKE = Config(repeats=1, small=True)
 
 def run(config: Config) -> dict[str, Any]:
     """`rows`: for each its target, every counted run, and whether the slowest of them reaches the target."""
+    from tqdm import tqdm
+
     unknown = [name for name in config.rows if name not in ROWS]
     if unknown or not config.rows:
         raise ValueError(f"unknown rows {', '.join(unknown) or '(none)'}; choose from {', '.join(ROWS)}")

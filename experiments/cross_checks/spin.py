@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from model.rings.orderings import NAMED, ordering
 from model.rings.ring_program import ring
 from model.semantics.libraries import semantics
-from model.validation.spin import Comparison, compare, version
-from model.validation.spin_ring import compare_loop
+
+if TYPE_CHECKING:
+    from model.validation.spin import Comparison
 
 NAME = "spin"
 
@@ -54,6 +52,9 @@ class Case:
 
     def comparison(self, limit_s: float) -> Comparison:
         """SPIN and the model on it."""
+        from model.validation.spin import compare
+        from model.validation.spin_ring import compare_loop
+
         policy, rules = ordering(self.ordering, self.ranks), semantics(self.semantics)
         if self.encoding == "straight":
             made = ring(ranks=self.ranks, rounds=self.rounds, ordering=policy)
@@ -73,11 +74,17 @@ def run(config: Config) -> dict[str, Any]:
 
     `known`: the counts to reproduce, by number of ranks.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from tqdm import tqdm
+
+    from model.validation.spin import version
+
     if config.jobs < 1:
         raise ValueError(f"jobs is {config.jobs}; give 1 or more")
     if unknown := set(config.known) - set(KNOWN):
         raise ValueError(f"no known count for {sorted(unknown)} ranks; choose from {', '.join(map(str, KNOWN))}")
-    judge_version = version()
+    spin_version = version()
     rows = []
     with ThreadPoolExecutor(config.jobs) as pool:
         pending = [(case, pool.submit(case.comparison, config.limit_s)) for case in cases(config)]
@@ -87,7 +94,7 @@ def run(config: Config) -> dict[str, Any]:
         finally:
             pool.shutdown(cancel_futures=True)
     return {
-        "spin": judge_version,
+        "spin": spin_version,
         "total": len(rows),
         "agree": sum(row["agree"] for row in rows),
         "known": {

@@ -5,17 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
-from experiments.lab.hang_detector import Sample, TimeLimits
-from experiments.lab.harness import Harness, Launcher
-from model import check
 from model.program.checked import Program
 from model.rings import orderings
 from model.rings.ring_program import STYLES, Style, ring
 from model.semantics.parameters import Semantics
+
+if TYPE_CHECKING:
+    from experiments.lab.hang_detector import Sample
+    from experiments.lab.harness import Harness, Launcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +37,8 @@ class Cell:
         )
 
     def predicted(self, semantics: Semantics) -> str:
+        from model import check
+
         return check(self.program(), semantics).verdict
 
 
@@ -84,11 +85,16 @@ class Config:
 
     def harness(self, launcher: Launcher) -> Harness:
         """Where the probes run."""
+        from experiments.lab.hang_detector import TimeLimits
+        from experiments.lab.harness import Harness
+
         return Harness(launcher, TimeLimits(window_s=self.window_s, limit_s=self.limit_s))
 
 
 def measure(config: Config, harness: Harness, semantics: Semantics, *, name: str) -> list[dict[str, Any]]:
     """Measure every cell, with a progress bar; the cells as they are stored."""
+    from tqdm import tqdm
+
     plan = config.plan()
     samples = list(tqdm(harness.measure(plan), desc=name, total=len(plan), unit="probe", smoothing=0.05))
     return records(config.cells(), samples, semantics)

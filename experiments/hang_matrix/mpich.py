@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from typing import Any
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from experiments.hang_matrix import matrix
-from experiments.lab.hang_detector import Verdict
-from experiments.lab.harness import Harness, ProbesFailed
-from experiments.lab.mpich import MpichLauncher
+from experiments.lab.errors import ProbesFailed
 from model.semantics.libraries import semantics
+
+if TYPE_CHECKING:
+    from experiments.lab.hang_detector import Verdict
+    from experiments.lab.harness import Harness
 
 NAME = "mpich-matrix"
 
@@ -34,6 +34,8 @@ SMOKE = Config(ranks=(2, 3), orderings=("send-first", "parity"), limit_between=(
 
 def run(config: Config) -> dict[str, Any]:
     """The cells, and the eager limit as declared in the model and as measured."""
+    from experiments.lab.mpich import MpichLauncher
+
     mpich = semantics("mpich")
     with config.harness(MpichLauncher()) as harness:
         cells = matrix.measure(config, harness, mpich, name=NAME)
@@ -52,6 +54,8 @@ def search_limit(harness: Harness, low: int, high: int) -> tuple[int, list[tuple
     hang narrows the bounds sixteenfold. Raises ProbesFailed where a probe is unclear, or where the limit does
     not lie between `low` and `high`.
     """
+    from tqdm import tqdm
+
     if not 1 <= low < high:
         raise ValueError(f"limit_between is {low} to {high}; give two sizes, the smaller first")
     tried: list[tuple[int, Verdict]] = []

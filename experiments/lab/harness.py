@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from experiments.lab.errors import ProbesFailed
 from experiments.lab.hang_detector import HangDetector, Sample, TimeLimits, Waiting
 from experiments.lab.progress import ProgressCounters
 from experiments.lab.rank_driver import Probe, write_job
@@ -48,10 +49,6 @@ class Launcher(Protocol):
     longest_job: int
 
     def launch(self, *, job: Path, counters: Path, ranks: int, folder: Path) -> ProcessGroup: ...
-
-
-class ProbesFailed(RuntimeError):
-    """So many probes were unclear that something is wrong with the library or the machine."""
 
 
 class JobInFlight(Generic[P]):

@@ -1,4 +1,4 @@
-"""The parts of the README that come from results and from running its own commands.
+"""The parts of README.md and of experiments/README.md that come from results and from running its own commands.
 
 A part stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; a single number between `<!-- number NAME -->`
 and `<!-- / -->`.
@@ -13,12 +13,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from experiments.catalogue import CATALOGUE
 from experiments.publish import claims, cross_checks, report, schedules, serving
 from experiments.publish.numbers import generated_numbers
 from experiments.records.paths import ROOT, shown
 from experiments.records.results import ResultStore
+from experiments.records.tables import Table
 
 README = ROOT / "README.md"
+
+FILES = (README, ROOT / "experiments" / "README.md")
 
 DEMOS: Mapping[str, str] = {
     "demo-deadlock": "check ring --ranks 3 --ordering send-first --semantics rendezvous",
@@ -79,6 +83,19 @@ def summary(store: ResultStore) -> str:
     return "\n\n".join(lines)
 
 
+def catalogue(store: ResultStore) -> Table:
+    """Every experiment, and how long its result on the store took."""
+    rows = []
+    for name, experiment in CATALOGUE.items():
+        minutes = "-"
+        if store.has(name, experiment.label):
+            seconds = store.load(name, experiment.label)["provenance"]["wall_s"]
+            minutes = f"{seconds / 60:.1f}" if seconds >= 6 else "under 0.1"
+        runs = "yes" if experiment.reproduced else ""
+        rows.append((f"`{name}`", experiment.about, experiment.hardware, minutes, runs))
+    return Table(header=("experiment", "what it does", "needs", "minutes", "in `reproduce`"), rows=rows)
+
+
 def _check_markers(text: str) -> None:
     """A marker without its other one would leave a part or a number as it is, unnoticed."""
     rest = NUMBER.sub("", PART.sub("", text))
@@ -92,6 +109,7 @@ def _part(name: str, store: ResultStore) -> str:
         "summary": lambda: summary(store),
         "spaces": lambda: report.spaces(store).markdown(),
         "hangs": lambda: cross_checks.hangs().markdown(),
+        "experiments": lambda: catalogue(store).markdown(),
         "schedules": lambda: schedules.verdicts(store).markdown(),
         "cross-checks": lambda: cross_checks.verdicts(store).markdown(),
         "speed": lambda: cross_checks.speed(store).markdown(),

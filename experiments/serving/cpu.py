@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-from tqdm import tqdm
-
 from experiments.records.fresh_process import run_in_fresh_process
 
 NAME = "serving-cpu"
@@ -47,6 +45,8 @@ SMOKE = Config(model="tiny", load="random", batch=(1, 2), input_len=8, output_le
 
 def run(config: Config) -> dict[str, Any]:
     """`runs`: of each batch size, number and side, by prompt the tokens and when each of them came, in seconds."""
+    from tqdm import tqdm
+
     for name, least in (("input_len", 1), ("output_len", 2), ("threads", 1), ("repeats", 1)):
         if getattr(config, name) < least:
             raise ValueError(f"{name} is {getattr(config, name)}; give {least} or more")

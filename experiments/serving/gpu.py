@@ -13,7 +13,6 @@ from statistics import median
 from typing import Any, Literal
 
 from experiments.serving import settings
-from experiments.serving.prediction import explained
 from experiments.serving.settings import Do, Setting, latencies, measured
 
 NAME = "serving-gpu"
@@ -96,6 +95,8 @@ def _transformers(config: Config, do: Do) -> dict[str, Any]:
 
 def _pipeline(config: Config, do: Do) -> dict[str, Any]:
     """Every slot full, then each stage alone, then the hops, then what the event graph makes of these."""
+    from experiments.serving.prediction import explained
+
     found = config.engine(do, requests=config.pp * config.batch, pp=config.pp, transport=config.transport)
     apart, prediction = config.with_prediction(do, found, transport=config.transport)
     return {**found, **apart, "explained": explained(median(latencies(found)), prediction)}

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from experiments.serving.prediction import Prediction
 from experiments.serving.settings import Do, Setting, latencies, measured, said
+
+if TYPE_CHECKING:
+    from experiments.serving.prediction import Prediction
 
 NAME = "serving-cards"
 

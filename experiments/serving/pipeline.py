@@ -12,9 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from tqdm import tqdm
-
-from model import check
 from model.pipelines.serving import CONTROL, DATA, unroll
 from model.rings.orderings import ordering
 from model.semantics.libraries import semantics
@@ -66,6 +63,8 @@ SMOKE = Config(pp=(1, 2), max_new_tokens=4, repeats=1, hang_pp=(2,))
 
 def run(config: Config) -> dict[str, Any]:
     """`speed`: the runs at each PP; `hangs`: those under a blocking isend, predicted and measured."""
+    from tqdm import tqdm
+
     for name in ("requests", "repeats"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name} is {getattr(config, name)}; give 1 or more")
@@ -162,6 +161,8 @@ def hang_run(config: Config, *, pp: int, name: str, requests: int) -> dict[str, 
 
 def predict(*, pp: int, name: str, requests: int, tokens: int) -> str:
     """The model's verdict on the engine's own loop where `requests` of its slots hold a batch, `tokens` times."""
+    from model import check
+
     present = [iteration % pp < requests for iteration in range(pp * tokens)]
     program = unroll(ranks=pp, depth=0, ordering=ordering(name, pp), present=present)
     return check(program, {CONTROL: semantics("gloo"), DATA: semantics("rendezvous")}).verdict

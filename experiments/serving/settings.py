@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from experiments.records.fresh_process import run_in_fresh_process
-from experiments.serving.prediction import Hop, Prediction, Times, predict
+
+if TYPE_CHECKING:
+    from experiments.serving.prediction import Prediction, Times
 
 LABEL = "gpu"
 """Of the result files: the kind of hardware."""
@@ -75,6 +75,7 @@ class Setting:
 
     def with_prediction(self, do: Do, run: Mapping[str, Any], *, transport: str) -> tuple[dict[str, Any], Prediction]:
         """Of an engine's run with every slot full: its stages and hops, measured apart, and the event graph's word."""
+        from experiments.serving.prediction import predict
         from reference.llama.config import SHAPES
         from reference.transport.shared_memory import RING_SEMANTICS
 
@@ -105,6 +106,8 @@ def measured(
 
     Raises ValueError where every row failed.
     """
+    from tqdm import tqdm
+
     deadline = time.monotonic() + limit_s
 
     def do(work: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,6 +142,8 @@ def whole_rates(row: Mapping[str, Any], output_len: int) -> list[float]:
 
 def times_of(stages: list[dict[str, Any]], hops: list[dict[str, Any]]) -> Times:
     """Medians of what was measured apart."""
+    from experiments.serving.prediction import Hop, Times
+
     prefill_hop, decode_hop, output_hop, requests_hop = (
         Hop(nbytes=hop["nbytes"], seconds=median(hop["seconds"])) for hop in hops
     )

@@ -5,10 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
-from model.rings.order_space import makespans, space
 from model.rings.orderings import NAMED
 
 NAME = "orderspace"
@@ -26,6 +22,10 @@ SMOKE = Config(ranks=tuple(range(2, 11)))
 
 def run(config: Config) -> dict[str, Any]:
     """`spaces`: for each P the counts, and for each named ordering its vector and makespan (0: deadlock)."""
+    from tqdm import tqdm
+
+    from model.rings.order_space import space
+
     spaces = []
     for ranks in tqdm(config.ranks, desc=NAME, unit="P", delay=1):
         vectors = {name: policy.vector(ranks) for name, policy in NAMED.items()}
@@ -36,5 +36,9 @@ def run(config: Config) -> dict[str, Any]:
 
 def makespan(vector: str) -> int:
     """Steps of one round of the ordering `vector`, 0 where it deadlocks."""
+    import numpy as np
+
+    from model.rings.order_space import makespans
+
     word = sum(1 << rank for rank, letter in enumerate(vector) if letter == "S")
     return int(makespans(np.array([word], dtype=np.uint32), len(vector))[0])

@@ -9,13 +9,9 @@ from itertools import product
 from multiprocessing import get_context
 from typing import Any
 
-from tqdm import tqdm
-
 from model.pipelines.serving import CONTROL, DATA, unroll
 from model.rings.orderings import NAMED, ordering
 from model.semantics.libraries import semantics
-from model.semantics.lowering import lower
-from model.semantics.parameters import SemanticsByComm
 
 NAME = "patterns"
 
@@ -71,15 +67,18 @@ class Point:
     def _hangs(self, pattern: str) -> bool:
         from model.events.earliest_run import run  # numba is slow to import
         from model.semantics.columns import columns_of
+        from model.semantics.lowering import lower
 
-        world: SemanticsByComm = {CONTROL: semantics("gloo"), DATA: semantics(ISENDS[self.isend])}
+        semantics_by_comm = {CONTROL: semantics("gloo"), DATA: semantics(ISENDS[self.isend])}
         policy = ordering(self.ordering, self.ranks)
-        made = unroll(ranks=self.ranks, depth=self.depth, ordering=policy, present=[bit == "1" for bit in pattern])
-        return run(columns_of(lower(made, world))).hangs
+        program = unroll(ranks=self.ranks, depth=self.depth, ordering=policy, present=[bit == "1" for bit in pattern])
+        return run(columns_of(lower(program, semantics_by_comm))).hangs
 
 
 def run(config: Config) -> dict[str, Any]:
     """`points`: what each was, and the patterns that deadlock, by the event graph."""
+    from tqdm import tqdm
+
     points = plan(config)
     with get_context("spawn").Pool(config.jobs) as pool:  # ended with the block, also by an interrupt
         done = tqdm(pool.imap(Point.tried, points), total=len(points), desc=NAME, unit="point", delay=1)

@@ -5,15 +5,11 @@ Each schedule is taken twice: as torch posts it, and with the same messages in t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tqdm import tqdm
-
-from experiments.sweeps.torch_schedules import KINDS, Kind, Recorded, blocking, dry_run, record
+from experiments.sweeps.schedule_kinds import KINDS
 from model.semantics.libraries import NAMED, semantics
-from model.verdict.decide import check
 
 NAME = "schedules"
 
@@ -39,6 +35,11 @@ def run(config: Config) -> dict[str, Any]:
 
     dry_run: what torch's own dry run says of its plan.
     """
+    from tqdm import tqdm
+
+    from experiments.sweeps.torch_schedules import blocking, dry_run, record
+    from model.verdict.decide import check
+
     if unknown := set(config.schedules) - set(KINDS):
         raise ValueError(f"unknown schedules {', '.join(sorted(unknown))}; choose from {', '.join(KINDS)}")
     if min((*config.ranks, *config.rounds, config.nbytes), default=0) < 1:
@@ -52,7 +53,8 @@ def run(config: Config) -> dict[str, Any]:
         microbatches = ranks * kind.stages * rounds
         recorded = record(kind, ranks=ranks, microbatches=microbatches, nbytes=config.nbytes)
         said = dry_run(recorded)
-        for style, program in _styles(kind, recorded).items():
+        styles = {"as torch posts it": recorded.program, "blocking calls": blocking(recorded.program)}
+        for style, program in styles.items():
             results = {rules.name: check(program, rules) for rules in libraries}
             rows.append(
                 {
@@ -72,7 +74,3 @@ def run(config: Config) -> dict[str, Any]:
                 }
             )
     return {"rows": rows}
-
-
-def _styles(kind: Kind, recorded: Recorded) -> Mapping[str, Any]:
-    return {"as torch posts it": recorded.program, "blocking calls": blocking(recorded.program)}

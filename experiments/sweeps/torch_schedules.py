@@ -6,7 +6,7 @@ one rank after the other, and every operation that it would post becomes one of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -14,33 +14,10 @@ from typing import Any
 
 from torch.distributed.pipelining import schedules as torch_schedules
 
+from experiments.sweeps.schedule_kinds import Kind
 from model.pipelines.torch_schedules import SECONDS
 from model.program.checked import Program, parts, program
 from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Recv, Send, Wait
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """A schedule class of torch. stages: of each rank, 1 where it takes one. fold: stages go up the ranks and back."""
-
-    name: str
-    type: str
-    stages: int = 1
-    fold: bool = False
-
-
-KINDS: Mapping[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        Kind(name="gpipe", type="ScheduleGPipe"),
-        Kind(name="1f1b", type="Schedule1F1B"),
-        Kind(name="interleaved-1f1b", type="ScheduleInterleaved1F1B", stages=2),
-        Kind(name="looped-bfs", type="ScheduleLoopedBFS", stages=2),
-        Kind(name="interleaved-zero-bubble", type="ScheduleInterleavedZeroBubble", stages=2),
-        Kind(name="zbv", type="ScheduleZBVZeroBubble", stages=2, fold=True),
-        Kind(name="dualpipe-v", type="ScheduleDualPipeV", stages=2, fold=True),
-    )
-}
 
 
 class _Rank:

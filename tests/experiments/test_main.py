@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from experiments import __main__ as command_line
-from experiments import catalogue
-from experiments.__main__ import COMMANDS, main
-from experiments.catalogue import CATALOGUE
-from experiments.lab.harness import ProbesFailed
+from experiments import commands
+from experiments.__main__ import ABOUT, command_of, main, overview
+from experiments.catalogue import CATALOGUE, REPRODUCED, Experiment
+from experiments.lab.errors import ProbesFailed
 from experiments.publish import readme
 from experiments.records.paths import ROOT
 from experiments.records.results import ResultStore
@@ -47,9 +46,8 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 @pytest.fixture
 def instant(monkeypatch: pytest.MonkeyPatch, bodies: Bodies) -> Bodies:
     """Every experiment gives its sample at once; a test may change what they give."""
-    quick = {name: replace(one, run=lambda _, name=name: bodies[name]) for name, one in CATALOGUE.items()}
-    monkeypatch.setattr(catalogue, "CATALOGUE", quick)
-    monkeypatch.setattr(command_line, "CATALOGUE", quick)
+    load = Experiment.load
+    monkeypatch.setattr(Experiment, "load", lambda one: replace(load(one), run=lambda _: bodies[one.name]))
     return bodies
 
 
@@ -58,8 +56,15 @@ def test_the_command_line_lists_every_command() -> None:
         [sys.executable, "-m", "experiments", "--help"], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert [name for name in COMMANDS if name not in ran.stdout] == []
-    assert set(CATALOGUE) < set(COMMANDS)
+    assert ran.stdout == overview() + "\n"
+    assert [name for name in ABOUT if f"\n  {name} " not in ran.stdout] == []
+    assert set(CATALOGUE) < set(ABOUT)
+
+
+@pytest.mark.parametrize("name", ABOUT)
+def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
+    said = (command_of(name).__doc__ or "").split("\n\n")[0]
+    assert ABOUT[name] == " ".join(said.split())
 
 
 @pytest.mark.parametrize(
@@ -105,20 +110,20 @@ def test_a_mistake_is_one_line_and_status_2(
 def test_a_run_that_is_cut_short_says_why(
     error: BaseException, status: int, line: str, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(command_line, "record", fail)
+    monkeypatch.setattr(commands, "record", fail)
     assert command("orderspace", "--out", str(tmp_path)) == (status, "", [line])
 
 
 def test_a_defect_of_the_program_is_not_hidden(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise AssertionError("invariant")
 
-    monkeypatch.setattr(command_line, "record", fail)
+    monkeypatch.setattr(commands, "record", fail)
     with pytest.raises(AssertionError, match="invariant"):
         command("orderspace", "--out", str(tmp_path))
 
@@ -140,7 +145,7 @@ def test_one_experiment_writes_its_result(
 @pytest.mark.parametrize("smoke", [[], ["--smoke"]])
 def test_reproduce_ends_with_the_table_and_what_was_written(smoke: list[str], command: Command, tmp_path: Path) -> None:
     status, out, err = command("reproduce", *smoke, "--out", str(tmp_path))
-    assert (status, err) == (0, [f"[{number}/6] {name}" for number, name in enumerate(CATALOGUE, start=1)])
+    assert (status, err) == (0, [f"[{number}/6] {name}" for number, name in enumerate(REPRODUCED, start=1)])
     assert out.index("The model against the measurements") < out.index("Serving, by the number of pipeline stages")
     assert "MPICH's eager limit: 8112 B in the model, 8112 B measured: agree" in out
     files = [str(path) for path in tmp_path.rglob("*.*") if path.is_file()]
@@ -171,6 +176,9 @@ def test_claims_on_good_on_contradicting_and_on_no_results(
     assert (status, err) == (1, ["claim C4 is said to be confirmed, which the results do not show"])
     assert "C4  CONTRADICTED: " in out
     status, out, err = command("claims", "--results", str(empty.paths.root))
+    assert (status, out) == (2, "") and "results are part of the repository's checkout" in err[0] and len(err) == 1
+    empty.paths.root.mkdir()
+    status, out, err = command("claims", "--results", str(empty.paths.root))
     assert (status, err) == (0, [])
     assert "C4  no results: " in out and "C1  not yet measured: " in out
 
@@ -189,9 +197,10 @@ def test_a_stale_readme_is_said_and_is_brought_up_to_date(
     path = tmp_path / "README.md"
     path.write_text("<!-- begin spaces -->\n<!-- end spaces -->\n")
     stale, write = readme.stale, readme.write
-    monkeypatch.setattr(readme, "stale", lambda _: stale(store, path=path))
-    monkeypatch.setattr(readme, "write", lambda _: write(store, path=path))
-    assert command("readme", "--check") == (1, "", ["README.md is stale; run `python -m experiments readme`"])
+    monkeypatch.setattr(readme, "stale", lambda _, path: stale(store, path=path))
+    monkeypatch.setattr(readme, "write", lambda _, path: write(store, path=path))
+    monkeypatch.setattr(readme, "FILES", (path,))
+    assert command("readme", "--check") == (1, "", [f"{path} is stale; run `python -m experiments readme`"])
     assert command("readme") == (0, f"written: {path}\n", [])
     assert command("readme", "--check") == (0, "", [])
 
@@ -211,4 +220,4 @@ def test_the_paper_s_parts_are_generated(
 
 
 def test_samples_are_of_every_experiment() -> None:
-    assert set(samples.bodies()) == {*CATALOGUE, multi_gpu.NAME}
+    assert set(samples.bodies()) == {*REPRODUCED, multi_gpu.NAME}

@@ -9,16 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 
-from experiments.cross_checks import simgrid, smpi
+from experiments.cross_checks import makespans, smpi
+from experiments.cross_checks.makespans import ACTORS, PYTHON, TIMING, equal, simgrid_makespan
 from experiments.cross_checks.simgrid import (
     SMOKE,
-    TIMING,
     Config,
-    equal,
     makespan,
     rings,
     run,
-    simgrid_makespan,
     threshold,
     timed,
 )
@@ -44,9 +42,9 @@ def mpi(require: Callable[[str, str], str]) -> None:
 
 @pytest.fixture
 def actors() -> None:
-    ran = subprocess.run([simgrid.PYTHON, "-I", "-c", "import simgrid"], capture_output=True, check=False)
+    ran = subprocess.run([PYTHON, "-I", "-c", "import simgrid"], capture_output=True, check=False)
     if ran.returncode:
-        missing(f"the module simgrid of {simgrid.PYTHON}", "apt-get install python3-simgrid")
+        missing(f"the module simgrid of {PYTHON}", "apt-get install python3-simgrid")
 
 
 def test_the_full_plan_has_every_case_of_the_claim() -> None:
@@ -125,7 +123,7 @@ def test_a_chain_with_late_waits(actors: None, nbytes: int, stored: bool, librar
 def test_a_disagreement_is_seen(actors: None, monkeypatch: pytest.MonkeyPatch) -> None:
     case = next(case for case in timed(SMOKE) if (case.ordering, case.library) == ("parity", "gloo"))
     assert makespan(case, 700, 60.0)["agree"]
-    monkeypatch.setattr(simgrid, "simgrid_makespan", lambda *_, **__: 1.0)
+    monkeypatch.setattr(makespans, "simgrid_makespan", lambda *_, **__: 1.0)
     assert not makespan(case, 700, 60.0)["agree"]
     assert not equal(None, 1.0) and not equal(1, None) and equal(None, None)
 
@@ -198,5 +196,5 @@ def test_actors_that_fail_are_no_verdict(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_actors_need_nothing_of_this_repository() -> None:
-    lines = Path(simgrid.ACTORS).read_text().splitlines()
+    lines = Path(ACTORS).read_text().splitlines()
     assert not [line for line in lines if line.startswith(("from model", "from experiments", "import model"))]

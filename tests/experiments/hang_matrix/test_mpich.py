@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from experiments.hang_matrix.matrix import Cell
 from experiments.hang_matrix.mpich import search_limit
+from experiments.lab.errors import ProbesFailed
 from experiments.lab.hang_detector import Sample
-from experiments.lab.harness import ProbesFailed
 from tests.experiments import samples
 
 

@@ -12,9 +12,10 @@ import pytest
 
 from experiments.hang_matrix.matrix import Cell
 from experiments.hang_matrix.mpich import search_limit
+from experiments.lab.errors import ProbesFailed
 from experiments.lab.gloo import GlooLauncher
 from experiments.lab.hang_detector import Sample, TimeLimits
-from experiments.lab.harness import Harness, JobInFlight, Launcher, ProbesFailed
+from experiments.lab.harness import Harness, JobInFlight, Launcher
 from experiments.lab.mpich import MpichLauncher
 from model.program.ops import Isend, Operation, Recv, Send
 from tests.patience import stretch, wait_until
