@@ -8,7 +8,8 @@ from itertools import groupby
 import pytest
 
 from experiments.sweeps import schedules
-from experiments.sweeps.torch_schedules import KINDS, blocking, dry_run, record
+from experiments.sweeps.schedule_kinds import KINDS
+from experiments.sweeps.torch_schedules import blocking, dry_run, record
 from model.pipelines.torch_schedules import from_torch, program_of
 from model.program.ops import Batch, Compute, Irecv, Isend, Operation, Recv, Send, Wait
 from model.semantics.libraries import semantics
