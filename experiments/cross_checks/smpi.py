@@ -62,6 +62,7 @@ int main(int argc, char **argv) {{
   }}
   printf("finished %d\\n", rank);
   fflush(stdout);
+  MPI_Barrier(MPI_COMM_WORLD);  // SMPI aborts where a message is sent to a rank that has left
   MPI_Finalize();
   return 0;
 }}

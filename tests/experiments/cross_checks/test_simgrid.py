@@ -85,6 +85,11 @@ def test_every_operation_but_a_probe_is_written(mpi: None) -> None:
         smpi.source(program([[Probe(peer=1)], []]))
 
 
+@pytest.mark.parametrize(("call", "hangs"), [("ssend(0)", True), ("send(0)", False), ("isend(0, request=a)", False)])
+def test_a_send_to_a_rank_that_has_finished_is_no_failure(mpi: None, call: str, hangs: bool) -> None:
+    assert smpi.hangs(parse_program(f"0: compute(seconds=0)\n1: compute(seconds=1); {call}")) is hangs
+
+
 @settings(
     max_examples=15,
     phases=[Phase.explicit, Phase.generate],
