@@ -7,41 +7,57 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from experiments.catalogue import CATALOGUE, Experiment
 from experiments.lab.errors import ProbesFailed
+from model.cli.entry import Command, Runnable, chosen, overview
+from model.cli.output import ends_quietly
 
-PROG = "python -m experiments"
+ABOUT = "The model's predictions against measurements."
 
-ABOUT: Mapping[str, str] = {
-    "reproduce": "Run every experiment, draw the figures, print the model against the measurements.",
-    **{name: experiment.about for name, experiment in CATALOGUE.items()},
-    "figures": "Draw the figures from results.",
-    "claims": "The claims, and what the results say of each. Exit status 1 where results contradict one.",
-    "readme": "Bring the generated parts of the READMEs up to date from the committed results.",
-    "paper": "Generate what the paper takes from the committed results, and build it.",
+COMMANDS: Mapping[str, Command] = {
+    "reproduce": Command(
+        module="experiments.commands",
+        name="Reproduce",
+        about="Run every experiment, draw the figures, print the model against the measurements.",
+    ),
+    **{name: Command(module=one.module, name=one.config, about=one.about) for name, one in CATALOGUE.items()},
+    "figures": Command(module="experiments.commands", name="Figures", about="Draw the figures from results."),
+    "claims": Command(
+        module="experiments.commands",
+        name="Claims",
+        about="The claims, and what the results say of each. Exit status 1 where results contradict one.",
+    ),
+    "readme": Command(
+        module="experiments.commands",
+        name="Readme",
+        about="Bring the generated parts of the READMEs up to date from the committed results.",
+    ),
+    "paper": Command(
+        module="experiments.commands",
+        name="Paper",
+        about="Generate what the paper takes from the committed results, and build it.",
+    ),
 }
-"""What each command does. A test holds it equal to what the command says of itself."""
+"""Each command: a class of `experiments.commands`, or the arguments of an experiment."""
 
 
-class Command(Protocol):
-    """What the command line becomes."""
-
-    def run(self) -> int:
-        """Do it; the exit status."""
-
-
-def main() -> int:
-    """Runs one command and gives its exit status."""
+def main(words: Sequence[str] | None = None, *, prog: str = "python -m experiments") -> int:
+    """Runs one command and gives its exit status. prog: how it was called, as the help shows it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended
+    return ends_quietly(lambda: _run(sys.argv[1:] if words is None else words, prog))
+
+
+def _run(words: Sequence[str], prog: str) -> int:
     try:
-        words = sys.argv[1:]
         if words and words[0] in ("-h", "--help"):
-            print(overview())
+            print(overview(COMMANDS, prog, ABOUT))
             return 0
-        return parsed(words).run()
+        return parsed(words, prog).run()
+    except BrokenPipeError:
+        raise
     except ProbesFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -53,58 +69,31 @@ def main() -> int:
         return 130
 
 
-def parsed(words: list[str]) -> Command:
+def parsed(words: Sequence[str], prog: str) -> Runnable:
     """The command that the words ask for. Raises ValueError on an unknown one, and SystemExit on wrong options."""
-    name = words[0] if words else ""
-    if name not in ABOUT:
-        what = f"unknown command {name!r}" if name else "no command"
-        raise ValueError(f"{what}; choose one of {', '.join(ABOUT)}, or see {PROG} --help")
+    options = chosen(COMMANDS, words, prog).load()
     import tyro
 
-    command: Command = tyro.cli(
-        command_of(name),
-        prog=f"{PROG} {name}",
+    command: Runnable = tyro.cli(
+        _command_of(CATALOGUE[words[0]], options) if words[0] in CATALOGUE else options,
+        prog=f"{prog} {words[0]}",
         args=words[1:],
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
     return command
 
 
-def command_of(name: str) -> Callable[..., Command]:
-    """The command, imported: a class or a function whose parameters are the options."""
-    if name in CATALOGUE:
-        return _command_of(CATALOGUE[name])
-    from experiments import commands
-
-    command: Callable[..., Command] = getattr(commands, name.capitalize())
-    return command
-
-
-def _command_of(experiment: Experiment) -> Callable[..., Command]:
+def _command_of(experiment: Experiment, config: Callable[[], Any]) -> Callable[..., Runnable]:
     """The command of one experiment: its own arguments beside those of `OutputOptions`."""
     from experiments.commands import OutputOptions, RunOne
 
     def command(config: Any, output: Any) -> RunOne:
         return RunOne(experiment=experiment, config=config, output=output)
 
-    config = experiment.load().config
     command.__doc__ = config.__doc__
     command.__annotations__ = {"config": config, "output": OutputOptions, "return": RunOne}
     command.__defaults__ = (config(), OutputOptions())
     return command
-
-
-def overview() -> str:
-    """The help that names every command."""
-    from textwrap import fill
-
-    wide = max(map(len, ABOUT)) + 4
-    lines = [
-        fill(about, 100, initial_indent=f"  {name}".ljust(wide), subsequent_indent=" " * wide)
-        for name, about in ABOUT.items()
-    ]
-    head = [f"usage: {PROG} COMMAND [OPTIONS]", "", "The model's predictions against measurements.", ""]
-    return "\n".join([*head, *lines, "", f"{PROG} COMMAND --help describes the options of one."])
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class Reproduce(OutputOptions):
     def run(self) -> int:
         from experiments.records.provenance import stamp
 
-        began, paths, origin = time.monotonic(), self.paths(), stamp(command=sys.argv[1:])
+        began, paths, origin = time.monotonic(), self.paths(), stamp(command=_typed())
         written = []
         for number, (name, experiment) in enumerate(REPRODUCED.items(), start=1):
             say(f"[{number}/{len(REPRODUCED)}] {name}")
@@ -68,7 +68,7 @@ class RunOne:
 
         if self.output.smoke and self.config != type(self.config)():
             raise ValueError("--smoke has sizes of its own; give it without other arguments of the experiment")
-        origin, smoke = stamp(command=sys.argv[1:]), self.output.smoke
+        origin, smoke = stamp(command=_typed()), self.output.smoke
         path = record(self.experiment, self.config, self.output.paths(), origin, smoke=smoke)
         print(f"written: {shown(path)}")
         return 0
@@ -177,6 +177,12 @@ def record(
 def say(line: str) -> None:
     """Tells people how it goes; results are what goes to standard output."""
     print(line, file=sys.stderr, flush=True)
+
+
+def _typed() -> Sequence[str]:
+    """What was typed after `python -m experiments`, or after `ringproof experiments`."""
+    words = sys.argv[1:]
+    return words[1:] if words[:1] == ["experiments"] else words
 
 
 def _store(root: Path) -> ResultStore:

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from experiments import commands
-from experiments.__main__ import ABOUT, command_of, main, overview
+from experiments.__main__ import ABOUT, COMMANDS, main
 from experiments.catalogue import CATALOGUE, REPRODUCED, Experiment
 from experiments.lab.errors import ProbesFailed
 from experiments.publish import readme
 from experiments.records.paths import ROOT
 from experiments.records.results import ResultStore
 from experiments.serving import multi_gpu
+from model.cli.entry import overview
 from tests.experiments import samples
 
 Bodies = dict[str, dict[str, Any]]
@@ -56,15 +57,33 @@ def test_the_command_line_lists_every_command() -> None:
         [sys.executable, "-m", "experiments", "--help"], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout == overview() + "\n"
-    assert [name for name in ABOUT if f"\n  {name} " not in ran.stdout] == []
-    assert set(CATALOGUE) < set(ABOUT)
+    assert ran.stdout == overview(COMMANDS, "python -m experiments", ABOUT) + "\n"
+    assert [name for name in COMMANDS if f"\n  {name} " not in ran.stdout] == []
+    assert set(CATALOGUE) < set(COMMANDS)
 
 
-@pytest.mark.parametrize("name", ABOUT)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
-    said = (command_of(name).__doc__ or "").split("\n\n")[0]
-    assert ABOUT[name] == " ".join(said.split())
+    said = (COMMANDS[name].load().__doc__ or "").split("\n\n")[0]
+    assert COMMANDS[name].about == " ".join(said.split())
+
+
+SLOW = ("torch", "numpy", "numba", "scipy", "matplotlib", "networkx", "pandas", "psutil", "tqdm")
+"""Not imported to show help. Of the command's own packages only what defines its options is."""
+
+
+@pytest.mark.parametrize("words", [(), *((name,) for name in COMMANDS)], ids=lambda words: "".join(words) or "all")
+def test_help_imports_nothing_slow(words: tuple[str, ...]) -> None:
+    code = (
+        "import sys\n"
+        f"sys.argv = ['experiments', *{words!r}, '--help']\n"
+        "from experiments.__main__ import main\n"
+        "try:\n    main()\nexcept SystemExit as ended:\n    assert not ended.code\n"
+        f"print(sorted(set({SLOW!r}) & set(sys.modules)), file=sys.stderr)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "[]\n")
+    assert "usage" in ran.stdout
 
 
 @pytest.mark.parametrize(
