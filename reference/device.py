@@ -210,10 +210,10 @@ class Device:
             self._module.synchronize(self.torch)
 
 
-def select_device(choice: str = "auto", local_rank: int = 0, *, shared: bool = False) -> Device:
+def select_device(choice: str = "auto", local_rank: int = 0, *, may_share: bool = False) -> Device:
     """The device of a host's `local_rank`-th rank, made current; `auto` takes an accelerator where there is one.
 
-    shared: whether ranks may share a device, which then goes round; else each has one of its own. Raises
+    may_share: whether ranks may share a device, which then goes round; else each has one of its own. Raises
     ValueError when the choice is unknown, when there is no such device, and when there are fewer than ranks.
     """
     if choice not in CHOICES:
@@ -227,7 +227,7 @@ def select_device(choice: str = "auto", local_rank: int = 0, *, shared: bool = F
             f"device {kind!r}: torch {torch.__version__} finds none here; install a build of torch and a driver "
             f"for it, or choose --device {HOST}"
         )
-    if local_rank >= count and not shared:
+    if local_rank >= count and not may_share:
         raise ValueError(
             f"device {kind!r}: local rank {local_rank} has none, as there are {count}; "
             f"start at most {count} ranks on this host, or choose --transport host, or --device {HOST}"

@@ -94,7 +94,7 @@ def _rank(
     processes.end_with_parent()
     processes.redirect_stdout()
     timeout = timedelta(seconds=2 * PATIENCE_S)
-    where = select_device(device, rank, shared=not direct)
+    where = select_device(device, rank, may_share=not direct)
     backends = {CONTROL: HOST_BACKEND, DATA: where.backend if direct else HOST_BACKEND}
     groups = join(store=connect_locally(port, timeout), rank=rank, ranks=2, backends=backends, timeout=timeout)
     transport: HostStagedTransport | TorchTransport

@@ -173,6 +173,14 @@ class Pipeline:
                 self._message(
                     step, self._hidden_BTH if self._tp == 1 else self._stage_group.local_slice(self._hidden_BTH)
                 )
+            case _:
+                self._do_output(step)
+        return None
+
+    def _do_output(self, step: Step) -> None:
+        """The steps that move outputs, and the waits."""
+        slot = step.slot
+        match step.phase:
             case Phase.SEND_OUTPUT:
                 with self._send_stream():
                     self._message(step, self._outgoing(slot))
@@ -190,7 +198,6 @@ class Pipeline:
                 assert isinstance(step.op, Wait)
                 with self._send_stream() if OUTPUT in step.op.requests else nullcontext():
                     self._message(step)
-        return None
 
     def _message(self, step: Step, *payloads: Any) -> Any:
         """Performs the step's operation; what a receive brought."""

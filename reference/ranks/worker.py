@@ -99,7 +99,7 @@ def serve(spec: RankSpec, board: StatusBoard, connection: ipc.EngineConnection, 
     config, rank = spec.config, spec.rank
     shard = TensorParallelRank(rank=rank % config.tp, size=config.tp)
     torch.set_num_threads(config.threads_per_rank(spec.info.local_ranks))
-    device = select_device(config.device, spec.info.local_rank, shared=config.transport != "device")
+    device = select_device(config.device, spec.info.local_rank, may_share=config.transport != "device")
     if device.is_host:
         keep_memory()
     board.begin_step(rank, phases.PHASE_JOIN)

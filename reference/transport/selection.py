@@ -84,13 +84,13 @@ def _tensor_transport(
         _check_shared("transport", blocked_by)
         if backend not in ("auto", HOST_BACKEND):
             raise ValueError(f"backend {backend!r} has nothing to carry with transport 'shared'; leave it out")
-        return _over_rings(select_device(device, ranks - 1, shared=True))
+        return _over_rings(select_device(device, ranks - 1, may_share=True))
     if transport == "host":
-        return _over_backend(select_device(device, ranks - 1, shared=True), "host", backend)
+        return _over_backend(select_device(device, ranks - 1, may_share=True), "host", backend)
     try:
         return _over_backend(select_device(device, ranks - 1), "device", backend)
     except ValueError:
-        if transport == "auto" and (choice := select_device(device, ranks - 1, shared=True)) and not choice.is_host:
+        if transport == "auto" and (choice := select_device(device, ranks - 1, may_share=True)) and not choice.is_host:
             if not blocked_by and backend == "auto" and shared_memory.supported():
                 return _over_rings(choice)
             return _over_backend(choice, "host", backend)

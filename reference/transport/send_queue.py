@@ -167,7 +167,7 @@ class PolledSendQueue:
     def finish(self, out: PendingSend) -> None:
         """As `SendQueue.finish`; of a ring nobody is lost."""
         if not out.posted:
-            self._group.wait_until(lambda: out.posted)
+            self._group.poll_until(lambda: out.posted)
 
     def close(self) -> None:
         """Drops what is left."""

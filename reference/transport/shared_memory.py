@@ -127,7 +127,7 @@ class RingGroup:
         self._read(content, peer, tag)
         return content.tobytes()
 
-    def wait_until(self, over: Callable[[], bool], ring: _SpscRing | None = None) -> None:
+    def poll_until(self, over: Callable[[], bool], ring: _SpscRing | None = None) -> None:
         """Waits, for a ring if that is what it is for."""
         if over():
             return
@@ -153,12 +153,12 @@ class RingGroup:
     def _write(self, source: Bytes, peer: int, tag: int) -> None:
         ring, done = self._ring(self._rank, peer, tag), 0
         while (done := done + ring.put(source[done:])) < source.size:
-            self.wait_until(lambda: ring.room > 0, ring)
+            self.poll_until(lambda: ring.room > 0, ring)
 
     def _read(self, into: Bytes, peer: int, tag: int) -> None:
         ring, done = self._ring(peer, self._rank, tag), 0
         while (done := done + ring.take(into[done:])) < into.size:
-            self.wait_until(lambda: ring.filled > 0, ring)
+            self.poll_until(lambda: ring.filled > 0, ring)
 
 
 class RingWork:

@@ -82,11 +82,11 @@ def test_more_ranks_than_accelerators(cards):
 @pytest.mark.parametrize("kind", devices.ACCELERATORS)
 def test_ranks_that_share_accelerators_go_round(cards, kind):
     current = cards(**{kind: 2})
-    assert [select_device(kind, rank, shared=True).index for rank in range(5)] == [0, 1, 0, 1, 0]
+    assert [select_device(kind, rank, may_share=True).index for rank in range(5)] == [0, 1, 0, 1, 0]
     assert current == [(kind, index) for index in (0, 1, 0, 1, 0)]
     cards()
     with pytest.raises(ValueError, match="finds none"):
-        select_device(kind, 0, shared=True)
+        select_device(kind, 0, may_share=True)
 
 
 def test_a_torch_without_the_backend(cards, monkeypatch):
