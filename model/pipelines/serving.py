@@ -82,89 +82,111 @@ def serving_loop(*, rank: int, ranks: int, depth: int, ordering: Ordering) -> Lo
         raise ValueError(f"there is no rank {rank} among {ranks}; ranks are 0 to {ranks - 1}")
     if depth < 0:
         raise ValueError(f"depth is {depth}; give 0 or more")
-    following, previous, last = (rank + 1) % ranks, (rank - 1) % ranks, rank == ranks - 1
-    present = [False] * (ranks + depth)
-    pending: set[int] = set()
-    carried: int | None = None  # slot whose output arrived in the last iteration; all but the last rank pass it on
-    slot = 0
+    yield from _ServingRank(rank, ranks, depth, ordering).run()
 
-    def send(phase: Phase, tag: int, of: int) -> Loop:
-        pending.add(tag)
-        yield Step(phase=phase, slot=of, op=Isend(peer=following, tag=tag, request=tag, comm=COMM[tag]))
 
-    def recv(phase: Phase, tag: int, of: int) -> Answer:
-        return (yield Step(phase=phase, slot=of, op=Recv(peer=previous, tag=tag, comm=COMM[tag])))
+class _ServingRank:
+    """One rank, between its steps."""
 
-    def wait(tag: int) -> Loop:
-        if tag in pending:
-            pending.discard(tag)
-            yield Step(phase=Phase.WAIT, slot=slot, op=Wait(requests=(tag,)))
+    def __init__(self, rank: int, ranks: int, depth: int, ordering: Ordering) -> None:
+        self.rank, self.ranks, self.depth, self.ordering = rank, ranks, depth, ordering
+        self.following, self.previous, self.last = (rank + 1) % ranks, (rank - 1) % ranks, rank == ranks - 1
+        self.slot = 0
+        self.present = [False] * (ranks + depth)  # whether each slot holds a batch
+        self.pending: set[int] = set()  # sends that were not waited for
+        self.carried: int | None = None  # slot whose output arrived in the last iteration, for all but the last rank
 
-    def outgoing_of(leaving: int) -> int | None:
-        return (leaving if present[leaving] else None) if last else carried
+    def run(self) -> Loop:
+        """The loop. `returning` is the slot whose output comes back, `leaving` the one that the last rank sends off."""
+        present = self.present
+        while True:
+            slot = self.slot
+            returning, leaving = (slot + 1) % len(present), (slot + self.ranks) % len(present)
+            if self.rank == 0:
+                go_on = yield Step(phase=Phase.POLL, slot=slot)
+            else:
+                go_on = yield from self.recv(Phase.RECV_REQUESTS, REQUESTS, slot)
+            if not self.last:
+                yield from self.wait(REQUESTS)
+                yield from self.send(Phase.SEND_REQUESTS, REQUESTS, slot)
+            present[slot] = bool((yield Step(phase=Phase.FORM, slot=slot)))
+            if not (go_on or self.carried is not None or any(present)):
+                break
+            if present[slot] and self.rank > 0:
+                yield from self.recv(Phase.RECV_PROXY, PROXY, slot)
+            if self.depth > 0:
+                arrived = yield from self.output_phase(returning, leaving)
+            yield from self.wait(PROXY)
+            if present[slot]:
+                yield Step(phase=Phase.LAUNCH, slot=slot, op=Compute(label=f"forward {slot}"))
+            if self.depth == 0:
+                arrived = yield from self.output_phase(returning, leaving)
+            if present[returning]:
+                yield Step(phase=Phase.FINISH, slot=returning)
+                present[returning] = False
+            if present[slot] and not self.last:
+                yield from self.send(Phase.SEND_PROXY, PROXY, slot)
+            self.carried = arrived
+            self.slot = returning
+        for tag in (REQUESTS, PROXY, OUTPUT):
+            yield from self.wait(tag)
 
-    def exchange(incoming: int | None, outgoing: int | None) -> Generator[Step, bool | None, int | None]:
+    def send(self, phase: Phase, tag: int, slot: int) -> Loop:
+        """To the following rank, to be waited for before the next of its tag."""
+        self.pending.add(tag)
+        yield Step(phase=phase, slot=slot, op=Isend(peer=self.following, tag=tag, request=tag, comm=COMM[tag]))
+
+    def recv(self, phase: Phase, tag: int, slot: int) -> Answer:
+        """From the previous rank."""
+        return (yield Step(phase=phase, slot=slot, op=Recv(peer=self.previous, tag=tag, comm=COMM[tag])))
+
+    def wait(self, tag: int) -> Loop:
+        """Until the last send of a tag, if there was one, is complete."""
+        if tag in self.pending:
+            self.pending.discard(tag)
+            yield Step(phase=Phase.WAIT, slot=self.slot, op=Wait(requests=(tag,)))
+
+    def output_phase(self, returning: int, leaving: int) -> Generator[Step, bool | None, int | None]:
+        """One cyclic shift: the last rank sends the output of `leaving`, the others what they carry; all take one.
+
+        Returns the slot whose output arrived.
+        """
+        if self.ranks == 1:
+            if self.present[leaving]:
+                yield Step(phase=Phase.KEEP_OUTPUT, slot=leaving)
+            return None
+        yield from self.wait(OUTPUT)
+        if self.ordering.grouped:
+            return (yield from self.exchange(returning if self.present[returning] else None, self.outgoing(leaving)))
+        arrived = None
+        for half in self.ordering.halves(self.rank, self.ranks):
+            if half == "S":
+                outgoing = self.outgoing(leaving)
+                if outgoing is not None:
+                    yield from self.send(Phase.SEND_OUTPUT, OUTPUT, outgoing)
+            elif self.present[returning]:
+                arrived = returning
+                yield from self.recv(Phase.RECV_OUTPUT, OUTPUT, returning)
+        return arrived
+
+    def outgoing(self, leaving: int) -> int | None:
+        """The slot whose output this rank sends."""
+        if self.last:
+            return leaving if self.present[leaving] else None
+        return self.carried
+
+    def exchange(self, incoming: int | None, outgoing: int | None) -> Generator[Step, bool | None, int | None]:
         """Both halves as one group. A half that stands alone is a group too: its other end may be in one of two."""
         parts: dict[str, Isend | Irecv] = {}
         if outgoing is not None:
-            parts["S"] = Isend(peer=following, tag=OUTPUT, request="sent", comm=DATA)
+            parts["S"] = Isend(peer=self.following, tag=OUTPUT, request="sent", comm=DATA)
         if incoming is not None:
-            parts["R"] = Irecv(peer=previous, tag=OUTPUT, request="received", comm=DATA)
+            parts["R"] = Irecv(peer=self.previous, tag=OUTPUT, request="received", comm=DATA)
         if parts:
-            op = Batch(ops=tuple(parts[half] for half in ordering.halves(rank, ranks) if half in parts))
-            yield Step(phase=Phase.EXCHANGE_OUTPUT, slot=slot if outgoing is None else outgoing, into=incoming, op=op)
+            op = Batch(ops=tuple(parts[half] for half in self.ordering.halves(self.rank, self.ranks) if half in parts))
+            slot = self.slot if outgoing is None else outgoing
+            yield Step(phase=Phase.EXCHANGE_OUTPUT, slot=slot, into=incoming, op=op)
         return incoming
-
-    def output_phase(returning: int, leaving: int) -> Generator[Step, bool | None, int | None]:
-        """One cyclic shift: the last rank sends the output of `leaving`, the others what they carry; all take one."""
-        if ranks == 1:
-            if present[leaving]:
-                yield Step(phase=Phase.KEEP_OUTPUT, slot=leaving)
-            return None
-        yield from wait(OUTPUT)
-        if ordering.grouped:
-            return (yield from exchange(returning if present[returning] else None, outgoing_of(leaving)))
-        arrived = None
-        for half in ordering.halves(rank, ranks):
-            if half == "S":
-                outgoing = outgoing_of(leaving)
-                if outgoing is not None:
-                    yield from send(Phase.SEND_OUTPUT, OUTPUT, outgoing)
-            elif present[returning]:
-                arrived = returning
-                yield from recv(Phase.RECV_OUTPUT, OUTPUT, returning)
-        return arrived
-
-    while True:
-        returning, leaving = (slot + 1) % len(present), (slot + ranks) % len(present)
-        if rank == 0:
-            go_on = yield Step(phase=Phase.POLL, slot=slot)
-        else:
-            go_on = yield from recv(Phase.RECV_REQUESTS, REQUESTS, slot)
-        if not last:
-            yield from wait(REQUESTS)
-            yield from send(Phase.SEND_REQUESTS, REQUESTS, slot)
-        present[slot] = bool((yield Step(phase=Phase.FORM, slot=slot)))
-        if not (go_on or carried is not None or any(present)):
-            break
-        if present[slot] and rank > 0:
-            yield from recv(Phase.RECV_PROXY, PROXY, slot)
-        if depth > 0:
-            arrived = yield from output_phase(returning, leaving)
-        yield from wait(PROXY)
-        if present[slot]:
-            yield Step(phase=Phase.LAUNCH, slot=slot, op=Compute(label=f"forward {slot}"))
-        if depth == 0:
-            arrived = yield from output_phase(returning, leaving)
-        if present[returning]:
-            yield Step(phase=Phase.FINISH, slot=returning)
-            present[returning] = False
-        if present[slot] and not last:
-            yield from send(Phase.SEND_PROXY, PROXY, slot)
-        carried = arrived
-        slot = returning
-    for tag in (REQUESTS, PROXY, OUTPUT):
-        yield from wait(tag)
 
 
 def unroll(
