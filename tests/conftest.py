@@ -31,12 +31,10 @@ OF_STARTERS = (
 """Environment variables that are meant for who starts the suite, and that what tests start would take for its own."""
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure() -> None:
     listen_to_signals()
     for name in OF_STARTERS:
         os.environ.pop(name, None)
-    if not hasattr(config, "workerinput"):  # a worker of xdist is told the options of the process that starts it
-        config.option.nbmake_timeout = round(stretch(config.option.nbmake_timeout))
     # Before torch is first imported: two test processes with two threads each are slower than with one.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # Before a kernel is first imported: on a machine without a GPU, Triton's interpreter runs them.

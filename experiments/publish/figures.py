@@ -22,6 +22,7 @@ from experiments.records.paths import shown as where
 from experiments.records.results import ResultStore
 from experiments.serving import pipeline
 from experiments.sweeps import order_space
+from model.display.figure import Picture
 
 BLUE, SKY, ORANGE, VERMILION, GREY = "#0072B2", "#A6D8F5", "#E69F00", "#D55E00", "#999999"
 COLOURS = {"ok": SKY, "hang": VERMILION, "unclear": GREY}
@@ -60,7 +61,7 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def hang_matrix(store: ResultStore, *, columns: int = 2) -> Figure:
+def hang_matrix(store: ResultStore, *, columns: int = 2) -> Picture:
     """What was measured of every cell, and where the model predicted a hang. ValueError where there are no results."""
     measured_on = [(library, store.load(name)) for name, library in MATRICES.items() if store.has(name)]
     if not measured_on:
@@ -68,7 +69,7 @@ def hang_matrix(store: ResultStore, *, columns: int = 2) -> Figure:
         raise ValueError(f"there is no hang matrix in {folder}; run `python -m experiments reproduce`")
     shown = [panel for library, result in measured_on for panel in _panels(library, result)]
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(4.6 * columns, 1.75 * rows + 0.4), layout="constrained")
+    figure = Picture(figsize=(4.6 * columns, 1.75 * rows + 0.4), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flat
     for axis, panel in zip(axes, shown, strict=False):
         _draw_panel(axis, panel)
@@ -83,10 +84,10 @@ def hang_matrix(store: ResultStore, *, columns: int = 2) -> Figure:
     return figure
 
 
-def makespans(store: ResultStore) -> Figure:
+def makespans(store: ResultStore) -> Picture:
     """How many of the 2^P orderings take how many steps for one round."""
     found = store.load(order_space.NAME)["spaces"]
-    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    figure = Picture(figsize=(6, 3.4), layout="constrained")
     axis = figure.subplots()
     points = [
         (space["ranks"], int(steps), count / space["orderings"])
@@ -108,10 +109,10 @@ def makespans(store: ResultStore) -> Figure:
     return figure
 
 
-def serving_speed(store: ResultStore) -> Figure:
+def serving_speed(store: ResultStore) -> Picture:
     """Throughput and times of the serving runs at each PP: bars are means, points are runs."""
     runs = speed_runs(store.load(pipeline.NAME))
-    figure = Figure(figsize=(7, 2.8), layout="constrained")
+    figure = Picture(figsize=(7, 2.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     _bars(left, {pp: [run.tokens_per_s for run in found] for pp, found in runs.items()}, colour=SKY)
     left.set_ylabel("new tokens per second")
