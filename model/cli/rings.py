@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from model.cli.output import progress_bar, show, table
 
 if TYPE_CHECKING:
-    from model.rings import order_space
+    pass
 
 MIN_WIDTH = 40
 """Letters of a description, however narrow the terminal is."""
@@ -30,23 +30,8 @@ class Space:
 
         with progress_bar("orderings", total=2 ** min(self.ranks, 64) if self.ranks > 0 else None) as progress:
             result = space(self.ranks, progress=progress)
-        show(self.json, result.to_json(), lambda: space_lines(result))
+        show(self.json, result.to_json(), lambda: [str(result)])
         return 0
-
-
-def space_lines(space: order_space.Space) -> Iterator[str]:
-    """The order space as a sentence and two tables: all orderings, and one of each class of rotations."""
-    classes = space.rotations.orderings
-    yield f"{space.orderings} orderings of {space.ranks} ranks under rendezvous, {classes} up to rotation"
-    yield "those that deadlock: every rank sends first, and every rank receives first"
-    yield ""
-    once = [(str(steps), count, space.rotations.makespan[steps]) for steps, count in space.makespan.items()]
-    period = [(str(steps), count, space.rotations.period[steps]) for steps, count in space.period.items()]
-    for title, counts in (("one round", once), ("repeated, per round", period)):
-        rows = [["deadlock", space.deadlocks, space.rotations.deadlocks]]
-        rows += [[f"{steps} steps", count, turned] for steps, count, turned in counts]
-        yield table([title, "orderings", "up to rotation"], rows)
-        yield ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING
 import tyro
 
 from model.cli.output import show
-from model.program.text_form import program_text
 
 if TYPE_CHECKING:
     from model.synthesis.orders import Synthesis
@@ -36,7 +34,7 @@ class Synth:
 
     def run(self) -> int:
         synthesis = self._synthesis()
-        show(self.json, synthesis.to_json(), lambda: _lines(synthesis))
+        show(self.json, synthesis.to_json(), lambda: [str(synthesis)])
         return 0 if synthesis.result is not None else 1
 
     def _synthesis(self) -> Synthesis:
@@ -56,14 +54,3 @@ class Synth:
         if file.suffix == ".csv":
             return of_precedence(of_schedule(load_schedule(file)))
         return of_pattern(patterns.load(file), rounds=self.rounds)
-
-
-def _lines(synthesis: Synthesis) -> Iterator[str]:
-    if synthesis.result is None:
-        yield f"no order exists: {' before '.join((*synthesis.circuit, *synthesis.circuit[:1]))}"
-        return
-    least = f"no order takes fewer than {synthesis.bound:g} ({synthesis.because})"
-    yield f"{synthesis.steps:g} steps, by {synthesis.method}; {least}"
-    yield f"under rendezvous: {synthesis.result.verdict}"
-    yield ""
-    yield program_text(synthesis.program)

@@ -15,7 +15,6 @@ from model.cli.arguments import check_file
 from model.cli.output import check_picture, show, table
 
 if TYPE_CHECKING:
-    from model.traces.conformance import Conformance
     from model.traces.recorded import TimeBreakdown
     from model.traces.spans import Span, SpanKind
 
@@ -40,7 +39,7 @@ class Conform:
         from model.traces.jsonl import read
 
         conformance = conform(read(located(self.trace)))
-        show(self.json, conformance.to_json(), lambda: _conformance_lines(conformance))
+        show(self.json, conformance.to_json(), lambda: [str(conformance)])
         return 0 if conformance.allowed else 1
 
 
@@ -54,26 +53,6 @@ def located(path: Path) -> Path:
         return path / FILE
     check_file(path, "a trace in JSON lines, or the folder in which an engine wrote one")
     return path
-
-
-def _conformance_lines(conformance: Conformance) -> Iterator[str]:
-    from model.verdict.tables import waits_lines
-
-    size = f"{conformance.steps} steps of {conformance.ranks} ranks in {conformance.iterations} iterations"
-    if conformance.violation is not None:
-        yield f"not allowed: {conformance.violation}"
-        yield f"the first of {size} that no run of the model explains"
-    elif conformance.complete:
-        yield f"allowed: {size}, from the start to the end"
-    else:
-        yield f"allowed, as the beginning of a run: {size}"
-    if conformance.unobserved:
-        comms = ", ".join(conformance.unobserved)
-        yield f"calls on {comms} return when queued: checked is their order, and not when they complete"
-    if conformance.deadlock is not None:
-        yield f"it ends in a {conformance.deadlock.verdict}"
-        yield ""
-        yield from waits_lines(conformance.deadlock)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +18,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from model.display.shown import Shown
+from model.display.text import table
 
 MAX_RANKS = 28
 _CHUNK_BITS = 18  # orderings counted by one call: a fraction of a second, so that a bar moves
@@ -47,7 +50,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Space:
+class Space(Shown):
     """All orderings of `ranks` ranks, and one of each class of orderings that are rotations of each other."""
 
     ranks: int
@@ -73,6 +76,26 @@ class Space:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types: the tally of all orderings, and under `rotations` that of the classes."""
         return {"ranks": self.ranks, **self.every.to_json(), "rotations": self.rotations.to_json()}
+
+    def _lines(self) -> Iterator[str]:
+        classes = self.rotations.orderings
+        yield f"{self.orderings} orderings of {self.ranks} ranks under rendezvous, {classes} up to rotation"
+        yield "those that deadlock: every rank sends first, and every rank receives first"
+        yield ""
+        for title, rows in self._tallies():
+            yield table([title, "orderings", "up to rotation"], rows)
+            yield ""
+
+    def _tallies(self) -> Iterator[tuple[str, list[tuple[str, int, int]]]]:
+        dead = ("deadlock", self.deadlocks, self.rotations.deadlocks)
+        once = [(f"{steps} steps", count, self.rotations.makespan[steps]) for steps, count in self.makespan.items()]
+        rounds = [(f"{steps} steps", count, self.rotations.period[steps]) for steps, count in self.period.items()]
+        yield "one round", [dead, *once]
+        yield "repeated, per round", [dead, *rounds]
+
+    def _table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        rows = [(title, *row) for title, rows in self._tallies() for row in rows]
+        return ("of", "steps", "orderings", "up to rotation"), rows
 
 
 def space(ranks: int, *, progress: Callable[[int], None] | None = None) -> Space:

@@ -7,15 +7,17 @@ way every rank takes its messages in the order of one key that both ends know, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import networkx as nx
 
+from model.display.shown import Shown
 from model.program.checked import Program, program
 from model.program.json_form import to_json
 from model.program.ops import Operation, Recv, Send
+from model.program.text_form import program_text
 from model.semantics.libraries import semantics
 from model.synthesis.edge_coloring import color_edges, exact_coloring, lower_bound
 from model.synthesis.patterns import Pattern
@@ -25,7 +27,7 @@ from model.verdict.result import Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Synthesis:
+class Synthesis(Shown):
     """An order of all communication, or the proof that there is none.
 
     program: per-rank operations, empty where there is no order. result: of `check` under rendezvous.
@@ -60,6 +62,20 @@ class Synthesis:
             "circuit": list(self.circuit),
             "programs": [[to_json(op) for op in ops] for ops in self.program],
         }
+
+    def _lines(self) -> Iterator[str]:
+        if self.result is None:
+            yield f"no order exists: {' before '.join((*self.circuit, *self.circuit[:1]))}"
+            return
+        least = f"no order takes fewer than {self.bound:g} ({self.because})"
+        yield f"{self.steps:g} steps, by {self.method}; {least}"
+        yield f"under rendezvous: {self.result.verdict}"
+        yield ""
+        yield program_text(self.program)
+
+    def _table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        rows = [(rank, index, str(op)) for rank, ops in enumerate(self.program) for index, op in enumerate(ops)]
+        return ("rank", "index", "op"), rows
 
 
 def of_pattern(pattern: Pattern, *, rounds: int = 1) -> Synthesis:

@@ -10,10 +10,13 @@ every arc are longest paths, and a run exists iff none of them is later than the
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import chain
 from typing import Any
 
+from model.display import html
+from model.display.shown import Shown
 from model.program.checked import program
 from model.semantics.libraries import semantics
 from model.semantics.parameters import EVERY_COMM, SemanticsByComm
@@ -23,11 +26,13 @@ from model.traces.trace import Trace
 from model.traces.violation import Violation, Violations
 from model.verdict.arguments import communicators
 from model.verdict.decide import check
+from model.verdict.html import result_parts
 from model.verdict.result import Result
+from model.verdict.tables import waits_lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conformance:
+class Conformance(Shown):
     """The answer. violation: None where the run is allowed.
 
     complete: every rank came to its end; otherwise the trace is allowed as the beginning of a run. deadlock: the
@@ -52,9 +57,39 @@ class Conformance:
         """Plain JSON types."""
         return {
             "allowed": self.allowed,
-            **asdict(self),
+            **asdict(replace(self, deadlock=None)),
             "deadlock": None if self.deadlock is None else self.deadlock.to_json(),
         }
+
+    def _sentences(self) -> Iterator[str]:
+        size = f"{self.steps} steps of {self.ranks} ranks in {self.iterations} iterations"
+        if self.violation is not None:
+            yield f"not allowed: {self.violation}"
+            yield f"the first of {size} that no run of the model explains"
+        elif self.complete:
+            yield f"allowed: {size}, from the start to the end"
+        else:
+            yield f"allowed, as the beginning of a run: {size}"
+        if self.unobserved:
+            comms = ", ".join(self.unobserved)
+            yield f"calls on {comms} return when queued: checked is their order, and not when they complete"
+        if self.deadlock is not None:
+            yield f"it ends in a {self.deadlock.verdict}"
+
+    def _lines(self) -> Iterator[str]:
+        yield from self._sentences()
+        if self.deadlock is not None:
+            yield ""
+            yield from waits_lines(self.deadlock)
+
+    def _parts(self) -> Iterator[str]:
+        yield from map(html.paragraph, self._sentences())
+        if self.deadlock is not None:
+            yield from result_parts(self.deadlock)
+
+    def _table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        columns = tuple(item.name for item in fields(Violation))
+        return columns, [] if self.violation is None else [tuple(getattr(self.violation, name) for name in columns)]
 
 
 def conform(trace: Trace) -> Conformance:

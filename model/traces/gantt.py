@@ -28,8 +28,11 @@ CROWD = 500
 MAX_HEIGHT = 30.0
 """Inches; rows of more ranks are lower, and not every one has its name."""
 
-ROW, NAMED_ROW = 0.32, 0.16
-"""Inches: the height of a row where there is room, and the least that has room for a name."""
+ROW, LOW_ROW, NAMED_ROW = 0.32, 0.2, 0.16
+"""Inches: the height of a row where there are few, of one of many, and the least that has room for a name."""
+
+MAX_ROOMY = 24
+"""Rows up to which they have room."""
 
 UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 
@@ -52,7 +55,7 @@ def gantt(spans: Sequence[Span], *, title: str = "", unit: str = "transfers", ti
     if unit == "seconds":
         unit, scale = unit_of((edge - first) * tick)
         tick, unit = tick / scale, f"time in {unit}"
-    height = min(ROW, MAX_HEIGHT / max(1, len(rows)))
+    height = ROW if len(rows) <= MAX_ROOMY else min(LOW_ROW, MAX_HEIGHT / len(rows))
     figure = Picture(figsize=(8, 1.1 + height * max(1, len(rows))), layout="constrained")
     axes = figure.add_subplot()
     bars: dict[tuple[SpanKind, bool, int], list[tuple[float, float]]] = defaultdict(list)

@@ -40,6 +40,9 @@ RESULTS: dict[str, Callable[[], Any]] = {
     "period": lambda: model.period(PAIR, "eager"),
     "timeline": lambda: model.timeline(PAIR, "eager", latency=1e-5),
     "timeline of a trace": lambda: model.timeline(trace()),
+    "synthesis": lambda: model.synthesise("torus", 2, 3),
+    "space": lambda: model.space(4),
+    "conformance": lambda: model.conform(trace()),
     "libraries": model.libraries,
     "orderings": model.orderings,
 }
