@@ -6,15 +6,16 @@ from reference.ranks import interrupts
 
 with interrupts.exit_on_sigint():
     import sys
+    from collections.abc import Sequence
 
     from reference.cli import commands
     from reference.cli.console import open_standard_streams
 
 
-def main() -> int:
-    """Runs one command and gives its exit status."""
+def main(words: Sequence[str] | None = None, *, prog: str = "python -m reference") -> int:
+    """Runs one command and gives its exit status. words: those of the command line; prog: how it was called."""
     open_standard_streams()
-    return commands.main(sys.argv[1:], prog="python -m reference")
+    return commands.main(sys.argv[1:] if words is None else words, prog=prog)
 
 
 if __name__ == "__main__":

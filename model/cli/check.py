@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from model.semantics.table import Table
     from model.synthesis.cure import Cure
     from model.verdict.result import Engine, Result
+    from model.verdict.size_threshold import SizeThreshold
 
 EngineChoice = Literal["auto", "explorer", "schedule", "graph"]
 
@@ -33,8 +34,8 @@ class Check(ProgramArguments):
 
     A file has one line a rank; the rank before a line may be left out, of all or none. For example
 
-        0: isend(1, request=a); recv(1); wait(a)
-        1: recv(0, tag=any); send(0, tag=7, nbytes=4096)  # a comment
+        0: isend(1, request=a); recv(1, tag=7); wait(a)
+        1: send(0, tag=7, nbytes=4096); recv(any)  # a comment
 
     The operations are send, ssend, bsend, recv, isend, issend, ibsend, irecv (each with the peer first), wait (with
     requests), sendrecv, probe, batch (of isend and irecv), barrier and compute. Sends and receives take tag=, comm=
@@ -122,17 +123,28 @@ class Check(ProgramArguments):
 
             title = f"{result.verdict}: {self.program}, {ranks} ranks, under {self.semantics}"
             wait_for_graph(result, ranks=ranks, title=title).savefig(self.draw)
-        cure = None
-        if isinstance(program, tuple) and sum(map(len, program)) <= MAX_CURED and result.hangs:
-            from model.synthesis.cure import propose
+        cure = size = None
+        if isinstance(program, tuple) and sum(map(len, program)) <= MAX_CURED:
+            if result.hangs:
+                from model.synthesis.cure import propose
 
-            cure = propose(program, libraries, result)
-        data: dict[str, Any] = {**result.to_json(), "cure": None if cure is None else cure.to_json()}
-        show(self.json, data, lambda: _lines(result, cure))
+                cure = propose(program, libraries, result)
+            else:
+                from model.verdict.size_threshold import size_threshold
+
+                size = size_threshold(program, libraries, result)
+        data: dict[str, Any] = {
+            **result.to_json(),
+            "cure": None if cure is None else cure.to_json(),
+            "size": None if size is None else size.to_json(),
+        }
+        show(self.json, data, lambda: _lines(result, cure, size))
         return 0 if result.verdict == "ok" else 1
 
 
-def _lines(result: Result, cure: Cure | None) -> Iterator[str]:
+def _lines(result: Result, cure: Cure | None, size: SizeThreshold | None) -> Iterator[str]:
     from model.verdict.tables import verdict_lines
 
     yield from verdict_lines(result, cure)
+    if size is not None:
+        yield str(size)

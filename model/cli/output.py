@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from model.verdict.result import Result
@@ -88,28 +88,43 @@ def check_picture(path: Path) -> None:
 
 
 def ends_quietly(run: Callable[[], int]) -> int:
-    """Runs a command and writes its output out. Where nobody reads that any more, as after `| head`: status 141."""
+    """Runs a command and writes its output out. Where nobody reads that any more, as after `| head`: status 141.
+
+    Output that cannot be written is an error of one line, with status 2.
+    """
     try:
         try:
             return run()
         finally:
-            for stream in (sys.stdout, sys.stderr):
-                if stream is not None:
-                    stream.flush()
+            for stream in _streams():
+                stream.flush()
     except BrokenPipeError:
         if not drop_unread():
             raise
         return CLOSED
+    except OSError as error:
+        _drop(sys.stdout)
+        print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
 
 
 def drop_unread() -> bool:
     """Whether nobody reads the output any more; then what is left for it is dropped, in silence."""
-    gone = [stream for stream in (sys.stdout, sys.stderr) if stream is not None and _reader_is_gone(stream.fileno())]
+    gone = [stream for stream in _streams() if _reader_is_gone(stream.fileno())]
     for stream in gone:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())  # what Python writes at its end goes there
-        os.close(nowhere)
+        _drop(stream)
     return bool(gone)
+
+
+def _streams() -> list[TextIO]:
+    return [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
+
+
+def _drop(stream: TextIO) -> None:
+    """What is left in a stream, and what Python writes at its end, goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _reader_is_gone(file: int) -> bool:

@@ -59,6 +59,6 @@ def names_lines(named: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     """Every registry as a table that is no wider than the terminal."""
     columns = shutil.get_terminal_size().columns
     for title, entries in named.items():
-        width = columns - max(map(len, (title, *entries))) - 2
+        width = columns - max(len(title) + 2, *map(len, entries)) - 2  # headers have two letters of room
         yield table([title, ""], list(entries.items()), widths=[None, max(MIN_WIDTH, width)])
         yield ""

@@ -23,6 +23,9 @@ ANY = -1
 NULL = -2
 """The null process as a peer."""
 
+DEFAULT_NBYTES = 1
+"""The size of a message of which none is said."""
+
 RequestId = int | str
 """The name that an isend or irecv gives and a wait takes; local to its rank, reusable after the wait."""
 
@@ -47,7 +50,7 @@ class Send(_Shown):
     kind: ClassVar[str] = "send"
     peer: int
     tag: int = 0
-    nbytes: int = 1
+    nbytes: int = DEFAULT_NBYTES
     comm: str = "world"
     mode: Mode = "standard"
 
@@ -70,7 +73,7 @@ class Isend(_Shown):
     peer: int
     request: RequestId
     tag: int = 0
-    nbytes: int = 1
+    nbytes: int = DEFAULT_NBYTES
     comm: str = "world"
     mode: Mode = "standard"
 
@@ -113,7 +116,7 @@ class Sendrecv(_Shown):
     source: int
     tag: int = 0
     source_tag: int = 0
-    nbytes: int = 1
+    nbytes: int = DEFAULT_NBYTES
     comm: str = "world"
 
 

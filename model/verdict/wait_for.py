@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from model.program.ops import ANY
 from model.semantics.instructions import Instruction
 from model.states.machine import Machine, State
 from model.verdict.result import Blocked
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Node = tuple[str, int]  # ("thread", t) that is stuck, or ("rank", r) that has finished
 
@@ -42,6 +44,8 @@ class _Blame:
             self._of_rank[self._rank(thread)].append(thread)
 
     def found(self) -> Blame:
+        import networkx as nx  # slow to import, and who finishes needs none
+
         waits: nx.DiGraph[Node] = nx.DiGraph()
         items: dict[int, Blocked] = {}
         for thread, head in self._stuck.items():
@@ -120,6 +124,8 @@ class _Blame:
 
 def _explanation(waits: nx.DiGraph[Node]) -> list[Node]:
     """A shortest circuit, from its least node; else a shortest chain to a rank that has finished."""
+    import networkx as nx
+
     circuits = [_shortest_circuit(waits.subgraph(part)) for part in nx.strongly_connected_components(waits)]
     if circuits := [circuit for circuit in circuits if circuit]:
         ring = min(circuits, key=lambda circuit: (len(circuit), min(circuit)))
@@ -134,6 +140,8 @@ def _explanation(waits: nx.DiGraph[Node]) -> list[Node]:
 
 def _shortest_circuit(part: nx.DiGraph[Node]) -> list[Node]:
     """A shortest circuit of a strongly connected part, or nothing where it has none."""
+    import networkx as nx
+
     arcs = list(part.edges)
     if len(arcs) == len(part):  # a circuit and nothing else
         arcs = arcs[:1]

@@ -34,6 +34,7 @@ def test_ok_is_status_0_and_one_json_object() -> None:
         "note": "",
         "makespan": None,
         "cure": None,
+        "size": None,
     }
 
 
