@@ -44,7 +44,7 @@ def verdict(ranks: int, depth: int, name: str, present: Sequence[bool], world: S
 
 def of_its_communicators(made: Program, world: SemanticsByComm) -> SemanticsByComm:
     """A loop that forms no batch sends no data, and a library of a communicator that is not there is a mistake."""
-    return {comm: world[comm] for comm in communicators(made)}
+    return {comm: world[comm] for comm in communicators(made)} or world
 
 
 def predicted(name: str, ranks: int, present: Sequence[bool], *, blocking: bool) -> str:
