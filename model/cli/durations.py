@@ -53,7 +53,7 @@ class Simulate(TimedArguments):
 
     def _timeline(self, result: Simulation, timing: Timing) -> None:
         from model.semantics.lowering import lower
-        from model.traces.gantt import gantt
+        from model.traces.gantt_chart import gantt
         from model.traces.simulated import simulated_spans
         from model.traces.timeline import chrome_trace
 

@@ -98,7 +98,7 @@ class Timeline:
     def _write(self, spans: Sequence[Span], *, title: str) -> None:
         """The picture and the timeline that were asked for."""
         if self.draw is not None:
-            from model.traces.gantt import gantt
+            from model.traces.gantt_chart import gantt
 
             if len(spans) > MAX_DRAWN:
                 raise ValueError(f"a picture of {len(spans)} spans cannot be read; choose fewer by since and until")
@@ -112,16 +112,16 @@ class Timeline:
 
 
 def _json(item: TimeBreakdown) -> dict[str, object]:
-    from model.traces.recorded import INSIDE
+    from model.traces.recorded import INSIDE_BUBBLE
 
-    parts = {kind: item.of[kind] / 1e9 for kind in ("compute", "bubble", *INSIDE)}
+    parts = {kind: item.of[kind] / 1e9 for kind in ("compute", "bubble", *INSIDE_BUBBLE)}
     return {"rank": item.rank, "total": item.total / 1e9, "with_batch": item.busy / 1e9, "seconds": parts}
 
 
 def _time_lines(breakdowns: Sequence[TimeBreakdown]) -> Iterator[str]:
-    from model.traces.recorded import INSIDE
+    from model.traces.recorded import INSIDE_BUBBLE
 
-    inside = (kind for kind in INSIDE if any(item.of[kind] for item in breakdowns))
+    inside = (kind for kind in INSIDE_BUBBLE if any(item.of[kind] for item in breakdowns))
     kinds: list[SpanKind] = ["compute", "bubble", *inside]
     rows = [
         [

@@ -25,7 +25,7 @@ HOST, DEVICE = 0, 1
 BLOCKING_RETURNS = ("match", "completion")
 """When an isend returns, if it may be held up."""
 
-INSIDE: tuple[SpanKind, ...] = ("send", "receive", "transfer", "wait", "loop")
+INSIDE_BUBBLE: tuple[SpanKind, ...] = ("send", "receive", "transfer", "wait", "loop")
 """Kinds of what a rank does while it does not compute."""
 
 

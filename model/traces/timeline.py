@@ -1,4 +1,4 @@
-"""Who does what when: the spans of a run, simulated or recorded, as a Chrome trace (`gantt` draws them)."""
+"""Who does what when: the spans of a run, simulated or recorded, as a Chrome trace (`gantt_chart` draws them)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Timeline(Shown):
 
     def draw(self) -> Picture:
         """A bar a rank. Raises ValueError where there are more spans than a picture can hold."""
-        from model.traces.gantt import gantt  # matplotlib is slow to import
+        from model.traces.gantt_chart import gantt  # matplotlib is slow to import
 
         if len(self.spans) > MAX_DRAWN:
             raise ValueError(f"{len(self.spans)} spans make no picture that can be read; give a shorter run")

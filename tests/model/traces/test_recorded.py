@@ -13,7 +13,7 @@ from model.events.timing import Timing
 from model.pipelines.serving import Phase
 from model.program.ops import Compute, Recv, Send
 from model.traces.jsonl import write
-from model.traces.recorded import INSIDE, TimeBreakdown, recorded_spans, time_breakdowns, window
+from model.traces.recorded import INSIDE_BUBBLE, TimeBreakdown, recorded_spans, time_breakdowns, window
 from model.traces.timeline import chrome_trace
 from model.traces.trace import LoopSettings, Trace, TraceEvent
 from tests.model.conftest import Inside
@@ -56,7 +56,7 @@ def test_spans_nest_and_shares_add_up(trace: Trace) -> None:
             assert one.end is not None and one.end <= following.begin
     for item in time_breakdowns(found):
         assert item.busy + item.of["idle"] <= item.total
-        assert sum(item.of[kind] for kind in INSIDE) <= item.of["bubble"]
+        assert sum(item.of[kind] for kind in INSIDE_BUBBLE) <= item.of["bubble"]
     computes = sum(event.phase == Phase.LAUNCH for event in trace.events)
     assert sum(span.kind == "compute" for span in found) == computes
 

@@ -9,7 +9,7 @@ from model.program.text_form import parse_program
 from model.semantics.columns import columns_of
 from model.semantics.libraries import semantics
 from model.semantics.lowering import lower
-from model.traces.gantt import MAX_HEIGHT, gantt, unit_of
+from model.traces.gantt_chart import MAX_HEIGHT, gantt, unit_of
 from model.traces.simulated import simulated_spans
 from model.traces.spans import Span
 
