@@ -5,10 +5,16 @@ The first word chooses the command, and only that one's options are read: readin
 
 from __future__ import annotations
 
+import runpy
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__":  # read by its path: the import of a package would run what hides it
+    _shadowing = runpy.run_path(str(Path(__file__).parents[1] / "model" / "cli" / "shadowing.py"))
+    _shadowing["exit_if_hidden"]("model", "reference")
 
 from experiments.catalogue import CATALOGUE, Experiment
 from experiments.lab.errors import ProbesFailed

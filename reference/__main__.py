@@ -5,8 +5,13 @@ from __future__ import annotations
 from reference.ranks import interrupts
 
 with interrupts.exit_on_sigint():
+    import runpy
     import sys
     from collections.abc import Sequence
+    from pathlib import Path
+
+    # read by its path: the import of model would run what hides it
+    runpy.run_path(str(Path(__file__).parents[1] / "model" / "cli" / "shadowing.py"))["exit_if_hidden"]("model")
 
     from reference.cli import commands
     from reference.cli.console import open_standard_streams

@@ -1,11 +1,14 @@
-"""Whether our packages are ours: a file or folder of the user's may hide one of them."""
+"""Whether our packages are ours: a file or folder of the user's may hide one of them.
+
+Imports none of them, as an import would run what hides it. `python -m model` itself runs a user's own `model.py`
+before anything of ours, so nothing here can tell it.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
-
-PACKAGES = ("model", "reference", "experiments")
 
 _HOME = Path(__file__).resolve().parents[2]
 """The folder that holds the packages."""
@@ -23,3 +26,12 @@ def check_packages(*names: str) -> None:
                 f"{places[0]} hides the package {name} of ringproof; rename it, or run `ringproof` instead of "
                 "`python -m`, elsewhere or without PYTHONPATH"
             )
+
+
+def exit_if_hidden(*names: str) -> None:
+    """Ends the process with one line and status 2 where `check_packages` finds fault."""
+    try:
+        check_packages(*names)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -146,6 +146,19 @@ def test_a_hidden_package_is_told_in_one_line(shadows: Path, monkeypatch: pytest
         check_packages("experiments")
 
 
+@pytest.mark.parametrize(
+    ("package", "hidden"), [("reference", "model.py"), ("experiments", "model.py"), ("experiments", "reference.py")]
+)
+def test_another_command_line_says_what_hides_its_packages(package: str, hidden: str, tmp_path: Path) -> None:
+    """As `python -m` does: the working folder comes before the folder of the packages."""
+    (tmp_path / hidden).write_text("print('mine')\n")
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": ""}
+    command = [sys.executable, "-m", package, "--help"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert_one_line(done.stderr, str(tmp_path / hidden), f"hides the package {hidden[:-3]} of ringproof", "`ringproof`")
+
+
 # Programs from standard input, and the text form as the help shows it.
 
 
