@@ -79,7 +79,7 @@ def use_ipex(choice: str, device: Device, dtype: torch.dtype, *, captured: bool 
 def _remedy(wanted: str) -> str:
     if wanted == "2.8":
         return f"pip install {PACKAGE}=={wanted}.*, or leave --ipex at auto"
-    return "in an environment of its own: pip install -e '.[intel]' 'torch==2.8.*', or leave --ipex at auto"
+    return f"in an environment of its own: pip install {PACKAGE}==2.8.* 'torch==2.8.*', or leave --ipex at auto"
 
 
 class PrepackedWeight(torch.Tensor):
