@@ -46,18 +46,18 @@ def explorer(*, ranks: int, rounds: int) -> dict[str, Any]:
     counts = search(given, max_states=10**9)
     seconds = time.perf_counter() - start
     text = loop(ranks=ranks, rounds=rounds, ordering=ordering, semantics=rules)
-    judge = run_spin(text, limit_s=600, options=("-O3", "-march=native", *FULL))
-    if counts.states != judge.states:
-        raise ValueError(f"the explorer found {counts.states} states, SPIN {judge.states}")
+    spin = run_spin(text, limit_s=600, options=("-O3", "-march=native", *FULL))
+    if counts.states != spin.states:
+        raise ValueError(f"the explorer found {counts.states} states, SPIN {spin.states}")
     return {
         "seconds": seconds,
         "load_s": loaded - began,
         "states": counts.states,
         "states_per_s": counts.states / seconds,
-        "spin_seconds": judge.seconds,
-        "spin_compile_s": judge.compile_seconds,
-        "spin_states_per_s": judge.states / judge.seconds,
-        "times_spin": judge.seconds / seconds,
+        "spin_seconds": spin.seconds,
+        "spin_compile_s": spin.compile_seconds,
+        "spin_states_per_s": spin.states / spin.seconds,
+        "times_spin": spin.seconds / seconds,
     }
 
 

@@ -18,7 +18,7 @@ from experiments.serving.settings import Do, Setting, latencies, measured
 NAME = "serving-gpu"
 
 TURNS = 2
-"""Starts of the engine with a record, and of that without."""
+"""Starts of the engine with a trace, and of that without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Config(Setting):
 
     rows: tuple[str, ...] = ("pp1", "pp1-recorded", "peer", "pp4", "pp4-recorded", "pp4-32", "scheduler")
     """Which to measure: pp1 (the engine), peer (transformers, static cache), pp4 (all stages on one card), either by
-    turns with an engine whose ranks record what they do, pp4-32 (every microbatch full, beside the event graph's
+    turns with an engine whose ranks write a trace, pp4-32 (every microbatch full, beside the event graph's
     prediction), scheduler (its own time beside a decode step)."""
     pp: int = 4
     """Stages of pp4 and pp4-32, each a process on the same device."""
@@ -68,24 +68,24 @@ def run(config: Config) -> dict[str, Any]:
     return {"rows": measured(rows, name=NAME, limit_s=config.limit_s, said=said)}
 
 
-def _pp1(config: Config, do: Do, *, record: bool = False) -> dict[str, Any]:
-    return config.engine(do, requests=config.batch, transport="auto", record=record)
+def _pp1(config: Config, do: Do, *, trace: bool = False) -> dict[str, Any]:
+    return config.engine(do, requests=config.batch, transport="auto", trace=trace)
 
 
-def _pp4(config: Config, do: Do, *, record: bool = False) -> dict[str, Any]:
-    return config.engine(do, requests=config.batch, pp=config.pp, transport=config.transport, record=record)
+def _pp4(config: Config, do: Do, *, trace: bool = False) -> dict[str, Any]:
+    return config.engine(do, requests=config.batch, pp=config.pp, transport=config.transport, trace=trace)
 
 
-def _recorded(config: Config, do: Do, *, of: Callable[..., dict[str, Any]]) -> dict[str, Any]:
-    """The row `of` with a record. `beside`: without one, by turns, as two starts of one engine differ by more than a
-    record costs. `conformance`: of a start, and of one that the model does not allow where there is such."""
-    turns = [(of(config, do), of(config, do, record=True)) for _ in range(TURNS)]
-    without, recorded = (
+def _traced(config: Config, do: Do, *, of: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """The row `of` with a trace. `beside`: without one, interleaved, as two starts of one engine differ by more than a
+    trace costs. `conformance`: of a start, and of one that the model does not allow where there is such."""
+    turns = [(of(config, do), of(config, do, trace=True)) for _ in range(TURNS)]
+    without, traced = (
         {**side[0], "samples": [sample for run in side for sample in run["samples"]]}
         for side in zip(*turns, strict=True)
     )
-    judged = min((run["conformance"] for _, run in turns), key=itemgetter("allowed"))
-    return {**recorded, "conformance": judged, "beside": without}
+    conformance = min((run["conformance"] for _, run in turns), key=itemgetter("allowed"))
+    return {**traced, "conformance": conformance, "beside": without}
 
 
 def _transformers(config: Config, do: Do) -> dict[str, Any]:
@@ -114,10 +114,10 @@ def _scheduler(config: Config, do: Do) -> dict[str, Any]:
 
 ROWS: Mapping[str, Callable[[Config, Do], dict[str, Any]]] = {
     "pp1": _pp1,
-    "pp1-recorded": partial(_recorded, of=_pp1),
+    "pp1-recorded": partial(_traced, of=_pp1),
     "peer": _transformers,
     "pp4": _pp4,
-    "pp4-recorded": partial(_recorded, of=_pp4),
+    "pp4-recorded": partial(_traced, of=_pp4),
     "pp4-32": _pipeline,
     "scheduler": _scheduler,
 }

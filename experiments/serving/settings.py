@@ -61,9 +61,9 @@ class Setting:
         names = ("model", "device", "dtype", "input_len", "output_len", "seed")
         return {name: getattr(self, name) for name in names}
 
-    def engine(self, do: Do, *, requests: int, pp: int = 1, record: bool = False, **how: Any) -> dict[str, Any]:
+    def engine(self, do: Do, *, requests: int, pp: int = 1, trace: bool = False, **how: Any) -> dict[str, Any]:
         """Runs an engine with so many requests at once. how: more of `serving.workloads.engine`'s arguments."""
-        work = "recorded_engine" if record else "engine"
+        work = "traced_engine" if trace else "engine"
         sizes = {"max_batch": self.batch, "requests": requests, "repeats": self.repeats, "pp": pp}
         return {"requests": requests, "pp": pp, **do(work, {**self.common(), **sizes, **how})}
 

@@ -95,8 +95,8 @@ def engine(
     return {**about, "samples": samples, "tokens": tokens}
 
 
-def recorded_engine(**arguments: Any) -> dict[str, Any]:
-    """As `engine`, while every rank records what it does; `conformance` is what the model says of the whole of it."""
+def traced_engine(**arguments: Any) -> dict[str, Any]:
+    """As `engine`, while every rank writes a trace; `conformance` is what the model says of the whole."""
     from model.traces import jsonl as trace
     from model.traces.conformance import conform
 
