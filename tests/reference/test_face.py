@@ -6,12 +6,15 @@ import sys
 import pytest
 
 import reference
+from tests.patience import stretch
 
 
 def imported(code: str) -> set[str]:
     """The top-level modules that a new interpreter has after some code."""
     script = f"import sys\n{code}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=stretch(240), check=False
+    )
     assert done.returncode == 0, done.stderr
     return set(done.stdout.splitlines()[-1].split())
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import model
+from tests.patience import stretch
 
 HEAVY = ("numba", "scipy", "matplotlib", "networkx", "torch", "numpy", "pandas", "tabulate", "rustworkx", "tyro")
 FUNCTIONS = [name for name in model.__all__ if name != "Result"]
@@ -15,7 +16,9 @@ FUNCTIONS = [name for name in model.__all__ if name != "Result"]
 def imported(code: str) -> set[str]:
     """The top-level modules that a new interpreter has after some code."""
     script = f"import sys\n{code}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=stretch(240), check=False
+    )
     assert done.returncode == 0, done.stderr
     return set(done.stdout.splitlines()[-1].split())
 

@@ -14,6 +14,7 @@ from model.cli.commands import ABOUT, COMMANDS
 from model.cli.entry import overview
 from model.cli.shadowing import check_packages
 from tests.model.conftest import Inside, assert_one_line, write
+from tests.patience import stretch
 
 HEAVY = {"numba", "scipy", "matplotlib", "networkx", "torch", "tqdm", "pandas"}
 """What no command needs before it computes; numpy and msgspec are for what computes, too, and cheaper."""
@@ -34,7 +35,7 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 def imported(*words: str) -> set[str]:
     """The packages in memory once a command has answered."""
     command = [sys.executable, "-c", IMPORTED, json.dumps(words)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=stretch(120), check=True, cwd=ROOT)
     return set(json.loads(done.stdout))
 
 
@@ -64,7 +65,7 @@ def answer_into(output: int, *words: str, unbuffered: str = "") -> tuple[int, st
     command = [sys.executable, "-m", "model", *words]
     env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     done = subprocess.run(
-        command, stdout=output, stderr=subprocess.PIPE, text=True, timeout=120, check=False, cwd=ROOT, env=env
+        command, stdout=output, stderr=subprocess.PIPE, text=True, timeout=stretch(120), check=False, cwd=ROOT, env=env
     )
     return done.returncode, done.stderr
 
@@ -132,7 +133,7 @@ SCRIPT = "import sys; sys.path[0] = {root!r}; from model.cli.ringproof import ri
 @pytest.mark.parametrize("words", [["check", "ring"], ["bench", "--help"], ["experiments", "--help"]], ids=" ".join)
 def test_the_script_takes_no_package_of_the_working_folder(shadows: Path, words: list[str]) -> None:
     command = [sys.executable, "-c", SCRIPT.format(root=str(ROOT)), *words]
-    done = subprocess.run(command, cwd=shadows, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=shadows, capture_output=True, text=True, timeout=stretch(120), check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "mine" not in done.stdout
     assert words[0] == "check" or "usage: ringproof " in done.stdout
@@ -164,7 +165,7 @@ def test_another_command_line_says_what_hides_its_packages(package: str, hidden:
 
 def check_stdin(content: bytes) -> tuple[int, str, str]:
     command = [sys.executable, "-m", "model", "check", "-"]
-    done = subprocess.run(command, input=content, capture_output=True, timeout=120, check=False, cwd=ROOT)
+    done = subprocess.run(command, input=content, capture_output=True, timeout=stretch(120), check=False, cwd=ROOT)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 

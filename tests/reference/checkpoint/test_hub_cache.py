@@ -15,6 +15,7 @@ from reference.checkpoint.hub_cache import REPOSITORIES, cached, repository
 from reference.checkpoint.loader import RandomCheckpoint, load_stage, resolve_checkpoint
 from reference.llama.config import SHAPES
 from reference.llama.tensor_parallel import TensorParallelRank
+from tests.patience import stretch
 from tests.reference.checkpoints import CPU, LLAMA3_ROPE, save_llama
 
 NAME = "meta-llama/Llama-3.1-8B"
@@ -108,7 +109,7 @@ def test_the_cache_is_where_the_tools_have_it(tmp_path: Path, variables: dict[st
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=stretch(120),
     )
     assert done.stdout.strip() == str(snapshot), done.stderr
 
