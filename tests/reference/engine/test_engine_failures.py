@@ -251,10 +251,10 @@ def test_what_cannot_work_is_refused_before_any_process(
 
 
 def test_ranks_share_an_accelerator_through_the_host(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def one_accelerator(choice: str, local_rank: int = 0, *, shared: bool = False) -> Device:
+    def one_accelerator(choice: str, local_rank: int = 0, *, may_share: bool = False) -> Device:
         if choice == HOST:
             return Device(kind=HOST)
-        if local_rank > 0 and not shared:
+        if local_rank > 0 and not may_share:
             raise ValueError("there is one")
         return Device(kind="xpu")
 

@@ -75,15 +75,15 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_rows_come_back_as_records(folder: Path) -> None:
-    recorder = TraceWriter(folder, 0, clock=Ticks())
-    recorder.begin(POLL, 0)
-    recorder.end(True)
-    recorder.begin(SEND, 0)
-    recorder.sends(640)
-    recorder.end(None)
-    recorder.begin(POLL, 1)
-    recorder.end(False)
-    recorder.close()
+    writer = TraceWriter(folder, 0, clock=Ticks())
+    writer.begin(POLL, 0)
+    writer.end(True)
+    writer.begin(SEND, 0)
+    writer.sends(640)
+    writer.end(None)
+    writer.begin(POLL, 1)
+    writer.end(False)
+    writer.close()
     trace = read(trace_merge.merge(folder, "a note"))
     assert [(item.begin, item.end, item.iteration, item.phase, item.slot, item.answer) for item in trace.events] == [
         (1, 2, 0, "poll", 0, True),
@@ -103,11 +103,11 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tests.reference.verification.test_trace_writer import POLL, SEND, TraceWriter, Ticks
-recorder = TraceWriter(Path(sys.argv[1]), 0, clock=Ticks())
-recorder.begin(POLL, 0)
-recorder.end(True)
-recorder.begin(SEND, 0)
-recorder.sends(64)
+writer = TraceWriter(Path(sys.argv[1]), 0, clock=Ticks())
+writer.begin(POLL, 0)
+writer.end(True)
+writer.begin(SEND, 0)
+writer.sends(64)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -126,11 +126,11 @@ def test_a_record_survives_the_death_of_its_rank(folder: Path) -> None:
 
 def test_the_file_grows(folder: Path) -> None:
     steps = GROW_BYTES // ROW_BYTES + 10
-    recorder = TraceWriter(folder, 0, clock=Ticks())
+    writer = TraceWriter(folder, 0, clock=Ticks())
     for number in range(steps):
-        recorder.begin(POLL, number)
-        recorder.end(True)
-    recorder.close()
+        writer.begin(POLL, number)
+        writer.end(True)
+    writer.close()
     assert (folder / ROWS_FILE.format(0)).stat().st_size == 2 * GROW_BYTES
     assert [item.iteration for item in read(trace_merge.merge(folder)).events] == list(range(steps))
 
@@ -142,9 +142,9 @@ def test_a_full_record_is_the_beginning_of_the_run_on_every_rank(tmp_path: Path)
     clock = Ticks()
     small, large = TraceWriter(tmp_path, 0, clock=clock, max_bytes=GROW_BYTES), TraceWriter(tmp_path, 1, clock=clock)
     for number in range(GROW_BYTES // ROW_BYTES + 10):
-        for recorder in (small, large):
-            recorder.begin(POLL, number)
-            recorder.end(True)
+        for writer in (small, large):
+            writer.begin(POLL, number)
+            writer.end(True)
     small.close()
     large.close()
     trace = read(trace_merge.merge(tmp_path))
@@ -156,13 +156,13 @@ def test_a_full_record_is_the_beginning_of_the_run_on_every_rank(tmp_path: Path)
 def test_times_on_a_device_are_looked_up_later(folder: Path) -> None:
     clock = Ticks()
     Mark.done = False
-    recorder = TraceWriter(folder, 0, clock=clock, event=lambda: Mark(clock))
+    writer = TraceWriter(folder, 0, clock=clock, event=lambda: Mark(clock))
     began = clock.now + 1  # the clock is read after the first mark
     for number in range(3):
-        recorder.begin(LAUNCH, number)
-        recorder.end(None)
+        writer.begin(LAUNCH, number)
+        writer.end(None)
         Mark.done = number == 1
-    recorder.close()
+    writer.close()
     found = [item.device for item in read(trace_merge.merge(folder)).events]
     assert found == [(began + 1 + 2 * number, began + 2 + 2 * number) for number in range(3)]
 
@@ -196,12 +196,12 @@ def test_a_longer_run_takes_no_more_memory(folder: Path) -> None:
         step = loop.send(answer)
         answer = True if step.phase in (Phase.RECV_REQUESTS, Phase.FORM) else None
         steps.append(step)
-    recorder = TraceWriter(folder, 0)
+    writer = TraceWriter(folder, 0)
 
     def cycle() -> None:
         for step in steps:
-            recorder.begin(step, 7)
-            recorder.end(None)
+            writer.begin(step, 7)
+            writer.end(None)
 
     cycle()  # every kind of row is told once
     said = (folder / KINDS_FILE.format(0)).stat().st_size
@@ -214,5 +214,5 @@ def test_a_longer_run_takes_no_more_memory(folder: Path) -> None:
         tracemalloc.stop()
     assert (folder / ROWS_FILE.format(0)).stat().st_size > GROW_BYTES
     assert (folder / KINDS_FILE.format(0)).stat().st_size == said
-    recorder.close()
+    writer.close()
     assert kept < 4096
