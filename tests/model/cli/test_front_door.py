@@ -155,7 +155,9 @@ def test_another_command_line_says_what_hides_its_packages(package: str, hidden:
     (tmp_path / hidden).write_text("print('mine')\n")
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": ""}
     command = [sys.executable, "-m", package, "--help"]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=stretch(120), check=False
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert_one_line(done.stderr, str(tmp_path / hidden), f"hides the package {hidden[:-3]} of ringproof", "`ringproof`")
 
