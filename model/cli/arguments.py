@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import tyro
 
@@ -30,6 +30,9 @@ MAX_LISTS = 1000
 """Ring steps up to which a ring is made as lists of operations; a larger one is a table."""
 
 STDIN = "-"
+
+OptionalPath = Optional[Path]  # noqa: UP045
+"""`Path | None` in the form of which tyro needs no typeguard, whose import costs as much as tyro's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

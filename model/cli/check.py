@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from model.cli.arguments import ProgramArguments
+from model.cli.arguments import OptionalPath, ProgramArguments
 from model.cli.output import check_picture, library_table, progress_bar, show
 from model.program.checked import Program
 from model.semantics.libraries import NAMED, semantics
@@ -55,13 +54,13 @@ class Check(ProgramArguments):
     """Give up past so many states."""
     max_memory: int = MAX_MEMORY
     """Bytes that the explorer's frontiers may take."""
-    checkpoint: Path | None = None
+    checkpoint: OptionalPath = None
     """Where an interrupt (Ctrl-C) leaves the explorer's state."""
-    resume: Path | None = None
+    resume: OptionalPath = None
     """Go on from such a file; another interrupt writes it again, unless --checkpoint names another."""
     json: bool = False
     """Print one JSON object."""
-    draw: Path | None = None
+    draw: OptionalPath = None
     """Draw who waits for whom to this file (.png, .svg, .pdf)."""
 
     def run(self) -> int:

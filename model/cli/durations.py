@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.cli.arguments import TimedArguments
+from model.cli.arguments import OptionalPath, TimedArguments
 from model.cli.output import check_picture, show, table
 
 if TYPE_CHECKING:
@@ -27,9 +26,9 @@ MAX_SHOWN = 40
 class Simulate(TimedArguments):
     """Simulate a program without wildcards: 0 if it finishes, 1 if it hangs, 2 on bad usage."""
 
-    draw: Path | None = None
+    draw: OptionalPath = None
     """Draw the timeline of every rank to this file (.png, .svg, .pdf)."""
-    chrome: Path | None = None
+    chrome: OptionalPath = None
     """Write the timeline to this file, as JSON for chrome://tracing or Perfetto."""
     json: bool = False
     """Print one JSON object."""

@@ -31,25 +31,11 @@ def show(as_json: bool, data: object, lines: Callable[[], Iterable[str]]) -> Non
         print("\n".join(lines()))
 
 
-def table(
-    headers: Sequence[str],
-    rows: Sequence[Sequence[object]],
-    *,
-    widths: Sequence[int | None] = (),
-    plain: bool = False,
-) -> str:
-    """Rows under their headers. widths: letters of each column's lines; plain: numbers stand as they are written."""
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, plain: bool = False) -> str:
+    """Rows under their headers. plain: numbers stand as they are written."""
     from tabulate import tabulate  # slow to import, and not every answer is a table
 
-    return str(
-        tabulate(
-            rows,
-            headers=headers,
-            tablefmt="simple",
-            maxcolwidths=list(widths) or None,
-            disable_numparse=plain,
-        )
-    )
+    return str(tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=plain))
 
 
 def library_table(results: Mapping[str, Result]) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING
 
-from model.cli.output import progress_bar, show, table
+from model.cli.output import progress_bar, show
 
 if TYPE_CHECKING:
     pass
 
-MIN_WIDTH = 40
-"""Letters of a description, however narrow the terminal is."""
+MIN_WIDTH = 60
+"""Letters of a line, however narrow the terminal is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +57,11 @@ class Names:
 
 
 def names_lines(named: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    """Every registry as a table that is no wider than the terminal."""
-    columns = shutil.get_terminal_size().columns
+    """Every registry, no wider than the terminal. By hand: the import of tabulate costs more than all of this."""
+    columns = max(MIN_WIDTH, shutil.get_terminal_size().columns)
     for title, entries in named.items():
-        width = columns - max(len(title) + 2, *map(len, entries)) - 2  # headers have two letters of room
-        yield table([title, ""], list(entries.items()), widths=[None, max(MIN_WIDTH, width)])
+        wide = max(map(len, entries)) + 4
+        yield title
+        for name, about in entries.items():
+            yield fill(about, columns, initial_indent=f"  {name}".ljust(wide), subsequent_indent=" " * wide)
         yield ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from model.cli.arguments import check_file
+from model.cli.arguments import OptionalPath, check_file
 from model.cli.output import check_picture, show, table
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ class Timeline:
     """Leave out what was before, in seconds from the first step."""
     until: float = math.inf
     """Leave out what was after."""
-    draw: Path | None = None
+    draw: OptionalPath = None
     """Draw the timeline of every rank to this file (.png, .svg, .pdf)."""
-    chrome: Path | None = None
+    chrome: OptionalPath = None
     """Write the timeline to this file, as JSON for chrome://tracing or Perfetto."""
     json: bool = False
     """Print one JSON object."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from model.cli.arguments import check_file
+from model.cli.arguments import OptionalPath, check_file
 from model.cli.output import progress_bar, show, table
 from model.program.text_form import program_text
 
@@ -27,7 +27,7 @@ class Hangs:
     """Only the reports whose name holds one of these."""
     json: bool = False
     """Print one JSON object."""
-    draw: Path | None = None
+    draw: OptionalPath = None
     """Draw who waits for whom of each report to this folder, as PNG."""
 
     def run(self) -> int:

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import networkx as nx
-
 from model.display.shown import Shown
 from model.program.checked import Program, program
 from model.program.json_form import to_json
@@ -159,9 +157,8 @@ def of_precedence(precedence: Precedence) -> Synthesis:
 
 def _in_order(precedence: Precedence, starts: Sequence[float]) -> list[list[Operation]]:
     """Per-rank operations by start; tasks of no length may share a start, so arcs break the tie."""
-    order = nx.lexicographical_topological_sort(precedence.graph(), key=lambda number: starts[number])
     ranks: list[list[Operation]] = [[] for _ in range(precedence.ranks)]
-    for number in order:
+    for number in precedence.order(starts):
         for rank, op in precedence.tasks[number].ops.items():
             ranks[rank].append(op)
     return ranks

@@ -12,10 +12,10 @@ import heapq
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import networkx as nx
+from graphlib import CycleError, TopologicalSorter
 
 from model.program.ops import Operation
+from model.verdict.circuit import shortest_circuit
 
 TRANSFER = 1.0
 """Time of a transfer: one step."""
@@ -40,28 +40,45 @@ class Precedence:
 
     def circuit(self) -> tuple[Task, ...]:
         """The tasks of a shortest circuit of arcs, each before the next and the last before the first; else ()."""
-        graph = self.graph()
-        if nx.is_directed_acyclic_graph(graph):
-            return ()
-        closed = (part for part in nx.strongly_connected_components(graph) if len(part) > 1)
-        smallest = graph.subgraph(min(closed, key=len))
-        circuit = min((nx.shortest_path(smallest, after, before) for before, after in smallest.edges), key=len)
-        start = circuit.index(min(circuit))
-        return tuple(self.tasks[number] for number in circuit[start:] + circuit[:start])
+        try:
+            TopologicalSorter(self._before()).prepare()
+        except CycleError:
+            after: dict[int, list[int]] = defaultdict(list)
+            for first, second in sorted(self.arcs):
+                after[first].append(second)
+            return tuple(self.tasks[number] for number in shortest_circuit(after))
+        return ()
 
-    def graph(self) -> nx.DiGraph[int]:
-        graph: nx.DiGraph[int] = nx.DiGraph()
-        graph.add_nodes_from(range(len(self.tasks)))
-        graph.add_edges_from(self.arcs)
-        return graph
+    def order(self, keys: Sequence[float]) -> list[int]:
+        """The tasks in an order that respects the arcs; of those that may come next the one of the least key does."""
+        sorter = TopologicalSorter(self._before())
+        sorter.prepare()
+        order, ready = [], [(keys[number], number) for number in sorter.get_ready()]
+        heapq.heapify(ready)
+        while ready:
+            _, number = heapq.heappop(ready)
+            order.append(number)
+            sorter.done(number)
+            for free in sorter.get_ready():
+                heapq.heappush(ready, (keys[free], free))
+        return order
+
+    def _before(self) -> dict[int, list[int]]:
+        """By task, those that stand before it in an arc."""
+        before: dict[int, list[int]] = {number: [] for number in range(len(self.tasks))}
+        for first, second in self.arcs:
+            before[second].append(first)
+        return before
 
     def tails(self) -> list[float]:
         """For every task the time from its start to the end of the longest chain of arcs that it begins."""
-        graph = self.graph()
+        longest = [0.0] * len(self.tasks)  # of the chains that follow a task
         tails = [task.seconds for task in self.tasks]
-        for number in reversed(list(nx.topological_sort(graph))):
-            after = (tails[other] for other in graph.successors(number))
-            tails[number] = self.tasks[number].seconds + max(after, default=0)
+        before = self._before()
+        for number in reversed(list(TopologicalSorter(before).static_order())):
+            tails[number] += longest[number]
+            for first in before[number]:
+                longest[first] = max(longest[first], tails[number])
         return tails
 
     def lower_bound(self) -> tuple[float, str]:
