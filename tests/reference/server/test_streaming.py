@@ -48,8 +48,8 @@ async def collected(engine: SlowEngine, waits: int) -> list[str]:
         [],
         iter(
             [
-                TokenOutput(index=0, token=1, text="a", seconds=0),
-                TokenOutput(index=0, token=2, text="b", seconds=0, reason="stop"),
+                TokenOutput(index=0, token=1, text="a", elapsed=0),
+                TokenOutput(index=0, token=2, text="b", elapsed=0, reason="stop"),
             ]
         ),
     )
