@@ -35,13 +35,13 @@ def explorer(*, ranks: int, rounds: int) -> dict[str, Any]:
     from model.semantics.libraries import semantics
     from model.states.packed_bfs import search
     from model.validation.spin import FULL, run_spin
-    from model.validation.spin_ring import loop, loop_gates
+    from model.validation.spin_ring import loop, loop_guards
 
     rules, ordering = semantics("rendezvous"), NAMED["parity"]
     began = time.perf_counter()
-    search(loop_gates(ranks=2, rounds=1, ordering=ordering, semantics=rules), max_states=10**6)
+    search(loop_guards(ranks=2, rounds=1, ordering=ordering, semantics=rules), max_states=10**6)
     loaded = time.perf_counter()
-    given = loop_gates(ranks=ranks, rounds=rounds, ordering=ordering, semantics=rules)
+    given = loop_guards(ranks=ranks, rounds=rounds, ordering=ordering, semantics=rules)
     start = time.perf_counter()
     counts = search(given, max_states=10**9)
     seconds = time.perf_counter() - start

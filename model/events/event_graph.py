@@ -3,7 +3,7 @@
 A timed marked graph: an arc says that its head happens no sooner than its weight after its tail, `tokens`
 rounds earlier. Without tokens it is one run. It is live iff every circuit carries a token (Commoner, Holt,
 Even, Pnueli 1971), its makespan is the longest path of arcs without tokens, and its period, when what it
-describes is repeated for ever, the maximum cycle ratio. Everything but the shortest circuit is linear in arcs.
+describes is repeated for ever, the maximum cycle ratio.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from model.events.cycle_ratio import Critical, maximum_cycle_ratio
-from model.events.shortest_circuit import shortest_circuit
+from model.events.shortest_circuit import grouped_by
 from model.semantics.arrays import Ints
 
 NEVER = -1
@@ -40,7 +40,7 @@ class EventGraph:
     def run(self) -> Ints:
         """The time in ticks of every event of one round, each as early as possible; NEVER for those that cannot be."""
         inside = self.tokens == 0
-        starts, order = _by(self.tails[inside], self.events)
+        starts, order = grouped_by(self.tails[inside], self.events)
         heads, weights = self.heads[inside][order], self.weights[inside][order]
         times: Ints = _run(starts, heads, weights, self.missing)
         return times
@@ -49,27 +49,11 @@ class EventGraph:
         """A circuit of greatest weight per token: the period when repeated for ever. None without a circuit."""
         return maximum_cycle_ratio(self.events, self.tails, self.heads, self.weights, self.tokens)
 
-    def dead_circuit(self, times: Ints) -> tuple[int, ...]:
-        """A circuit without tokens of the least cost: the indices of its arcs, each starting where the last ends.
-
-        Empty where there is none: then every event that does not happen waits for one of `missing`.
-        """
-        arcs = np.flatnonzero((self.tokens == 0) & (times[self.tails] == NEVER) & (times[self.heads] == NEVER))
-        if not len(arcs):
-            return ()
-        used, ends = np.unique(np.concatenate((self.tails[arcs], self.heads[arcs])), return_inverse=True)
-        tails, heads = ends[: len(arcs)].astype(np.int64), ends[len(arcs) :].astype(np.int64)
-        into, back = _by(heads, len(used))
-        out, forth = _by(tails, len(used))
-        found = shortest_circuit(into, tails[back], heads[back], self.costs[arcs][back], out, heads[forth])
-        found = back[found]
-        return tuple(arcs[found].tolist())
-
     def chain(self, times: Ints, event: int) -> tuple[int, ...]:
         """Arcs from an event that does not happen back to one of `missing`, nearest first; empty at such an event."""
         missing = set(self.missing.tolist())
         arcs = np.flatnonzero((self.tokens == 0) & (times[self.tails] == NEVER))
-        starts, order = _by(self.heads[arcs], self.events)
+        starts, order = grouped_by(self.heads[arcs], self.events)
         parents: dict[int, int] = {event: -1}
         queue = [event]
         for at in queue:
@@ -85,23 +69,6 @@ class EventGraph:
                     parents[before] = arc
                     queue.append(before)
         return ()
-
-
-def _by(vertices: Ints, count: int) -> tuple[Ints, Ints]:
-    """(starts, order): the arcs order[starts[v]:starts[v + 1]] are those whose entry in `vertices` is v."""
-    starts = np.zeros(count + 1, dtype=np.int64)
-    np.cumsum(np.bincount(vertices, minlength=count), out=starts[1:])
-    order: Ints = _sorted_by(vertices, starts.copy())
-    return starts, order
-
-
-@numba.njit(cache=True)
-def _sorted_by(vertices: Ints, places: Ints) -> Ints:
-    order = np.empty(len(vertices), dtype=np.int64)
-    for arc in range(len(vertices)):
-        order[places[vertices[arc]]] = arc
-        places[vertices[arc]] += 1
-    return order
 
 
 @numba.njit(cache=True)

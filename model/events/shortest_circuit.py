@@ -8,6 +8,34 @@ import numpy as np
 from model.semantics.arrays import Bools, Ints
 
 
+def circuit_of_arcs(vertices: int, tails: Ints, heads: Ints, costs: Ints) -> Ints:
+    """The indices of the arcs of a circuit of least cost, each starting where the last ends; empty without one.
+
+    tails, heads, costs: (arcs,); a cost is 0 or 1.
+    """
+    into, back = grouped_by(heads, vertices)
+    out, forth = grouped_by(tails, vertices)
+    arcs: Ints = back[_shortest_circuit(into, tails[back], heads[back], costs[back], out, heads[forth])]
+    return arcs
+
+
+def grouped_by(vertices: Ints, count: int) -> tuple[Ints, Ints]:
+    """(starts, order): the arcs order[starts[v]:starts[v + 1]] are those whose entry in `vertices` is v."""
+    starts = np.zeros(count + 1, dtype=np.int64)
+    np.cumsum(np.bincount(vertices, minlength=count), out=starts[1:])
+    order: Ints = _sorted_by(vertices, starts.copy())
+    return starts, order
+
+
+@numba.njit(cache=True)
+def _sorted_by(vertices: Ints, places: Ints) -> Ints:
+    order = np.empty(len(vertices), dtype=np.int64)
+    for arc in range(len(vertices)):
+        order[places[vertices[arc]]] = arc
+        places[vertices[arc]] += 1
+    return order
+
+
 @numba.njit(cache=True)
 def _trim(
     event: int, gone: Bools, waits: Ints, serves: Ints, into: Ints, befores: Ints, out: Ints, afters: Ints
@@ -32,7 +60,7 @@ def _trim(
 
 
 @numba.njit(cache=True)
-def shortest_circuit(into: Ints, befores: Ints, ends: Ints, costs: Ints, out: Ints, afters: Ints) -> Ints:
+def _shortest_circuit(into: Ints, befores: Ints, ends: Ints, costs: Ints, out: Ints, afters: Ints) -> Ints:
     """A circuit of least cost, in the arcs' own direction, as positions in `befores`, `ends` and `costs`.
 
     Those columns hold the tail, head and cost of arcs sorted by head, `afters` the heads of arcs sorted by tail.

@@ -1,7 +1,14 @@
 """A discrete-event simulation of a program with durations: what every rank does when.
 
 It steps through time with a heap of events, where the event graph takes longest paths; on the same input both
-give every instruction the same times, to the last tick. What things take is told in `timing`.
+give every instruction the same times, to the last tick. What things take is told in `timing`. It is a second opinion
+on purpose: of the core it reads the columns and which messages match, and says for itself, as it goes, what an
+instruction waits for; it knows nothing of `guards`.
+
+Shapes of arrays: by thread (threads,), by instruction (instructions,), by message (messages,); `starts` and the like
+(count + 1,), so that entry k has the values starts[k] to starts[k + 1] - 1. Times are ticks, NEVER for what does not
+happen; indices are NONE where there is none. What a thread may wait for has one number: the post of message m has m,
+the passing of instruction i has messages + i, the arrival at it messages + instructions + i.
 """
 
 from __future__ import annotations
@@ -9,20 +16,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numba.typed import Dict
 
 from model.display.shown import Shown
-from model.events.build import RENDEZVOUS, partners, rooms
 from model.events.event_graph import NEVER
 from model.events.timing import UNIT, Timing
 from model.semantics.arrays import NONE, Bools, Ints
+from model.semantics.buffer_slots import RENDEZVOUS, buffer_slots
 from model.semantics.columns import Columns
+from model.semantics.matching import partners, probed_sends
 
-_SILENT = -2  # a probe that nothing answers; NONE: no probe
+_UNANSWERED = -2  # a probe that no send lets pass; NONE: no probe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,43 +69,107 @@ class Simulation(Shown):
         return ("rank", "index", "arrived", "passed"), list(rows)
 
 
-def simulate(given: Columns, timing: Timing = UNIT) -> Simulation:
-    """Run a program, every rank as fast as its library lets it."""
-    partner = partners(given)
-    room, _ = rooms(given, partner, repeated=False)
-    instructions, messages = len(given.index), len(given.at)
-    wires = np.zeros(messages, dtype=np.int64)
-    wires[given.sends] = timing.wire(given.nbytes[given.sends])
+class _Code(NamedTuple):
+    """starts: by thread. after, seconds (in ticks), posts (the message that is posted), probes (the send that answers),
+    absent (waits for a rank that never comes): by instruction. awaits, meets: grouped by instruction."""
+
+    starts: Ints
+    after: Ints
+    seconds: Ints
+    posts: Ints
+    probes: Ints
+    absent: Bools
+    await_starts: Ints
+    awaits: Ints
+    meet_starts: Ints
+    meets: Ints
+
+
+class _Ends(NamedTuple):
+    """By message, as in `Columns`; partner and slot as `matching` and `buffer_slots` give them; wires: ticks from its
+    start to its arrival; spacing: from its post to the next of its thread."""
+
+    sends: Bools
+    blocking: Bools
+    early: Bools
+    partner: Ints
+    slot: Ints
+    wires: Ints
+    spacing: Ints
+
+
+class _Times(NamedTuple):
+    """What has happened so far. arrived, passed: by instruction. posted: by message. free: by thread, when it may post
+    its next send."""
+
+    arrived: Ints
+    passed: Ints
+    posted: Ints
+    free: Ints
+
+
+class _Queues(NamedTuple):
+    """Lists of threads. waiter: by what is waited for, the first that waits; following: by thread, the next in its
+    list. beside: by thread, the next that is due at the same time. due: a stack of those to be looked at now."""
+
+    waiter: Ints
+    following: Ints
+    beside: Ints
+    due: Ints
+
+
+def simulate(columns: Columns, timing: Timing = UNIT) -> Simulation:
+    """Run a program, every rank as fast as its library lets it.
+
+    Raises ValueError where a probe passes by any of several sends.
+    """
+    partner = partners(columns)
+    slot, _ = buffer_slots(columns, partner)
+    wires = np.zeros(len(columns.at), dtype=np.int64)
+    wires[columns.sends] = timing.wire(columns.nbytes[columns.sends])
     met = partner != NONE
-    wires[~given.sends & met] = wires[partner[~given.sends & met]]
-    posts = np.full(instructions, NONE, dtype=np.int64)
-    posts[given.at] = np.arange(messages)
-    probes = np.full(instructions, NONE, dtype=np.int64)
-    probes[given.probes[:, 0]] = np.where(given.probes[:, 1] == NONE, _SILENT, given.probes[:, 1])
-    absent = np.zeros(instructions, dtype=np.bool_)
-    absent[given.absent] = True
-    meetings = np.concatenate((given.meets, given.connects))
-    arrived, passed, posted, events = _simulate(
-        given.starts,
-        given.after,
-        timing.ticks(given.seconds),
+    wires[~columns.sends & met] = wires[partner[~columns.sends & met]]
+    ends = _Ends(columns.sends, columns.blocking, columns.early, partner, slot, wires, timing.spacing(columns.nbytes))
+    threads, instructions, messages = len(columns.rank_of), len(columns.index), len(columns.at)
+    times = _Times(
+        np.full(instructions, NEVER, dtype=np.int64),
+        np.full(instructions, NEVER, dtype=np.int64),
+        np.full(messages, NEVER, dtype=np.int64),
+        np.zeros(threads, dtype=np.int64),
+    )
+    queues = _Queues(
+        np.full(messages + 2 * instructions, NONE, dtype=np.int64),
+        np.full(threads, NONE, dtype=np.int64),
+        np.full(threads, NONE, dtype=np.int64),
+        np.arange(threads - 1, -1, -1),
+    )
+    events = _simulate(_code(columns, timing), ends, times, queues, timing.overhead, timing.latency)
+    return Simulation(
+        columns=columns, arrived=times.arrived, passed=times.passed, posted=times.posted, events=int(events)
+    )
+
+
+def _code(columns: Columns, timing: Timing) -> _Code:
+    count = len(columns.index)
+    posts = np.full(count, NONE, dtype=np.int64)
+    posts[columns.at] = np.arange(len(columns.at))
+    probes = np.full(count, NONE, dtype=np.int64)
+    for probe, send, _ in probed_sends(columns):
+        if probes[probe] != NONE:
+            raise ValueError("a wildcard probe passes by any of several sends: no one simulation says when")
+        probes[probe] = _UNANSWERED if send == NONE else send
+    absent = np.zeros(count, dtype=np.bool_)
+    absent[columns.absent[:, 0]] = True
+    return _Code(
+        columns.starts,
+        columns.after,
+        timing.ticks(columns.seconds),
         posts,
         probes,
         absent,
-        *_grouped(given.awaits, instructions),
-        *_grouped(meetings, instructions),
-        given.sends,
-        given.blocking,
-        given.early,
-        partner,
-        room,
-        wires,
-        timing.spacing(given.nbytes),
-        timing.gap > 0,
-        timing.overhead,
-        timing.latency,
+        *_grouped(columns.awaits, count),
+        *_grouped(np.concatenate((columns.meets, columns.connects)), count),
     )
-    return Simulation(columns=given, arrived=arrived, passed=passed, posted=posted, events=int(events))
 
 
 def _grouped(pairs: Ints, count: int) -> tuple[Ints, Ints]:
@@ -110,18 +182,11 @@ def _grouped(pairs: Ints, count: int) -> tuple[Ints, Ints]:
 
 @numba.njit(cache=True)
 def _over(
-    m: int,
-    posted: Ints,
-    sends: Bools,
-    partner: Ints,
-    room: Ints,
-    wires: Ints,
-    early: bool,
-    overhead: int,
+    m: int, posted: Ints, sends: Bools, partner: Ints, slot: Ints, wires: Ints, early: bool, overhead: int
 ) -> tuple[int, int]:
     """(when message m is over, NONE), or (NEVER, the message that must be posted first; NONE where it never is)."""
     s, r = (m, partner[m]) if sends[m] else (partner[m], m)
-    how = RENDEZVOUS if s == NONE else room[s]
+    how = RENDEZVOUS if s == NONE else slot[s]
     if how == RENDEZVOUS and (s == NONE or r == NONE):
         return NEVER, NONE
     if posted[s] == NEVER:
@@ -142,6 +207,36 @@ def _over(
 
 
 @numba.njit(cache=True)
+def _pass_time(
+    i: int, when: int, code: _Code, ends: _Ends, times: _Times, overhead: int, latency: int
+) -> tuple[int, int]:
+    """(when instruction i passes, NONE), or (NEVER, what must happen first; NONE where that never does).
+
+    It posts nothing, and was handed over at `when`.
+    """
+    when = max(when, times.arrived[i] + code.seconds[i])
+    probe = code.probes[i]
+    if code.absent[i] or probe == _UNANSWERED:
+        return NEVER, NONE
+    if probe != NONE:
+        if times.posted[probe] == NEVER:
+            return NEVER, probe
+        when = max(when, times.posted[probe] + latency)
+    sends, _, _, partner, slot, wires, _ = ends
+    for k in range(code.await_starts[i], code.await_starts[i + 1]):
+        over, need = _over(code.awaits[k], times.posted, sends, partner, slot, wires, False, overhead)
+        if over == NEVER:
+            return NEVER, need
+        when = max(when, over)
+    for k in range(code.meet_starts[i], code.meet_starts[i + 1]):
+        arrived = times.arrived[code.meets[k]]
+        if arrived == NEVER:
+            return NEVER, len(times.posted) + len(times.passed) + code.meets[k]
+        when = max(when, arrived)
+    return when, NONE
+
+
+@numba.njit(cache=True)
 def _wake(what: int, waiter: Ints, following: Ints, due: Ints, filled: int) -> int:
     """Puts those that wait for it on the stack of threads to be looked at now; its new height."""
     other = waiter[what]
@@ -154,137 +249,90 @@ def _wake(what: int, waiter: Ints, following: Ints, due: Ints, filled: int) -> i
 
 
 @numba.njit(cache=True)
-def _put_off(times: list[np.int64], first: dict[np.int64, np.int64], beside: Ints, when: int, thread: int) -> None:
+def _put_off(heap: list[np.int64], first: dict[np.int64, np.int64], beside: Ints, when: int, thread: int) -> None:
     """Looks at a thread again at a later time."""
     due = np.int64(when)
     if due in first:
         beside[thread] = first[due]
     else:
-        heappush(times, due)
+        heappush(heap, due)
         beside[thread] = NONE
     first[due] = np.int64(thread)
 
 
 @numba.njit(cache=True)
-def _simulate(
-    starts: Ints,
-    after: Ints,
-    seconds: Ints,
-    posts: Ints,
-    probes: Ints,
-    absent: Bools,
-    await_starts: Ints,
-    awaits: Ints,
-    meet_starts: Ints,
-    meets: Ints,
-    sends: Bools,
-    blocking: Bools,
-    early: Bools,
-    partner: Ints,
-    room: Ints,
-    wires: Ints,
-    spacing: Ints,
-    spaced: bool,
-    overhead: int,
-    latency: int,
-) -> tuple[Ints, Ints, Ints, int]:
-    threads, instructions, messages = len(starts) - 1, len(posts), len(sends)
-    arrived = np.full(instructions, NEVER, dtype=np.int64)
-    passed = np.full(instructions, NEVER, dtype=np.int64)
-    posted = np.full(messages, NEVER, dtype=np.int64)
-    at = starts[:-1].copy()
+def _next_due(heap: list[np.int64], first: dict[np.int64, np.int64], beside: Ints, due: Ints) -> tuple[np.int64, int]:
+    """The earliest time to come, whose threads go on the empty stack, and its height."""
+    now, filled = heappop(heap), 0
+    other = first[now]
+    del first[now]
+    while other != NONE:
+        due[filled] = other
+        filled += 1
+        other = beside[other]
+    return now, filled
+
+
+@numba.njit(cache=True)
+def _simulate(code: _Code, ends: _Ends, times: _Times, queues: _Queues, overhead: int, latency: int) -> int:
+    """Fills `times`: looks at every thread that is due, at one time after another, until none is. Gives the events."""
+    starts, after, _, posts, _, _, _, _, _, meets = code
+    sends, blocking, early, partner, slot, wires, spacing = ends
+    arrived, passed, posted, free = times
+    waiter, following, beside, due = queues
+    at, messages, instructions = starts[:-1].copy(), len(posted), len(passed)
     met, queued = len(meets) > 0, bool((after != NONE).any())
-    free = np.zeros(threads, dtype=np.int64)  # when the thread may post its next send
-    # who waits for what: a post (0 to messages - 1), a passing, an arrival; each thread for one thing at a time
-    waiter = np.full(messages + 2 * instructions, NONE, dtype=np.int64)
-    following = np.full(threads, NONE, dtype=np.int64)
-    # what is not yet due: a heap of times, and for each time its threads as a list through `beside`
-    times = [np.int64(0)]
-    times.clear()
+    heap = [np.int64(0)]  # the times that are to come; `first`: for each the first of its threads
+    heap.clear()
     first = Dict.empty(numba.int64, numba.int64)
-    beside = np.full(threads, NONE, dtype=np.int64)
-    due = np.empty(threads, dtype=np.int64)  # threads to be looked at now
-    for thread in range(threads):
-        due[thread] = threads - 1 - thread
-    filled, now, events = threads, 0, 0
-    while True:
+    filled, now, events = len(due), np.int64(0), 0
+    while filled > 0 or len(heap) > 0:
         if filled == 0:
-            if len(times) == 0:
-                return arrived, passed, posted, events
-            now = int(heappop(times))
-            other = first[now]
-            del first[now]
-            while other != NONE:
-                due[filled] = other
-                filled += 1
-                other = beside[other]
+            now, filled = _next_due(heap, first, beside, due)
         filled -= 1
         thread = due[filled]
         while at[thread] < starts[thread + 1]:  # as far as the thread gets now
             i = at[thread]
+            m = posts[i]
             if arrived[i] == NEVER:
                 arrived[i] = now
                 events += 1
                 if met:
                     filled = _wake(messages + instructions + i, waiter, following, due, filled)
-            m = posts[i]
             need, when = NONE, arrived[i]
             if after[i] != NONE:
-                if passed[after[i]] == NEVER:
-                    need = messages + after[i]
-                else:
-                    when = max(when, passed[after[i]])
+                when = max(when, passed[after[i]])
+                need = messages + after[i] if passed[after[i]] == NEVER else NONE
             if need == NONE and m != NONE and posted[m] == NEVER:
                 if sends[m]:
-                    when = max(when, arrived[i] + overhead)
-                    if spaced:
-                        when = max(when, free[thread])
+                    when = max(when, arrived[i] + overhead, free[thread])
                 if when > now:
-                    _put_off(times, first, beside, when, thread)
+                    _put_off(heap, first, beside, when, thread)
                     break
                 posted[m] = now
                 events += 1
                 if sends[m]:
                     free[thread] = now + spacing[m]
                 filled = _wake(m, waiter, following, due, filled)
-            if need == NONE and m != NONE:
-                when = posted[m]
-                if blocking[m]:
-                    when, need = _over(m, posted, sends, partner, room, wires, early[m], overhead)
-                    if when == NEVER and need == NONE:
-                        break  # for ever
-            elif need == NONE:
-                when = max(when, arrived[i] + seconds[i])
-                if absent[i] or probes[i] == _SILENT:
-                    break
-                if probes[i] != NONE:
-                    if posted[probes[i]] == NEVER:
-                        need = probes[i]
-                    else:
-                        when = max(when, posted[probes[i]] + latency)
-                stuck = False
-                for k in range(await_starts[i], await_starts[i + 1]):
-                    over, need = _over(awaits[k], posted, sends, partner, room, wires, False, overhead)
-                    if over == NEVER:
-                        stuck = need == NONE
-                        break
-                    when = max(when, over)
-                if stuck:
-                    break
-                for k in range(meet_starts[i], meet_starts[i + 1]):
-                    if need == NONE and arrived[meets[k]] == NEVER:
-                        need = messages + instructions + meets[k]
-                    elif arrived[meets[k]] != NEVER:
-                        when = max(when, arrived[meets[k]])
+            if need == NONE:
+                if m == NONE:
+                    when, need = _pass_time(i, when, code, ends, times, overhead, latency)
+                elif blocking[m]:
+                    when, need = _over(m, posted, sends, partner, slot, wires, early[m], overhead)
+                else:
+                    when = posted[m]
             if need != NONE:
                 following[thread] = waiter[need]
                 waiter[need] = thread
                 break
+            if when == NEVER:
+                break
             if when > now:
-                _put_off(times, first, beside, when, thread)
+                _put_off(heap, first, beside, when, thread)
                 break
             passed[i] = now
             events += 1
             if queued:
                 filled = _wake(messages + i, waiter, following, due, filled)
             at[thread] += 1
+    return events

@@ -16,6 +16,7 @@ from model.display.text import table
 from model.events.build import build_graph
 from model.events.timing import UNIT, Timing
 from model.semantics.columns import Columns
+from model.semantics.guards import guards_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,20 +59,20 @@ class Period(Shown):
         return ("rank", "in its operation", "waits for"), [(hop.rank, hop.at, hop.waits_for) for hop in self.circuit]
 
 
-def period(given: Columns, timing: Timing = UNIT) -> Period:
+def period(columns: Columns, timing: Timing = UNIT) -> Period:
     """The period of one round of a program, repeated without a barrier between the rounds, connections made.
 
     Raises ValueError where a round leaves messages over.
     """
-    built = build_graph(given, timing, repeated=True)
+    built = build_graph(guards_of(columns, repeated=True), timing, repeated=True)
     graph = built.graph
-    found = graph.critical()
-    assert found is not None, "a rank repeats, so there is a circuit"
+    critical = graph.critical()
+    assert critical is not None, "a rank repeats, so there is a circuit"
     hops = []
-    for arc in reversed(found.arcs):
+    for arc in reversed(critical.arcs):
         tail, head = int(graph.tails[arc]), int(graph.heads[arc])
-        waits, waited = (int(given.rank_of[built.thread[event]]) for event in (head, tail))
+        waits, waited = (int(columns.rank_of[built.thread[event]]) for event in (head, tail))
         instruction = built.instruction(head)
         if waits != waited and instruction is not None:
-            hops.append(Hop(rank=waits, at=int(given.index[instruction]), waits_for=waited))
-    return Period(ticks=found.ratio, weight=found.weight, tokens=found.tokens, circuit=tuple(hops))
+            hops.append(Hop(rank=waits, at=int(columns.index[instruction]), waits_for=waited))
+    return Period(ticks=critical.ratio, weight=critical.weight, tokens=critical.tokens, circuit=tuple(hops))

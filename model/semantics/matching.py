@@ -1,75 +1,73 @@
-"""Which send meets which receive, without running: first in, first out, for programs without wildcards.
+"""Which send meets which receive, without running: first in, first out, for programs without wildcard receives.
 
 The n-th send of a class (communicator, source, destination, tag) meets the n-th receive of that class,
-whatever the schedule (statement 1).
+whatever the interleaving (statement 1). The messages of a class are numbered in the order of their posts.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import numpy as np
 
 from model.program.ops import ANY
-from model.semantics.instructions import Location, Lowered, Message
+from model.semantics.arrays import NONE, Ints
+from model.semantics.columns import Columns
 
-MessageClass = tuple[str, int, int, int]
+
+def partners(columns: Columns) -> Ints:
+    """By message the one that it meets, or NONE."""
+    partner = np.full(len(columns.at), NONE, dtype=np.int64)
+    if not len(partner):
+        return partner
+    number = class_numbers(columns, tags=True)
+    order = np.lexsort((columns.sends, number))  # stable: within a class and direction by number
+    number, sends = number[order], columns.sends[order]
+    change = np.diff(number, prepend=-1).astype(np.bool_) | np.diff(sends, prepend=False).astype(np.bool_)
+    change[0] = True
+    starts = np.flatnonzero(change)
+    nth = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    key = number * (nth.max() + 1) + nth
+    _, mine, theirs = np.intersect1d(key[sends], key[~sends], assume_unique=True, return_indices=True)
+    send, recv = order[sends][mine], order[~sends][theirs]
+    partner[send], partner[recv] = recv, send
+    return partner
 
 
-def partners(lowered: Lowered) -> tuple[int | None, ...]:
-    """For each message the one it meets, or None where there is none.
+def class_numbers(columns: Columns, *, tags: bool) -> Ints:
+    """By message a number of its communicator, source, destination and, with `tags`, tag."""
+    source = np.where(columns.sends, columns.owner, columns.peer)
+    target = np.where(columns.sends, columns.peer, columns.owner)
+    tag = np.unique(columns.tag, return_inverse=True)[1] if tags else np.zeros_like(columns.tag)
+    wide = ((columns.comm * (int(tag.max()) + 1) + tag) * columns.ranks + source) * columns.ranks + target
+    assert (int(columns.comm.max()) + 1) * (int(tag.max()) + 1) * columns.ranks**2 < 2**62
+    numbers: Ints = np.unique(wide, return_inverse=True)[1]
+    return numbers
 
-    Raises ValueError where a receive has a wildcard.
+
+def probed_sends(columns: Columns) -> list[tuple[int, int, int]]:
+    """(probe, send, rank of its sender): any one of these sends lets the probe pass, once it is posted.
+
+    For a sender and tag that is the first send which no receive before the probe takes. The send is NONE where a rank
+    that the probe waits for has no such send. A probe of any source or tag has several entries.
     """
-    if lowered.wild:
-        raise ValueError("which send a wildcard receive meets depends on the schedule; use the explorer")
-    found: list[int | None] = [None] * len(lowered.messages)
-    for sends, recvs in _classes(lowered).values():
-        for send, recv in zip(sends, recvs, strict=False):
-            found[send], found[recv] = recv, send
-    return tuple(found)
-
-
-def channels(lowered: Lowered) -> dict[tuple[str, int, int], list[int]]:
-    """The sends of each channel (communicator, source, destination), in the order in which they are posted."""
-    found: dict[tuple[str, int, int], list[int]] = defaultdict(list)
-    for number, end in enumerate(lowered.messages):
-        if end.sends:
-            found[end.channel()].append(number)
-    return dict(found)
-
-
-def probed(lowered: Lowered) -> dict[Location, int | None]:
-    """For each probe the send whose being posted lets it pass, or None where there is none.
-
-    Raises ValueError where a probe has a wildcard: then any of several sends lets it pass.
-    """
-    classes = _classes(lowered)
-    found: dict[Location, int | None] = {}
-    for number, thread in enumerate(lowered.threads):
-        taken: dict[MessageClass, int] = defaultdict(int)
-        for at, instruction in enumerate(thread.code):
-            if instruction.kind == "recv":
-                taken[_class(lowered.messages[instruction.messages[0]])] += 1
-            elif instruction.probes is not None:
-                if ANY in (instruction.probes.peer, instruction.probes.tag):
-                    raise ValueError("which send lets a wildcard probe pass depends on the schedule; use the explorer")
-                kind = _class(instruction.probes)
-                sends = classes[kind][0] if kind in classes else []
-                found[Location(number, at)] = sends[taken[kind]] if taken[kind] < len(sends) else None
+    found: list[tuple[int, int, int]] = []
+    if not len(columns.probes):
+        return found
+    ends: dict[tuple[int, int, int, int], tuple[list[int], list[int]]] = {}
+    rows = (columns.comm, columns.owner, columns.peer, columns.tag, columns.sends)
+    for message, (comm, owner, peer, tag, sends) in enumerate(zip(*(row.tolist() for row in rows), strict=True)):
+        key = (comm, owner, peer, tag) if sends else (comm, peer, owner, tag)
+        ends.setdefault(key, ([], []))[0 if sends else 1].append(message)
+    threads = columns.thread_of()
+    for probe, peer, tag, comm in columns.probes.tolist():
+        own = int(columns.rank_of[threads[probe]])
+        sources = [rank for rank in range(columns.ranks) if rank != own] if peer == ANY else [peer]
+        if peer == ANY and any(key[0] == comm and key[1] == key[2] == own for key in ends):
+            sources.append(own)
+        for source in sources:
+            candidates = []
+            for (of, sender, target, tagged), (sends, recvs) in ends.items():
+                if (of, sender, target) == (comm, source, own) and tag in (tagged, ANY):
+                    before = sum(int(columns.index[columns.at[recv]] < columns.index[probe]) for recv in recvs)
+                    candidates += sends[before : before + 1]
+            found += [(probe, send, source) for send in candidates or [NONE]]
     return found
-
-
-def graphed(lowered: Lowered) -> bool:
-    """Whether one graph holds all that can happen: there is no wildcard, not in a probe either."""
-    probes = (item.probes for thread in lowered.threads for item in thread.code if item.probes is not None)
-    return not lowered.wild and not any(ANY in (probe.peer, probe.tag) for probe in probes)
-
-
-def _classes(lowered: Lowered) -> dict[MessageClass, tuple[list[int], list[int]]]:
-    found: dict[MessageClass, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
-    for number, end in enumerate(lowered.messages):
-        found[_class(end)][0 if end.sends else 1].append(number)
-    return dict(found)
-
-
-def _class(end: Message) -> MessageClass:
-    return (*end.channel(), end.tag)

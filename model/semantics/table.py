@@ -38,10 +38,10 @@ class Table:
     request: Ints
 
 
-def table(given: Program) -> Table:
+def table_of(program: Program) -> Table:
     """The table of a program. Raises ValueError on an operation that has no row, and on wildcards."""
     rows: list[tuple[int, ...]] = []
-    for rank, ops in enumerate(given):
+    for rank, ops in enumerate(program):
         requests: dict[RequestId, int] = {}
         for index, op in enumerate(ops):
             if isinstance(op, Wait):
@@ -52,7 +52,7 @@ def table(given: Program) -> Table:
             rows.append((rank, index, *_message(op), NONE))
     columns = np.array(rows, dtype=np.int64).reshape(-1, 7).T
     names = ("rank", "index", "kind", "peer", "tag", "nbytes", "request")
-    return Table(ranks=len(given), **dict(zip(names, columns, strict=True)))
+    return Table(ranks=len(program), **dict(zip(names, columns, strict=True)))
 
 
 def _message(op: Operation) -> tuple[int, int, int, int]:
@@ -73,7 +73,31 @@ def fits_table(rules: Semantics) -> bool:
     return rules.order == "none" and rules.connection == "warm" and rules.isend_returns != "deferred"
 
 
-def columns_of_table(given: Table, rules: Semantics) -> Columns:
+class TableOperations:
+    """The operations of a table, one at a time."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._starts: Ints = np.searchsorted(table.rank, np.arange(table.ranks + 1)).astype(np.int64)
+
+    def operation(self, rank: int, index: int) -> Operation:
+        """Operation `index` of a rank; requests are named by their rows."""
+        table, start = self._table, int(self._starts[rank])
+        first = start + int(np.searchsorted(table.index[start : self._starts[rank + 1]], index))
+        kind, peer, tag, nbytes = (int(column[first]) for column in (table.kind, table.peer, table.tag, table.nbytes))
+        if kind == WAIT:
+            rows = np.arange(first, self._starts[rank + 1])
+            return Wait(requests=tuple(table.request[rows[table.index[rows] == index]].tolist()))
+        operations: dict[int, Operation] = {
+            SEND: Send(peer=peer, tag=tag, nbytes=nbytes),
+            RECV: Recv(peer=peer, tag=tag),
+            ISEND: Isend(peer=peer, tag=tag, nbytes=nbytes, request=first),
+            IRECV: Irecv(peer=peer, tag=tag, request=first),
+        }
+        return operations[kind]
+
+
+def columns_of_table(table: Table, rules: Semantics) -> Columns:
     """The columns of a table under one library.
 
     Raises ValueError on a library that queues, sets up connections at first use or defers transfers.
@@ -83,13 +107,13 @@ def columns_of_table(given: Table, rules: Semantics) -> Columns:
             f"{rules.name} queues its operations, sets up connections at first use or defers transfers, which a table "
             "cannot say; use the list of operations (fewer ranks)"
         )
-    waits = given.kind == WAIT
-    first = np.ones(len(given.rank), dtype=np.bool_)  # rows that begin an operation
-    first[1:] = (np.diff(given.rank) != 0) | (np.diff(given.index) != 0)
+    waits = table.kind == WAIT
+    first = np.ones(len(table.rank), dtype=np.bool_)  # rows that begin an operation
+    first[1:] = (np.diff(table.rank) != 0) | (np.diff(table.index) != 0)
     instruction = np.cumsum(first) - 1
     message = np.cumsum(~waits) - 1
     at = instruction[~waits]
-    kind, nbytes = given.kind[~waits], given.nbytes[~waits]
+    kind, nbytes = table.kind[~waits], table.nbytes[~waits]
     sends = (kind == SEND) | (kind == ISEND)
     isends_block = rules.isend_returns in ("match", "completion")
     always = sends & _always(rules, nbytes)
@@ -97,17 +121,18 @@ def columns_of_table(given: Table, rules: Semantics) -> Columns:
     zeros = np.zeros(int(first.sum()), dtype=np.int64)
     pairs = np.zeros((0, 2), dtype=np.int64)
     return Columns(
-        ranks=given.ranks,
-        rank_of=np.arange(given.ranks, dtype=np.int64),
-        starts=np.searchsorted(given.rank[first], np.arange(given.ranks + 1)).astype(np.int64),
-        index=given.index[first],
+        ranks=table.ranks,
+        rank_of=np.arange(table.ranks, dtype=np.int64),
+        starts=np.searchsorted(table.rank[first], np.arange(table.ranks + 1)).astype(np.int64),
+        index=table.index[first],
+        silent=zeros.astype(np.bool_),
         seconds=zeros.astype(np.float64),
         after=zeros + NONE,
         at=at,
         sends=sends,
-        owner=given.rank[~waits],
-        peer=given.peer[~waits],
-        tag=given.tag[~waits],
+        owner=table.rank[~waits],
+        peer=table.peer[~waits],
+        tag=table.tag[~waits],
         comm=np.zeros(len(at), dtype=np.int64),
         nbytes=nbytes,
         blocking=(kind == SEND) | (kind == RECV) | ((kind == ISEND) & isends_block),
@@ -115,11 +140,12 @@ def columns_of_table(given: Table, rules: Semantics) -> Columns:
         always=always,
         capacity=np.where(bounded, rules.capacity, 0),
         fifo=np.where(bounded, rules.fifo, 0),
-        awaits=np.stack((instruction[waits], message[given.request[waits]]), axis=1),
+        polling=np.full(len(at), rules.polling),
+        awaits=np.stack((instruction[waits], message[table.request[waits]]), axis=1),
         meets=pairs,
         connects=pairs,
-        absent=np.zeros(0, dtype=np.int64),
-        probes=pairs,
+        absent=pairs,
+        probes=np.zeros((0, 4), dtype=np.int64),
     )
 
 

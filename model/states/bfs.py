@@ -60,13 +60,21 @@ def explore(
                 parents[reached] = (state, step)
                 frontier.append(reached)
         if len(parents) > max_states:
-            raise ValueError(f"more than {max_states} states; raise the bound, or let one schedule decide where it can")
+            raise ValueError(too_many(max_states))
         if progress is not None:
             progress(len(parents))
     return Exploration(
         states=len(parents),
         transitions=transitions,
         endings=tuple(Ending(state=end, path=_path(parents, end)) for end in ends),
+    )
+
+
+def too_many(max_states: int) -> str:
+    """What a user is told past the bound, and what helps."""
+    return (
+        f"more than {max_states} states; raise --max-states, or leave out --engine explorer: without wildcard receives "
+        "one run decides (--engine schedule, or graph for a large program)"
     )
 
 
@@ -85,7 +93,7 @@ def replay(system: TransitionSystem[S, T], path: Sequence[T]) -> Iterator[tuple[
     state = system.initial()
     for number, step in enumerate(path):
         if step not in system.enabled(state):
-            raise ValueError(f"step {number} of the trace, {step}, is not possible in {state}")
+            raise ValueError(f"step {number} of the path, {step}, is not possible in {state}")
         yield state, step
         state = system.step(state, step)
 

@@ -1,4 +1,9 @@
-"""The inner loops of `search`, compiled by numba; compiled code is cached on disk."""
+"""The inner loops of `search`, compiled by numba; compiled code is cached on disk.
+
+Shapes: frontier (states, words), table (slots, words), key and trial (words,), position and scratch (threads,); by
+position of all threads numbered through: starts (positions + 1,), meets and after (positions, 2), offsets (threads,);
+peers and heads: by precondition. All are contiguous.
+"""
 
 from __future__ import annotations
 

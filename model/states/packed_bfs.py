@@ -1,7 +1,7 @@
 """Exhaustive search over packed states, whole frontiers at once: the fast path of `explorer`.
 
-A state is the head of every thread, in fields of equal width in one or more 64-bit words. All paths to a state have
-the same number of steps (it is the sum of the heads less the pairs that passed together), so a state
+A state is the position of every thread, in fields of equal width in one or more 64-bit words. All paths to a state have
+the same number of steps (it is the sum of the positions less the pairs that passed together), so a state
 is met again only in the frontier where it was first met: what is kept is one frontier and the next.
 """
 
@@ -18,9 +18,10 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from model.semantics.guards import Gates, Need, symmetry
+from model.states.bfs import too_many
 from model.states.kernels import SPARE, expand, insert_all
 from model.states.options import MAX_MEMORY
+from model.states.position_guards import Guard, GuardsByThread, Precondition
 
 Words = NDArray[np.uint64]
 """States: shape (states, words of a state)."""
@@ -29,7 +30,8 @@ CHUNK = 1 << 18
 """States that are stepped between two looks at progress and at an interrupt."""
 
 
-NONE: Need = (-1, -1)
+NOBODY: Precondition = (-1, -1)
+"""Where an instruction needs no other thread."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -49,7 +51,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What a search saw. `endings`: the heads of every state without steps."""
+    """What a search saw. `endings`: the positions of every state without steps."""
 
     states: int
     transitions: int
@@ -59,7 +61,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Gates as arrays. Positions of all threads are numbered through; the one past a thread's end never passes."""
+    """Guards as arrays. Positions of all threads are numbered through; the one past a thread's end never passes."""
 
     threads: int
     bits: int
@@ -68,50 +70,46 @@ class Layout:
     offsets: NDArray[np.int64]
     starts: NDArray[np.int64]  # needs of position p: starts[p] to starts[p + 1]
     peers: NDArray[np.int64]
-    heads: NDArray[np.int64]
-    meets: NDArray[np.int64]  # (thread, head) by position; the thread is -1 where there is none
+    positions: NDArray[np.int64]
+    meets: NDArray[np.int64]  # (thread, position) by position; the thread is -1 where there is none
     after: NDArray[np.int64]  # the same
     digest: str
 
     @staticmethod
-    def of(given: Gates, *, rotate: bool) -> Layout:
-        """The arrays of gates; `rotate`: states that differ by a symmetry of the program are one."""
-        bits = max(1, *(len(code).bit_length() for code in given))
-        turn = symmetry(given) if rotate else len(given)
-        offsets, starts, needs, meets, after = [], [0], list[Need](), list[Need](), list[Need]()
-        for thread, code in enumerate(given):
+    def of(guards: GuardsByThread, *, rotate: bool) -> Layout:
+        """The arrays of guards; `rotate`: states that differ by a symmetry of the program are one."""
+        bits = max(1, *(len(code).bit_length() for code in guards))
+        turn = symmetry(guards) if rotate else len(guards)
+        offsets, starts, needs, meets, after = [], [0], list[Precondition](), list[Precondition](), list[Precondition]()
+        for thread, code in enumerate(guards):
             offsets.append(len(meets))
-            for gate in code:
-                needs += gate.needs
+            # nobody passes the end
+            for guard in (*code, Guard(needs=((thread, len(code) + 1),))):
+                needs += guard.needs
                 starts.append(len(needs))
-                meets.append(gate.meets or NONE)
-                after.append(gate.after or NONE)
-            needs.append((thread, len(code) + 1))  # nobody passes the end
-            starts.append(len(needs))
-            meets.append(NONE)
-            after.append(NONE)
+                meets.append(guard.meets or NOBODY)
+                after.append(guard.after or NOBODY)
         columns = np.array(needs, dtype=np.int64).reshape(-1, 2)
-        text = repr((given, turn)).encode()
         return Layout(
-            threads=len(given),
+            threads=len(guards),
             bits=bits,
-            words=-(-len(given) // (64 // bits)),
+            words=-(-len(guards) // (64 // bits)),
             turn=turn,
             offsets=np.array(offsets, dtype=np.int64),
             starts=np.array(starts, dtype=np.int64),
             peers=np.ascontiguousarray(columns[:, 0]),
-            heads=np.ascontiguousarray(columns[:, 1]),
+            positions=np.ascontiguousarray(columns[:, 1]),
             meets=np.array(meets, dtype=np.int64),
             after=np.array(after, dtype=np.int64),
-            digest=hashlib.sha256(text).hexdigest(),
+            digest=hashlib.sha256(repr((guards, turn)).encode()).hexdigest(),
         )
 
     def arrays(self) -> tuple[Any, ...]:
         """What `kernels.expand` takes of a layout."""
-        return self.bits, self.turn, self.offsets, self.starts, self.peers, self.heads, self.meets, self.after
+        return self.bits, self.turn, self.offsets, self.starts, self.peers, self.positions, self.meets, self.after
 
     def unpack(self, state: Words) -> tuple[int, ...]:
-        """The head of every thread in one state."""
+        """The position of every thread in one state."""
         fields, mask = 64 // self.bits, (1 << self.bits) - 1
         return tuple(
             int(state[thread // fields]) >> (thread % fields * self.bits) & mask for thread in range(self.threads)
@@ -119,7 +117,7 @@ class Layout:
 
 
 def search(
-    given: Gates,
+    guards: GuardsByThread,
     *,
     max_states: int,
     max_memory: int = MAX_MEMORY,
@@ -128,21 +126,23 @@ def search(
     checkpoint: Path | None = None,
     resume: Path | None = None,
 ) -> Counts:
-    """Every reachable state of the gates, level by level; with `rotate`, one of each class under rotation.
+    """Every reachable state of the guards, level by level; with `rotate`, one of each class under rotation.
 
     `progress` is called with the number of states so far. An interrupt (KeyboardInterrupt) writes the
     level where it came to `checkpoint`, raises Interrupted, and `resume` goes on from there.
 
-    Raises ValueError past `max_states` states or `max_memory` bytes, and where the file to resume from is
-    not a checkpoint of this search.
+    Raises ValueError where a probe passes by any of several sends, past `max_states` states or `max_memory` bytes,
+    and where the file to resume from is not a checkpoint of this search.
     """
-    layout = Layout.of(given, rotate=rotate)
+    if any(guard.any_of for code in guards for guard in code):
+        raise ValueError("a probe passes by any of several sends, which does not pack; use --reduce persistent")
+    layout = Layout.of(guards, rotate=rotate)
     at = Level(frontier=np.zeros((1, layout.words), dtype=np.uint64)) if resume is None else _load(resume, layout)
     try:
         while len(at.frontier):
             at = _next_level(layout, at, max_memory=max_memory, progress=progress)
             if at.states > max_states:
-                raise ValueError(f"more than {max_states} states; raise the bound, or let one schedule decide")
+                raise ValueError(too_many(max_states))
     except KeyboardInterrupt:
         if checkpoint is None:
             raise
@@ -215,3 +215,24 @@ def _load(path: Path, layout: Layout) -> Level:
     level, states, transitions = map(int, counts)
     endings = tuple(tuple(map(int, end)) for end in ends)
     return Level(frontier=frontier, level=level, states=states, transitions=transitions, endings=endings)
+
+
+def symmetry(guards: GuardsByThread) -> int:
+    """The least s > 0 such that turning the ranks by s leaves the program as it is: at most the number of ranks."""
+    ranks = len(guards)
+
+    def turned(need: Precondition | None, by: int) -> Precondition | None:
+        return None if need is None else ((need[0] + by) % ranks, need[1])
+
+    def same(guard: Guard, other: Guard, by: int) -> bool:
+        return (
+            sorted(turned(need, by) or need for need in guard.needs) == sorted(other.needs)
+            and turned(guard.after, by) == other.after
+            and turned(guard.meets, by) == other.meets
+        )
+
+    def fits(by: int) -> bool:
+        pairs = ((code, guards[(rank + by) % ranks]) for rank, code in enumerate(guards))
+        return all(len(a) == len(b) and all(same(x, y, by) for x, y in zip(a, b, strict=True)) for a, b in pairs)
+
+    return next(by for by in range(1, ranks + 1) if ranks % by == 0 and fits(by))

@@ -21,10 +21,11 @@ from model.semantics.lowering import lower
 from model.semantics.parameters import SemanticsByComm
 from model.traces.trace import LATEST, Trace, TraceEvent
 from model.traces.violation import Violation, Violations, duration, violation_at
+from model.verdict.wait_for import wait_for
 
 if TYPE_CHECKING:
     from model.events.build import Built
-    from model.events.earliest_run import Run
+    from model.events.earliest_run import EarliestRun
 
 _ARRIVAL = Compute(label="comes to its next operation")
 """Stands before every operation, so that coming to it, when a blocking call posts, is an event of its own."""
@@ -36,19 +37,20 @@ def timing_violations(trace: Trace, events: Sequence[Sequence[TraceEvent]], by_c
     events: by rank. Raises ValueError where the operations are no program, or hold wildcards.
     """
     from model.events.build import build_graph
-    from model.events.earliest_run import Run  # numba is slow to import
+    from model.events.earliest_run import EarliestRun  # numba is slow to import
     from model.events.event_graph import NEVER
     from model.semantics.columns import columns_of
+    from model.semantics.guards import guards_of
 
     posting, steps = _posting_program(trace, events)
-    built = build_graph(columns_of(lower(posting, by_comm)))
+    built = build_graph(guards_of(columns_of(lower(posting, by_comm))))
     times = _Times(built, events, steps)
     least = times.least(trace.clocks[0], trace.clocks)
-    run = Run(built=built, times=least, passed=least[built.place + 1] != NEVER)
+    run = EarliestRun(built=built, times=least, passed=least[built.place + 1] != NEVER)
     for event in np.flatnonzero((least == NEVER) & (times.latest != LATEST)).tolist():
         yield int(times.latest[event]), times.violation(event, times.why_never(run, event))
     if trace.complete and not run.hangs:
-        for message in run.left_over.tolist():
+        for message in run.unreceived.tolist():
             event = int(built.place[built.columns.at[message]]) + 1
             yield int(times.latest[event]), times.violation(event, "its message meets no other, and the run is over")
     for clock in dict.fromkeys(trace.clocks):
@@ -106,14 +108,15 @@ class _Times:
         rank, step = self._source[event]
         return violation_at(self._events[rank][step], step, why)
 
-    def why_never(self, run: Run, event: int) -> str:
+    def why_never(self, run: EarliestRun, event: int) -> str:
         """What an event waits for that never happens."""
         if event in self._graph.missing:
             return "it was over, and no other rank did its part"
         arcs = self._graph.chain(run.times, event)
         if arcs:
             return f"it was over, and needs {self._label(int(self._graph.tails[arcs[-1]]))}, which no rank answers"
-        circuit = " -> ".join(f"rank {item.rank}" for item in run.circuit())
+        waits = wait_for(self._built.guards, run.positions, lambda rank, index: "")
+        circuit = " -> ".join(f"rank {item.rank}" for item in waits.circuit)
         return f"it was over, and cannot be: {circuit} wait for each other in a circuit"
 
     def why_late(self, least: NDArray[np.int64], mine: NDArray[np.bool_], event: int) -> str:

@@ -15,6 +15,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from model.semantics.buffer_slots import RENDEZVOUS, STORED
+from model.semantics.columns import columns_of
+from model.semantics.guards import guards_of
 from model.semantics.instructions import Instruction, Lowered
 
 MAX_OF_SPIN = 255
@@ -49,28 +52,29 @@ class _Straight:
         if len(lowered.threads) > MAX_OF_SPIN:
             raise ValueError(f"{len(lowered.threads)} processes are too many for SPIN; it takes {MAX_OF_SPIN}")
         self.lowered = lowered
+        self.guards = guards_of(columns_of(lowered))
         self.classes: dict[MessageClass, _Channel] = {}
         self.by_route: dict[tuple[str, int, int], set[MessageClass]] = defaultdict(set)
         for message, end in enumerate(lowered.messages):
             kind = (*end.channel(), end.tag)
-            found = self.classes.setdefault(kind, _Channel(len(self.classes), [], []))
-            (found.sends if end.sends else found.recvs).append(message)
+            channel = self.classes.setdefault(kind, _Channel(len(self.classes), [], []))
+            (channel.sends if end.sends else channel.recvs).append(message)
             self.by_route[end.channel()].add(kind)
-        for found in self.classes.values():
-            if max(len(found.sends), len(found.recvs)) > MAX_OF_SPIN:
+        for channel in self.classes.values():
+            if max(len(channel.sends), len(channel.recvs)) > MAX_OF_SPIN:
                 raise ValueError(
-                    f"{len(found.sends)} messages of one class are too many for SPIN; it takes {MAX_OF_SPIN}"
+                    f"{len(channel.sends)} messages of one class are too many for SPIN; it takes {MAX_OF_SPIN}"
                 )
-            found.meets = any(map(self._blocking, found.sends)) and any(map(self._blocking, found.recvs))
+            channel.meets = any(map(self._blocking, channel.sends)) and any(map(self._blocking, channel.recvs))
 
     def lines(self) -> Iterator[str]:
         yield "/* no statement merging, no reduction: spin -a -o1 -o2 -o3, cc -DSAFETY -DNOREDUCE */"
-        for (comm, source, target, tag), found in self.classes.items():
-            n = found.number
+        for (comm, source, target, tag), channel in self.classes.items():
+            n = channel.number
             yield f"/* {n}: {plain(comm)}, {source} to {target}, tag {tag} */"
-            yield f"chan sent{n} = [{max(1, len(found.sends))}] of {{ bit }};"
-            yield f"chan want{n} = [{max(1, len(found.recvs))}] of {{ bit }};"
-            if found.meets:
+            yield f"chan sent{n} = [{max(1, len(channel.sends))}] of {{ bit }};"
+            yield f"chan want{n} = [{max(1, len(channel.recvs))}] of {{ bit }};"
+            if channel.meets:
                 yield f"chan meet{n} = [0] of {{ byte }};"
         for number, thread in enumerate(self.lowered.threads):
             yield ""
@@ -120,21 +124,17 @@ class _Straight:
     def _room(self, send: int, *, posted: int) -> str:
         """Whether a send is stored, where its rank has posted so many of its class: a test of what waits before it."""
         end, channel = self.lowered.messages[send], self._channel(send)
-        before = channel.sends[: channel.sends.index(send)]
-        fits = [self._fits(send, before[len(before) - waiting :]) for waiting in range(len(before) + 1)]
-        routes = self.by_route[end.channel()]
+        if self.guards.columns.always[send]:
+            return "true"
         if not end.stored(0, 0):
             return "false"
-        if end.stored(MAX_OF_SPIN**2, MAX_OF_SPIN**4):
-            return "true"
-        if len(routes) > 1:
+        if len(self.by_route[end.channel()]) > 1:
             raise ValueError(f"{end.semantics.name}: several tags in a bounded channel have no export to Promela")
-        most = max(waiting for waiting, fit in enumerate(fits) if fit)
-        return f"len(sent{channel.number}) <= {most + posted - len(before)}"
-
-    def _fits(self, send: int, waiting: list[int]) -> bool:
-        nbytes = sum(self.lowered.messages[other].nbytes for other in waiting)
-        return self.lowered.messages[send].stored(len(waiting), nbytes)
+        slot = int(self.guards.slot[send])
+        if slot == RENDEZVOUS:
+            return "false"
+        received = 0 if slot == STORED else channel.recvs.index(slot) + 1  # so many must be, before it
+        return f"len(sent{channel.number}) <= {posted - received}"
 
     def _channel(self, message: int) -> _Channel:
         end = self.lowered.messages[message]

@@ -11,13 +11,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from model.program.checked import Program
-from model.semantics.guards import Gate, Gates, gates
+from model.semantics.columns import columns_of
+from model.semantics.guards import guards_of
 from model.semantics.lowering import lower
 from model.semantics.parameters import Semantics, SemanticsByComm
 from model.states.bfs import one_schedule
 from model.states.machine import Machine
 from model.states.packed_bfs import Counts, search
+from model.states.position_guards import Guard, GuardsByThread
 from model.validation import tool
 from model.validation.promela import to_promela
 
@@ -56,20 +60,23 @@ class Comparison:
         return asdict(self)
 
 
-def compare(made: Program, semantics: Semantics | SemanticsByComm, *, limit_s: float, max_states: int) -> Comparison:
+def compare(program: Program, semantics: Semantics | SemanticsByComm, *, limit_s: float, max_states: int) -> Comparison:
     """Both on a program in the encoding `straight`.
 
     Raises ValueError where there is no spin or cc, past the limit of seconds or states, and where the program
     has no export.
     """
-    lowered = lower(made, semantics)
-    given = gates(lowered)
-    verdict = verdict_of(given, search(given, max_states=max_states), lost=_leaves(made, semantics))
-    counted = search(spin_processes(given, init=False), max_states=max_states)
-    return comparison(verdict, counted, run_spin(to_promela(lowered), limit_s=limit_s))
+    lowered = lower(program, semantics)
+    guards = guards_of(columns_of(lowered))
+    machine = Machine(guards)
+    (ending,) = one_schedule(machine).endings
+    left = bool(len(guards.unreceived(np.array(ending.state, dtype=np.int64))))  # the same of every run (statement 1)
+    verdict = verdict_of(machine.code, search(machine.code, max_states=max_states), lost=left)
+    counts = search(spin_processes(machine.code, init=False), max_states=max_states)
+    return comparison(verdict, counts, run_spin(to_promela(lowered), limit_s=limit_s))
 
 
-def spin_processes(given: Gates, *, init: bool) -> Gates:
+def spin_processes(guards: GuardsByThread, *, init: bool) -> GuardsByThread:
     """The same program as processes of SPIN, which end in their own steps, the last one created first.
 
     A process needs a statement, so a thread without instructions has one, which passes.
@@ -77,13 +84,13 @@ def spin_processes(given: Gates, *, init: bool) -> Gates:
     With `init`, one more process, the last of the result and the first created, lets all others start in
     its first step and is the last to end; so are the states that SPIN counts under the encoding `loop`.
     """
-    given = tuple(code or (Gate(),) for code in given)
-    ends = [Gate(needs=((rank + 1, len(younger) + 1),)) for rank, younger in enumerate(given[1:])]
-    ranks = [(*code, end) for code, end in zip(given, [*ends, Gate()], strict=True)]
+    guards = tuple(code or (Guard(),) for code in guards)
+    ends = [Guard(needs=((rank + 1, len(younger) + 1),)) for rank, younger in enumerate(guards[1:])]
+    ranks = [(*code, end) for code, end in zip(guards, [*ends, Guard()], strict=True)]
     if init:
-        assert all(code[0] == Gate() for code in ranks)  # a start that waits for init must not meet anybody
-        ranks = [(Gate(needs=((len(given), 1),)), *code[1:]) for code in ranks]
-        ranks.append((Gate(), Gate(needs=((0, len(ranks[0])),))))
+        assert all(code[0] == Guard() for code in ranks)  # a start that waits for init must not meet anybody
+        ranks = [(Guard(needs=((len(guards), 1),)), *code[1:]) for code in ranks]
+        ranks.append((Guard(), Guard(needs=((0, len(ranks[0])),))))
     return tuple(ranks)
 
 
@@ -144,19 +151,13 @@ def _run(command: Sequence[str], folder: Path, limit_s: float) -> str:
     return said
 
 
-def verdict_of(given: Gates, counted: Counts, *, lost: bool) -> Verdict:
-    finished = tuple(len(code) for code in given)
-    if any(ending != finished for ending in counted.endings):
+def verdict_of(guards: GuardsByThread, counts: Counts, *, lost: bool) -> Verdict:
+    finished = tuple(len(code) for code in guards)
+    if any(ending != finished for ending in counts.endings):
         return "deadlock"
     return "lost" if lost else "ok"
 
 
-def _leaves(made: Program, semantics: Semantics | SemanticsByComm) -> bool:
-    """Whether a message is left over at the end, which is the same of every run (statement 1)."""
-    state = one_schedule(Machine(made, semantics)).endings[0].state
-    return bool(state.sends or state.recvs)
-
-
-def comparison(verdict: Verdict, counted: Counts, found: SpinResult) -> Comparison:
-    agree = (found.verdict, found.states) == (verdict, counted.states)
-    return Comparison(agree=agree, verdict=verdict, states=counted.states, transitions=counted.transitions, spin=found)
+def comparison(verdict: Verdict, counts: Counts, spin: SpinResult) -> Comparison:
+    agree = (spin.verdict, spin.states) == (verdict, counts.states)
+    return Comparison(agree=agree, verdict=verdict, states=counts.states, transitions=counts.transitions, spin=spin)

@@ -1,8 +1,8 @@
 """Rings in Promela as people write them, with a loop, a counter and a choice by the rank's number, and SPIN on them.
 
-This is the encoding `loop`. One state of SPIN is one state of `loop_gates`: as in the encoding `straight`, and the test
-of the counter, the choice, the increment and the exit are steps as well; the initial process lets all others start
-in one step and ends last.
+This is the encoding `loop`. One state of SPIN is one state of `loop_guards`: as in the encoding `straight`, and the
+test of the counter, the choice, the increment and the exit are steps as well; the initial process lets all others
+start in one step and ends last.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from model.program.checked import Program, program
 from model.program.ops import Compute, Operation
 from model.rings.orderings import Ordering
 from model.rings.ring_program import ring
-from model.semantics.guards import Gates, gates
+from model.semantics.columns import columns_of
+from model.semantics.guards import guards_of
 from model.semantics.lowering import lower
 from model.semantics.parameters import UNLIMITED, Semantics
 from model.states.packed_bfs import search
+from model.states.position_guards import GuardsByThread, guards_by_thread
 from model.validation.promela import plain
 from model.validation.spin import Comparison, comparison, run_spin, spin_processes, verdict_of
 
@@ -25,16 +27,16 @@ def compare_loop(
     *, ranks: int, rounds: int, ordering: Ordering, semantics: Semantics, limit_s: float, max_states: int
 ) -> Comparison:
     """Both on a ring in the encoding `loop`; raises ValueError as `compare`."""
-    given = loop_gates(ranks=ranks, rounds=rounds, ordering=ordering, semantics=semantics)
-    counted = search(given, max_states=max_states)
+    guards = loop_guards(ranks=ranks, rounds=rounds, ordering=ordering, semantics=semantics)
+    counts = search(guards, max_states=max_states)
     text = loop(ranks=ranks, rounds=rounds, ordering=ordering, semantics=semantics)
-    return comparison(verdict_of(given, counted, lost=False), counted, run_spin(text, limit_s=limit_s))
+    return comparison(verdict_of(guards, counts, lost=False), counts, run_spin(text, limit_s=limit_s))
 
 
-def loop_gates(*, ranks: int, rounds: int, ordering: Ordering, semantics: Semantics) -> Gates:
+def loop_guards(*, ranks: int, rounds: int, ordering: Ordering, semantics: Semantics) -> GuardsByThread:
     """The states that SPIN has under the encoding `loop`."""
     made = loop_steps(ranks=ranks, rounds=rounds, ordering=ordering)
-    return spin_processes(gates(lower(made, semantics)), init=True)
+    return spin_processes(guards_by_thread(guards_of(columns_of(lower(made, semantics)))), init=True)
 
 
 def loop(*, ranks: int, rounds: int, ordering: Ordering, semantics: Semantics) -> str:

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from model.program.checked import Program, wildcard_free
+from model.semantics.columns import columns_of
+from model.semantics.guards import guards_of
+from model.semantics.instructions import Lowered
 from model.semantics.libraries import NAMED
-from model.semantics.matching import graphed
+from model.semantics.lowering import lower
 from model.semantics.parameters import Semantics, SemanticsByComm, semantics_of
-from model.states.bfs import Ending, Exploration, one_schedule, replay
-from model.states.machine import Machine, State, Step
+from model.states.bfs import Exploration, one_schedule
+from model.states.machine import Machine, Positions, Step
 from model.states.options import MAX_STATES, Options
-from model.states.strategy import explore_machine
+from model.states.strategy import explore_positions, explore_wildcards
+from model.states.wildcards import WildcardMachine
 from model.verdict.arguments import LibraryLike, ProgramLike, as_lists, as_program, as_semantics
-from model.verdict.result import Buffering, Engine, PathStep, Result, Verdict
+from model.verdict.by_graph import MAX_PATH, by_graph, check_table
+from model.verdict.explain import Ending, result_of, result_of_wildcards
+from model.verdict.result import Buffering, Engine, Result
 from model.verdict.subject import Subject
-from model.verdict.wait_for import Blame, blame
 
 if TYPE_CHECKING:
     from model.semantics.table import Table
 
-TRACED = 500
-"""Instructions up to which one schedule is run, and with it a trace made; larger programs go to the event graph."""
 _EVERY_STATE = Options()
 
 
@@ -62,8 +67,6 @@ def check(
 
 
 def _check_table(table: Table, by_comm: SemanticsByComm, engine: Engine | None) -> Result:
-    from model.verdict.by_graph import check_table  # numba is slow to import
-
     if engine not in (None, "graph"):
         raise ValueError(f"engine is {engine}, and a table goes to graph alone; leave the engine out")
     return check_table(table, semantics_of(by_comm, "world"))
@@ -96,69 +99,52 @@ def _decide(
     progress: Callable[[int], None] | None,
     explore: Options = _EVERY_STATE,
 ) -> Result:
-    decided = wildcard_free(program)
-    if engine in ("schedule", "graph") and not decided:
+    if engine in ("schedule", "graph") and not wildcard_free(program):
         raise ValueError(f"{engine}: one run does not decide a program with wildcard receives; use the explorer")
-    machine = Machine(program, semantics)
-    note = ""
+    lowered = lower(program, semantics)
+
+    def shown(rank: int, index: int) -> str:
+        return str(program[rank][index])
+
+    if lowered.wild:
+        return _with_wildcards(lowered, engine, explore, max_states, progress, shown)
+    guards = guards_of(columns_of(lowered))
     if engine == "explorer":
-        seen, note = explore_machine(machine, explore, max_states=max_states, progress=progress)
-    elif not decided:
-        engine = "explorer"
-        seen, _ = explore_machine(machine, Options(reduce="persistent"), max_states=max_states, progress=progress)
-        note = "wildcard receives: one schedule does not decide, so every message that they could take was tried"
-    elif engine != "graph" and (engine or machine.size <= TRACED or not graphed(machine.lowered)):
-        engine = "schedule"
-        seen = one_schedule(machine)
+        seen, note = explore_positions(Machine(guards), explore, max_states=max_states, progress=progress)
+        ending = _only_ending(seen, engine, note)
+    elif engine == "graph" or (engine is None and guards.size > MAX_PATH and not guards.has_alternatives):
+        ending = by_graph(guards)
     else:
-        engine = "graph"
-        seen, note = _by_graph(machine)
-    return _result(machine, seen, engine, note)
+        ending = _only_ending(one_schedule(Machine(guards)), "schedule", "")
+    return result_of(ending, guards, shown)
 
 
-def _by_graph(machine: Machine) -> tuple[Exploration[State, Step], str]:
-    """The only ending, from the event graph; `states` are its events, `transitions` its arcs."""
-    from model.events.earliest_run import final_state, run  # numba is slow to import
-    from model.semantics.columns import columns_of
-
-    found = run(columns_of(machine.lowered))
-    state = final_state(found, machine.lowered)
-    path: tuple[Step, ...] = ()
-    note = ""
-    if found.hangs or len(found.left_over):
-        if machine.size <= TRACED:
-            (ending,) = one_schedule(machine).endings
-            assert ending.state == state, "the event graph and the transition system end differently"
-            path = ending.path
-        else:
-            note = f"no trace of more than {TRACED} instructions; ask for it with --engine schedule"
-    graph = found.built.graph
-    seen = Exploration(states=graph.events, transitions=len(graph.tails), endings=(Ending(state=state, path=path),))
-    return seen, note
+def _only_ending(seen: Exploration[Positions, Step], engine: Engine, note: str) -> Ending:
+    (end,) = seen.endings
+    return Ending(
+        engine=engine, positions=np.array(end.state, dtype=np.int64), path=end.path,
+        states=seen.states, transitions=seen.transitions, note=note,
+    )  # fmt: skip
 
 
-def _result(machine: Machine, seen: Exploration[State, Step], engine: Engine, note: str) -> Result:
-    stuck = next((end for end in seen.endings if not machine.finished(end.state)), None)
-    spilt = next((end for end in seen.endings if end.state.sends or end.state.recvs), None)
-    ending = stuck or spilt
-    found = Blame(blocked=(), circuit=(), polls=False) if stuck is None else blame(machine, stuck.state)
-    verdict: Verdict = (
-        "ok" if ending is None else "lost" if stuck is None else "livelock" if found.polls else "deadlock"
-    )
-    return Result(
-        verdict=verdict,
-        states=seen.states,
-        transitions=seen.transitions,
-        engine=engine,
-        circuit=found.circuit,
-        blocked=found.blocked,
-        path=() if ending is None or not ending.path else path_steps(machine, ending.path),
-        lost=() if ending is None else machine.unmatched(ending.state),
-        note=note,
-    )
-
-
-def path_steps(machine: Machine, path: Sequence[Step]) -> tuple[PathStep, ...]:
-    """A path, replayed step by step, in the program's own terms."""
-    moves = (machine.describe(state, step) for state, step in replay(machine, path))
-    return tuple(PathStep(step=number, moved=moved) for number, moved in enumerate(filter(None, moves), start=1))
+def _with_wildcards(
+    lowered: Lowered,
+    engine: Engine | None,
+    explore: Options,
+    max_states: int,
+    progress: Callable[[int], None] | None,
+    shown: Callable[[int, int], str],
+) -> Result:
+    """Every message that each receive could take is tried; a deadlock counts before a message left over."""
+    machine = WildcardMachine(lowered)
+    options = explore if engine == "explorer" else Options(reduce="persistent")
+    seen, note = explore_wildcards(machine, options, max_states=max_states, progress=progress)
+    if engine is None:
+        note = "wildcard receives: one schedule does not decide, so every message that they could take was tried"
+    stuck = (end for end in seen.endings if not machine.finished(end.state))
+    left = (end for end in seen.endings if end.state.sends or end.state.recvs)
+    worst = next(stuck, None) or next(left, None)
+    return result_of_wildcards(
+        machine, None if worst is None else worst.state, () if worst is None else worst.path, shown,
+        states=seen.states, transitions=seen.transitions, note=note,
+    )  # fmt: skip

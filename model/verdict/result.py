@@ -13,6 +13,9 @@ Engine = Literal["explorer", "schedule", "graph"]
 Verdict = Literal["ok", "deadlock", "livelock", "lost"]
 Buffering = Literal["zero", "infinite", "either"]
 
+MAX_LISTED = 1000
+"""Stuck ranks, ranks of a circuit and unreceived messages that a result lists."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocked:
@@ -29,7 +32,7 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathStep:
-    """One step of a trace: the ranks that took part, each with its operation."""
+    """One step of a path: the ranks that took part, each with its operation."""
 
     step: int
     moved: tuple[tuple[int, str], ...]
@@ -41,12 +44,14 @@ class Result(Shown):
 
     verdict: `ok`, `deadlock` (some ranks can never finish), `livelock` (a deadlock in whose circuit a rank
         polls in a send, statement 12) or `lost` (all finish, a message is left over).
-    states: distinct states seen, by the engine named in `engine`.
+    engine: the one that decided, be it asked for or chosen. states, transitions: distinct states seen, and steps
+        between them; of the event graph its events and arcs.
     circuit: on a deadlock, the ranks of a shortest wait-for circuit, each waiting for the next and the last
         for the first; if there is none, the chain to a rank that has finished. blocked: every stuck rank.
     path: a run that ends there. lost: the messages left over.
     depends_on_buffering: ok on these libraries, and hangs where they store nothing.
-    note: what a reader should know of how this was decided.
+    note: what a reader should know of how this was decided. Of each list at most `MAX_LISTED` entries stand here, and
+        the note says of how many.
     makespan: of the event graph where it finishes, in transfers one after another; None of other engines.
     subject: the program and its libraries, for titles, pictures and cures; no part of the evidence, nor of its JSON.
     """

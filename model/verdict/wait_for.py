@@ -1,149 +1,222 @@
-"""Who waits for whom in a state without steps, and the shortest circuit that explains it."""
+"""Who waits for whom where no thread can go on, and the shortest circuit that explains it.
+
+Read off the guards: a thread that is stuck waits for the threads of the preconditions that do not hold. (A program with
+wildcard receives has its own reading of its instructions.) Small programs and a million ranks go the same way.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from model.program.ops import ANY
-from model.semantics.instructions import Instruction
-from model.states.machine import Machine, State
-from model.verdict.result import Blocked
+from model.semantics.arrays import NONE, Bools, Ints
+from model.semantics.guards import HANDED_OVER, MEETS, POSTED, Guards
+from model.states.wildcards import InFlight, WildcardMachine
+from model.verdict.circuit import shortest_circuit
+from model.verdict.result import MAX_LISTED, Blocked
 
-if TYPE_CHECKING:
-    import networkx as nx
+Shown = Callable[[int, int], str]
+"""(rank, index) -> the operation's text."""
 
-Node = tuple[str, int]  # ("thread", t) that is stuck, or ("rank", r) that has finished
+_MAX_PLAIN = 500
+"""Arcs up to which plain Python has found a circuit before compiled code is loaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Blame:
-    """blocked: every stuck rank. circuit: those of a shortest circuit, each waiting for the next and the last for
-    the first; if there is none, the chain to a rank that has finished. polls: whether one of them polls in a send.
+class WaitFor:
+    """blocked: every stuck rank, or the first `MAX_LISTED`. circuit: those of a shortest circuit, each waiting for the
+    next and the last for the first, as many at most; without a circuit, the chain to a rank that has finished.
+    polls: whether one of them polls in a send. stuck, length: how many ranks are stuck, and stand in the circuit.
     """
 
-    blocked: tuple[Blocked, ...]
-    circuit: tuple[Blocked, ...]
-    polls: bool
+    blocked: tuple[Blocked, ...] = ()
+    circuit: tuple[Blocked, ...] = ()
+    polls: bool = False
+    stuck: int = 0
+    length: int = 0
 
 
-def blame(machine: Machine, state: State) -> Blame:
-    """The explanation of a state without steps; empty where every rank has finished."""
-    return _Blame(machine, state).found()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stuck:
+    """The stuck threads, numbered through, and what they wait for.
+
+    thread, rank, index (of the operation): by stuck thread. waits: what each arc starts from; other: the stuck thread
+    that it ends in, NONE where that is a rank that may do nothing any more; peer: the rank waited for, NONE where the
+    arc is between threads of one rank, of which one gives the other its work. polls: whether it is a send that polls.
+    """
+
+    thread: Ints
+    rank: Ints
+    index: Ints
+    waits: Ints
+    other: Ints
+    peer: Ints
+    polls: Bools
 
 
-class _Blame:
-    def __init__(self, machine: Machine, state: State) -> None:
-        self._machine, self._state = machine, state
-        heads = [(thread, machine.head(state, thread)) for thread in range(len(machine.code))]
-        self._stuck: dict[int, Instruction] = {thread: head for thread, head in heads if head is not None}
-        self._of_rank: dict[int, list[int]] = defaultdict(list)
-        for thread in self._stuck:
-            self._of_rank[self._rank(thread)].append(thread)
+def wait_for(guards: Guards, positions: Ints, shown: Shown) -> WaitFor:
+    """The explanation of positions from which no thread goes on; empty where every thread is at its end.
 
-    def found(self) -> Blame:
-        import networkx as nx  # slow to import, and who finishes needs none
+    positions: by thread.
+    """
+    return _explained(_stuck(guards, positions), shown)
 
-        waits: nx.DiGraph[Node] = nx.DiGraph()
-        items: dict[int, Blocked] = {}
-        for thread, head in self._stuck.items():
-            peers = sorted(set(self._peers(thread, head)))
-            own = self._own(thread, head)
-            waits.add_node(("thread", thread))
-            waits.add_edges_from((("thread", thread), ("thread", other)) for other in own)
-            waits.add_edges_from((("thread", thread), node) for peer in peers for node in self._nodes(thread, peer))
-            if peers or not own:
-                items[thread] = Blocked(
-                    rank=self._rank(thread), op=str(head.op), index=head.index, waits_for=tuple(peers)
-                )
-        members = [thread for kind, thread in _explanation(waits) if kind == "thread" and thread in items]
-        return Blame(
-            blocked=tuple(items[thread] for thread in sorted(items, key=lambda t: (self._rank(t), t))),
-            circuit=tuple(items[thread] for thread in members),
-            polls=any(self._polls(self._stuck[thread]) for thread in members),
+
+def wait_for_of_wildcards(machine: WildcardMachine, state: InFlight, shown: Shown) -> WaitFor:
+    """The same of a program with wildcard receives, in a state without steps."""
+    return _explained(_stuck_of_wildcards(machine, state), shown)
+
+
+def _stuck(guards: Guards, positions: Ints) -> _Stuck:
+    columns = guards.columns
+    thread_of, heads = columns.thread_of(), columns.starts[:-1] + positions
+    stuck = np.flatnonzero(heads < columns.starts[1:])
+    number = np.full(len(columns.rank_of), NONE, dtype=np.int64)
+    number[stuck] = np.arange(len(stuck))
+    at_head = np.zeros(guards.size, dtype=np.bool_)
+    at_head[heads[stuck]] = True
+
+    rows = np.flatnonzero(at_head[guards.instruction])
+    instruction, kind, other = guards.instruction[rows], guards.kind[rows], guards.other[rows]
+    message = guards.message[rows]
+    thread = np.where(other == NONE, NONE, thread_of[other])
+    reached = (other != NONE) & (heads[thread] >= other + guards.passed[rows])
+    # of a message that is not posted, or work that is not handed over, nothing else matters yet
+    first = ~reached & ((kind == HANDED_OVER) | (kind == POSTED))
+    idle = np.isin(instruction, instruction[first & (kind == HANDED_OVER)]) & (kind != HANDED_OVER)
+    unposted = np.zeros(len(columns.at) + 1, dtype=np.bool_)  # the last stands for no message
+    unposted[message[first]] = True
+    unposted[NONE] = False
+    # two ends that meet wait for each other until both are there, and handed over
+    posts = np.append(columns.at, NONE)[message] == instruction  # such a message is posted by coming to it
+    unmet = ~(reached & (kind != MEETS)) & ~idle & (first | posts | ~unposted[message])
+    own = (kind == HANDED_OVER) | (kind == POSTED)
+    sends = columns.sends & columns.polling
+    polls = np.append(sends, False)[message] & ~own
+    keep = np.flatnonzero(unmet)
+    return _with_missing(
+        _Stuck(
+            thread=stuck,
+            rank=columns.rank_of[stuck],
+            index=columns.index[heads[stuck]],
+            waits=number[thread_of[instruction[keep]]],
+            other=np.where(thread[keep] == NONE, NONE, number[thread[keep]]),
+            peer=np.where(own[keep], NONE, guards.rank[rows[keep]]),
+            polls=polls[keep],
         )
+    )
 
-    def _rank(self, thread: int) -> int:
-        return self._machine.lowered.threads[thread].rank
 
-    def _waited(self, head: Instruction) -> list[int]:
-        """The messages that an instruction waits for and that are posted, be it by standing at it."""
-        if head.kind == "await":
-            return [m for m in self._machine.incomplete(self._state, head) if self._machine.posted(self._state, m)]
-        return list(head.messages)
-
-    def _own(self, thread: int, head: Instruction) -> list[int]:
-        """Threads of the same rank that have to go on first."""
-        if self._machine.ready(self._state, thread) is None:
-            assert head.after is not None
-            return [head.after.thread]
-        if head.kind != "await":
-            return []
-        unposted = [m for m in self._machine.incomplete(self._state, head) if not self._machine.posted(self._state, m)]
-        return sorted({self._machine.lowered.posts[m].thread for m in unposted})
-
-    def _peers(self, thread: int, head: Instruction) -> Iterator[int]:
-        """Ranks that have to do something first."""
-        if self._machine.ready(self._state, thread) is None:
-            return
-        yield from head.absent
-        for place in head.meets:
-            if self._state.heads[place.thread] < place.at:
-                yield self._rank(place.thread)
-        ends = [self._machine.messages[message] for message in self._waited(head)]
+def _stuck_of_wildcards(machine: WildcardMachine, state: InFlight) -> _Stuck:
+    heads = [(rank, head) for rank in range(len(machine.code)) if (head := machine.head(state, rank)) is not None]
+    arcs: list[tuple[int, int, bool]] = []  # (stuck thread, rank waited for, whether a send polls)
+    for number, (rank, head) in enumerate(heads):
+        arcs += [(number, other, False) for other in head.absent]
+        arcs += [(number, other, False) for other, at in head.meets if state.positions[other] < at]
+        ends = [machine.messages[message] for message in machine.incomplete(state, head)]
         for end in ends if head.probes is None else [head.probes]:
-            if end.peer != ANY:
-                yield end.peer
-            else:
-                yield from (rank for rank in range(self._machine.lowered.ranks) if rank != end.rank)
-
-    def _nodes(self, thread: int, peer: int) -> list[Node]:
-        """The stuck threads of a peer that could do what `thread` waits for; all of them if that is not known."""
-        stuck = self._of_rank[peer]
-        if not stuck:
-            return [("rank", peer)]
-        if len(stuck) > 1:
-            ends = [self._machine.messages[message] for message in self._waited(self._stuck[thread])]
-            comms = {(end.comm, not end.sends) for end in ends if end.peer == peer}
-            able = [other for other in stuck if comms & self._left(other)]
-            stuck = able or stuck
-        return [("thread", other) for other in stuck]
-
-    def _left(self, thread: int) -> set[tuple[str, bool]]:
-        """Communicator and direction of the messages that a thread has still to post or is blocked in."""
-        rest = self._machine.code[thread][self._state.heads[thread] :]
-        ends = [self._machine.messages[m] for item in rest if item.kind in ("send", "recv") for m in item.messages]
-        return {(end.comm, end.sends) for end in ends}
-
-    def _polls(self, head: Instruction) -> bool:
-        ends = [self._machine.messages[message] for message in self._waited(head)]
-        return any(end.sends and end.semantics.polling for end in ends)
+            peers = [end.peer] if end.peer != ANY else [peer for peer in range(len(machine.code)) if peer != rank]
+            arcs += [(number, peer, end.sends and end.semantics.polling) for peer in peers]
+    return _with_missing(
+        _Stuck(
+            thread=np.array([rank for rank, _ in heads], dtype=np.int64),
+            rank=np.array([rank for rank, _ in heads], dtype=np.int64),
+            index=np.array([head.index for _, head in heads], dtype=np.int64),
+            waits=np.array([number for number, _, _ in arcs], dtype=np.int64),
+            other=np.full(len(arcs), NONE, dtype=np.int64),
+            peer=np.array([peer for _, peer, _ in arcs], dtype=np.int64),
+            polls=np.array([polls for _, _, polls in arcs], dtype=np.bool_),
+        )
+    )
 
 
-def _explanation(waits: nx.DiGraph[Node]) -> list[Node]:
-    """A shortest circuit, from its least node; else a shortest chain to a rank that has finished."""
-    import networkx as nx
+def _with_missing(stuck: _Stuck) -> _Stuck:
+    """An arc to a rank ends in each of its stuck threads, where it is not known which of them should come."""
+    order = np.argsort(stuck.rank, kind="stable")
+    ranks = stuck.rank[order]
+    first, last = (np.searchsorted(ranks, stuck.peer, side=side) for side in ("left", "right"))
+    missing = (stuck.other == NONE) & (stuck.peer != NONE)
+    copies = np.where(missing, np.maximum(last - first, 1), 1)
+    rows = np.repeat(np.arange(len(copies)), copies)
+    nth = np.arange(len(rows)) - np.repeat(np.cumsum(copies) - copies, copies)
+    found = missing[rows] & (last > first)[rows]
+    other = stuck.other[rows]
+    other[found] = order[first[rows[found]] + nth[found]]
+    return _Stuck(
+        thread=stuck.thread, rank=stuck.rank, index=stuck.index,
+        waits=stuck.waits[rows], other=other, peer=stuck.peer[rows], polls=stuck.polls[rows],
+    )  # fmt: skip
 
-    circuits = [_shortest_circuit(waits.subgraph(part)) for part in nx.strongly_connected_components(waits)]
-    if circuits := [circuit for circuit in circuits if circuit]:
-        ring = min(circuits, key=lambda circuit: (len(circuit), min(circuit)))
-        start = ring.index(min(ring))
-        return ring[start:] + ring[:start]
-    for node in waits:
-        ends = [other for other in nx.descendants(waits, node) if other[0] == "rank"]
-        if node[0] == "thread" and ends:
-            return min((list(nx.shortest_path(waits, node, end)) for end in ends), key=len)
-    return list(waits)[:1]  # waits for any other rank, and there is none
+
+def _explained(stuck: _Stuck, shown: Shown) -> WaitFor:
+    nodes = len(stuck.thread)
+    if not nodes:
+        return WaitFor()
+    waits_for_rank = np.bincount(stuck.waits[stuck.peer != NONE], minlength=nodes) > 0
+    told = waits_for_rank | (np.bincount(stuck.waits, minlength=nodes) == 0)  # others only wait within their rank
+    explanation = np.array(_circuit(stuck) or _chain(stuck), dtype=np.int64)
+    members = explanation[told[explanation]]
+    everyone = np.flatnonzero(told)
+    everyone = everyone[np.lexsort((stuck.thread[everyone], stuck.rank[everyone]))]
+    return WaitFor(
+        blocked=_blocked(stuck, everyone[:MAX_LISTED], shown),
+        circuit=_blocked(stuck, members[:MAX_LISTED], shown),
+        polls=bool(stuck.polls[np.isin(stuck.waits, members)].any()),
+        stuck=len(np.unique(stuck.rank)),
+        length=len(members),
+    )
 
 
-def _shortest_circuit(part: nx.DiGraph[Node]) -> list[Node]:
-    """A shortest circuit of a strongly connected part, or nothing where it has none."""
-    import networkx as nx
+def _blocked(stuck: _Stuck, members: Ints, shown: Shown) -> tuple[Blocked, ...]:
+    peers: dict[int, set[int]] = defaultdict(set)
+    rows = np.flatnonzero(np.isin(stuck.waits, members) & (stuck.peer != NONE))
+    for number, peer in zip(stuck.waits[rows].tolist(), stuck.peer[rows].tolist(), strict=True):
+        peers[number].add(peer)
+    return tuple(
+        Blocked(rank=rank, op=shown(rank, index), index=index, waits_for=tuple(sorted(peers[number])))
+        for number, rank, index in zip(
+            members.tolist(), stuck.rank[members].tolist(), stuck.index[members].tolist(), strict=True
+        )
+    )
 
-    arcs = list(part.edges)
-    if len(arcs) == len(part):  # a circuit and nothing else
-        arcs = arcs[:1]
-    paths = (list(nx.shortest_path(part, end, start)) for start, end in arcs)
-    return min(paths, key=len, default=[])
+
+def _circuit(stuck: _Stuck) -> Sequence[int]:
+    """The stuck threads of a shortest circuit, the least of them first; empty where there is none."""
+    known = np.flatnonzero(stuck.other != NONE)
+    tails, heads = stuck.waits[known], stuck.other[known]
+    if len(known) <= _MAX_PLAIN:
+        waits: dict[int, list[int]] = defaultdict(list)
+        for tail, head in zip(tails.tolist(), heads.tolist(), strict=True):
+            waits[tail].append(head)
+        return shortest_circuit(waits)
+    from model.events.shortest_circuit import circuit_of_arcs  # numba is slow to import
+
+    arcs = circuit_of_arcs(len(stuck.thread), tails, heads, np.ones(len(tails), dtype=np.int64))
+    nodes = tails[arcs]
+    return np.roll(nodes, -int(nodes.argmin())).tolist() if len(nodes) else []
+
+
+def _chain(stuck: _Stuck) -> list[int]:
+    """The nearest way from the first stuck thread to one that waits for a finished rank; else the first alone."""
+    ends = set(stuck.waits[(stuck.other == NONE)].tolist())
+    waits: dict[int, list[int]] = defaultdict(list)
+    for tail, head in zip(stuck.waits.tolist(), stuck.other.tolist(), strict=True):
+        if head != NONE:
+            waits[tail].append(head)
+    for first in range(len(stuck.thread)):
+        before = {first: NONE}
+        queue = [first]
+        for at in queue:
+            if at in ends:
+                path = [at]
+                while before[path[-1]] != NONE:
+                    path.append(before[path[-1]])
+                return path[::-1]
+            fresh = [head for head in waits[at] if head not in before]
+            before.update(dict.fromkeys(fresh, at))
+            queue += fresh
+    return [0]

@@ -1,7 +1,6 @@
 """The event graph: the verdicts of the transition system, state for state; tables; rings of a size of their own."""
 
 import json
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,19 +8,18 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from model import check
-from model.events.earliest_run import final_state, run
+from model.events.earliest_run import run
 from model.program.checked import Program, program
 from model.program.ops import ANY, Irecv, Isend, Recv, Send, Wait
 from model.rings.orderings import NAMED as ORDERINGS
 from model.rings.orderings import ordering
 from model.rings.ring_program import ring, ring_table
 from model.semantics.columns import columns_of
+from model.semantics.instructions import Lowered
 from model.semantics.libraries import NAMED, bounded, semantics
 from model.semantics.lowering import lower
 from model.semantics.parameters import Semantics
-from model.semantics.table import WAIT, columns_of_table, table
-from model.states.bfs import one_schedule
-from model.states.machine import Machine
+from model.semantics.table import WAIT, columns_of_table, table_of
 from model.verdict.by_graph import check_table
 from tests.model.conftest import Inside
 from tests.model.small_programs import any_semantics, programs
@@ -29,28 +27,18 @@ from tests.model.small_programs import any_semantics, programs
 PLAIN = ["rendezvous", "eager", "gloo", "ssend", "mpich", "xccl", "oneccl-mpich", "bounded(1)", "fifo(2)"]
 
 
-def machine_of(made: Program, rules: Semantics) -> Machine:
+def lowered_of(made: Program, rules: Semantics) -> Lowered:
     try:
-        return Machine(made, rules)
+        return lower(made, rules)
     except ValueError:
         assume(False)
         raise
 
 
-@settings(max_examples=300)
-@given(programs(), any_semantics)
-def test_the_graph_ends_where_the_transition_system_ends(made: Program, rules: Semantics) -> None:
-    machine = machine_of(made, rules)
-    (ending,) = one_schedule(machine).endings
-    found = run(columns_of(machine.lowered))
-    assert final_state(found, machine.lowered) == ending.state
-    assert found.hangs != machine.finished(ending.state)
-
-
 @settings(max_examples=150)
 @given(programs(), any_semantics)
 def test_the_three_engines_give_one_verdict_and_one_explanation(made: Program, rules: Semantics) -> None:
-    machine_of(made, rules)
+    lowered_of(made, rules)
     graph, schedule, explorer = (check(made, rules, engine=engine) for engine in ("graph", "schedule", "explorer"))
     for other in (schedule, explorer):
         assert (graph.verdict, graph.circuit, graph.blocked, graph.lost) == (
@@ -62,21 +50,6 @@ def test_the_three_engines_give_one_verdict_and_one_explanation(made: Program, r
     assert graph.path == schedule.path
 
 
-@settings(max_examples=150)
-@given(programs(), any_semantics)
-def test_a_dead_circuit_closes_and_none_is_there_where_nothing_hangs(made: Program, rules: Semantics) -> None:
-    found = run(columns_of(machine_of(made, rules).lowered))
-    if not found.hangs:
-        assert found.makespan is not None
-        return
-    assert found.makespan is None
-    circuit = found.circuit()
-    assert len(circuit) <= len(made) * 2
-    for item, following in pairwise(circuit):
-        assert following.rank == item.waits_for
-    assert all(0 <= item.at < len(made[item.rank]) for item in circuit)
-
-
 @pytest.mark.parametrize("rules", [semantics(name) for name in PLAIN], ids=PLAIN)
 @pytest.mark.parametrize("name", [*ORDERINGS, "SSRRS"])
 @pytest.mark.parametrize(("rounds", "nbytes"), [(1, 1), (3, 9000)])
@@ -84,7 +57,7 @@ def test_both_faces_of_a_ring_are_equal(rules: Semantics, name: str, rounds: int
     policy = ordering(name, 5)
     made = ring(ranks=5, rounds=rounds, ordering=policy, nbytes=nbytes)
     columns = ring_table(ranks=5, rounds=rounds, ordering=policy, nbytes=nbytes)
-    listed = table(made)
+    listed = table_of(made)
     for field in ("rank", "index", "kind", "peer", "tag", "nbytes", "request"):
         assert np.array_equal(getattr(columns, field), getattr(listed, field)), field
     assert columns_of_table(columns, rules).same_as(columns_of(lower(made, rules)))
@@ -126,7 +99,7 @@ def tabled(draw: st.DrawFn) -> Program:
 
 @given(tabled(), st.sampled_from(PLAIN))
 def test_a_table_is_lowered_as_its_operations_are(made: Program, name: str) -> None:
-    columns = table(made)
+    columns = table_of(made)
     assert np.array_equal(columns.kind == WAIT, columns.request >= 0)
     assert columns_of_table(columns, semantics(name)).same_as(columns_of(lower(made, semantics(name))))
 
@@ -134,7 +107,7 @@ def test_a_table_is_lowered_as_its_operations_are(made: Program, name: str) -> N
 def test_what_has_no_row_is_refused() -> None:
     for op in (Recv(peer=ANY), Recv(peer=0, tag=ANY), Send(peer=0, comm="other"), Send(peer=0, mode="sync")):
         with pytest.raises(ValueError, match="has no row in a table"):
-            table(((op,),))
+            table_of(((op,),))
     for name in ("nccl", "nccl-cold", "hccl", "deferred"):
         with pytest.raises(ValueError, match="use the list of operations"):
             columns_of_table(ring_table(ranks=3, rounds=1, ordering=ORDERINGS["parity"]), semantics(name))
@@ -163,6 +136,6 @@ def test_sizes_beyond_the_memory_are_refused(inside: Inside) -> None:
 
 @given(programs(most=4), st.integers(0, 3))
 def test_statement_2_more_room_never_adds_a_hang(made: Program, capacity: int) -> None:
-    lowered = [machine_of(made, rules).lowered for rules in (NAMED["rendezvous"], bounded(capacity))]
+    lowered = [lowered_of(made, rules) for rules in (NAMED["rendezvous"], bounded(capacity))]
     tight, roomy = (run(columns_of(one)) for one in lowered)
     assert tight.hangs or not roomy.hangs

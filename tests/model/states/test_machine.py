@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from model import Result, check
 from model.program.checked import Program, program, wildcard_free
 from model.program.ops import ANY, Batch, Irecv, Isend, Operation, Recv, Send, Wait
+from model.semantics.columns import columns_of
+from model.semantics.guards import guards_of
 from model.semantics.libraries import NAMED, bounded, semantics
+from model.semantics.lowering import lower
 from model.semantics.parameters import UNLIMITED, Semantics
 from model.states.bfs import explore, one_schedule
 from model.states.machine import Machine
@@ -145,7 +148,7 @@ def test_statement_1_one_schedule_decides_without_wildcards(
     given_program: Program, rules: Semantics | Mapping[str, Semantics]
 ) -> None:
     assert wildcard_free(given_program)
-    machine = Machine(given_program, rules)
+    machine = Machine(guards_of(columns_of(lower(given_program, rules))))
     (everywhere,) = explore(machine, max_states=50_000).endings
     (once,) = one_schedule(machine).endings
     assert everywhere.state == once.state
@@ -162,7 +165,7 @@ def test_statement_1_one_schedule_decides_without_wildcards(
 
 @given(programs(), any_world, st.randoms(use_true_random=False))
 def test_statement_1_an_enabled_step_stays_enabled(given_program: Program, rules: Any, random: Any) -> None:
-    machine = Machine(given_program, rules)
+    machine = Machine(guards_of(columns_of(lower(given_program, rules))))
     state = machine.initial()
     while steps := machine.enabled(state):
         movers = {step.thread for step in steps}

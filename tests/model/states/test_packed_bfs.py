@@ -13,24 +13,26 @@ from model.program.checked import Program, program
 from model.program.ops import ANY, Compute, Recv, Send
 from model.rings.orderings import NAMED, ordering
 from model.rings.ring_program import ring
-from model.semantics.guards import Gate, Gates, gates, symmetry
+from model.semantics.columns import columns_of
+from model.semantics.guards import guards_of
 from model.semantics.libraries import semantics
 from model.semantics.lowering import lower
 from model.semantics.parameters import Semantics
 from model.states.bfs import explore
 from model.states.machine import Machine
-from model.states.packed_bfs import Interrupted, search
+from model.states.packed_bfs import Interrupted, search, symmetry
+from model.states.position_guards import Guard, GuardsByThread, guards_by_thread
 from model.validation.spin import spin_processes
 from tests.model.small_programs import any_semantics, programs
 
 MANY = 10**7
 
 
-def packed(made: Program, rules: Semantics) -> Gates:
-    return gates(lower(made, rules))
+def packed(made: Program, rules: Semantics) -> GuardsByThread:
+    return guards_by_thread(guards_of(columns_of(lower(made, rules))))
 
 
-def parity(ranks: int, rounds: int, promise: str = "rendezvous") -> Gates:
+def parity(ranks: int, rounds: int, promise: str = "rendezvous") -> GuardsByThread:
     return packed(ring(ranks=ranks, rounds=rounds, ordering=NAMED["parity"]), semantics(promise))
 
 
@@ -38,21 +40,23 @@ def parity(ranks: int, rounds: int, promise: str = "rendezvous") -> Gates:
 @given(programs(), any_semantics)
 def test_same_states_transitions_and_endings_as_the_plain_explorer(made: Program, rules: Semantics) -> None:
     try:
-        machine = Machine(made, rules)
+        machine = Machine(guards_of(columns_of(lower(made, rules))))
     except ValueError:
         return  # a library that has no such operation
     plain = explore(machine, max_states=MANY)
-    fast = search(gates(machine.lowered), max_states=MANY)
+    fast = search(machine.code, max_states=MANY)
     assert (fast.states, fast.transitions) == (plain.states, plain.transitions)
-    assert list(fast.endings) == [ending.state.heads for ending in plain.endings]
+    assert list(fast.endings) == [ending.state for ending in plain.endings]
     assert fast.levels == len(plain.endings[0].path) + 1
 
 
 @pytest.mark.parametrize("promise", ["rendezvous", "bounded(1)", "eager", "nccl", "gloo"])
 def test_rings_of_more_than_one_word(promise: str) -> None:
-    machine = Machine(ring(ranks=5, rounds=2, ordering=NAMED["parity"]), semantics(promise))
+    machine = Machine(
+        guards_of(columns_of(lower(ring(ranks=5, rounds=2, ordering=NAMED["parity"]), semantics(promise))))
+    )
     plain = explore(machine, max_states=MANY)
-    wide = tuple(code + (Gate(needs=((0, 10**6),)),) * 10_000 for code in gates(machine.lowered))  # never passed
+    wide = tuple(code + (Guard(needs=((0, 10**6),)),) * 10_000 for code in machine.code)  # never passed
     fast = search(wide, max_states=MANY)
     assert (fast.states, fast.transitions) == (plain.states, plain.transitions)
 
@@ -66,19 +70,21 @@ def orbit(heads: tuple[int, ...], turn: int) -> set[tuple[int, ...]]:
     [("SRSRSR", "rendezvous", 2), ("SSSSSS", "bounded(1)", 1), ("SSRSSR", "eager", 3), ("SSSRRR", "eager", 6)],
 )
 def test_rotation_counts_the_classes_of_states(vector: str, promise: str, turn: int) -> None:
-    machine = Machine(ring(ranks=6, rounds=2, ordering=ordering(vector, 6)), semantics(promise))
-    given_gates = gates(machine.lowered)
-    assert symmetry(given_gates) == turn
+    machine = Machine(
+        guards_of(columns_of(lower(ring(ranks=6, rounds=2, ordering=ordering(vector, 6)), semantics(promise))))
+    )
+    by_thread = machine.code
+    assert symmetry(by_thread) == turn
     states, todo = {machine.initial()}, [machine.initial()]
     while todo:
         state = todo.pop()
         after = {machine.step(state, step) for step in machine.enabled(state)} - states
         states |= after
         todo += after
-    classes = {min(orbit(state.heads, turn)) for state in states}
-    reduced = search(given_gates, max_states=MANY, rotate=True)
+    classes = {min(orbit(state, turn)) for state in states}
+    reduced = search(by_thread, max_states=MANY, rotate=True)
     assert reduced.states == len(classes)
-    assert sum(len(orbit(heads, turn)) for heads in classes) == search(given_gates, max_states=MANY).states
+    assert sum(len(orbit(heads, turn)) for heads in classes) == search(by_thread, max_states=MANY).states
 
 
 def test_a_ring_with_one_odd_rank_has_no_symmetry() -> None:
@@ -146,7 +152,7 @@ def test_bounds_on_states_and_on_memory() -> None:
 
 def test_a_table_that_grows_loses_nothing_and_counts_nothing_twice() -> None:
     """Of one state all 11 ranks may step, so frontiers grow faster than the first table has room for."""
-    free = ((Gate(),) * 2,) * 11
+    free = ((Guard(),) * 2,) * 11
     found = search(free, max_states=MANY)
     assert found.states == 3**11
     assert found.transitions == 11 * 2 * 3**10
@@ -161,12 +167,12 @@ def test_nothing_to_do_is_one_state(threads: int) -> None:
 def test_wildcards_do_not_pack() -> None:
     made = program([[Recv(peer=ANY)], [Send(peer=0)]])
     with pytest.raises(ValueError, match="wildcard"):
-        gates(lower(made, semantics("eager")))
+        packed(made, semantics("eager"))
 
 
 def test_processes_end_in_reverse_order() -> None:
     """Two ranks of one local step: 4 states while both live, 2 more once the second ended, 1 once both did."""
-    for code in ((), (Gate(),)):
+    for code in ((), (Guard(),)):
         assert search(spin_processes((code, code), init=False), max_states=MANY).states == 4 + 2 + 1
 
 

@@ -13,10 +13,11 @@ from model.program.ops import ANY, Recv, Send
 from model.rings.orderings import NAMED
 from model.rings.ring_program import ring
 from model.semantics.libraries import semantics
+from model.semantics.lowering import lower
 from model.semantics.parameters import Semantics
-from model.states.machine import Machine
 from model.states.options import Options
-from model.states.strategy import explore_machine
+from model.states.strategy import explore_wildcards
+from model.states.wildcards import WildcardMachine
 from tests.model.small_programs import any_semantics, programs
 
 RACE = program([[Recv(peer=ANY), Recv(peer=2)], [Send(peer=0)], [Send(peer=0)]])
@@ -57,9 +58,9 @@ def test_persistent_sets_keep_the_verdict_of_races(made: Program, promise: str) 
 
 def test_persistent_sets_of_a_race_keep_every_ending() -> None:
     """Rank 2's message taken by the first receive is a deadlock; rank 1's is not."""
-    machine = Machine(RACE, semantics("eager"))
+    machine = WildcardMachine(lower(RACE, semantics("eager")))
     seen = {
-        reduce: explore_machine(machine, Options(reduce=reduce), max_states=1000)[0]  # type: ignore[arg-type]
+        reduce: explore_wildcards(machine, Options(reduce=reduce), max_states=1000)[0]  # type: ignore[arg-type]
         for reduce in ("none", "persistent")
     }
     ends = {reduce: {ending.state for ending in found.endings} for reduce, found in seen.items()}

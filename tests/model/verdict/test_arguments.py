@@ -11,7 +11,7 @@ from model.program.ops import Recv, Send
 from model.rings.orderings import NAMED as ORDERINGS
 from model.rings.ring_program import ring_table
 from model.semantics.libraries import NAMED
-from model.semantics.table import table
+from model.semantics.table import table_of
 from model.verdict.arguments import as_lists, as_program, as_semantics, communicators
 from model.verdict.decide import check, check_contract
 
@@ -55,7 +55,7 @@ def test_a_program_that_is_one_already_is_not_made_again() -> None:
 
 
 def test_a_table_goes_to_the_event_graph() -> None:
-    made = table(PROGRAM)
+    made = table_of(PROGRAM)
     assert check(made, "rendezvous").verdict == "deadlock"
     assert check(ring_table(ranks=6, rounds=2, ordering=ORDERINGS["parity"]), {"world": "gloo"}).engine == "graph"
     with pytest.raises(ValueError, match="leave the engine out"):

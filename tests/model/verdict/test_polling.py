@@ -14,10 +14,11 @@ from model.program.checked import Program
 from model.rings.orderings import NAMED as ORDERINGS
 from model.rings.ring_program import STYLES, ring
 from model.semantics.libraries import NAMED
+from model.semantics.lowering import lower
 from model.semantics.parameters import Semantics
 from model.states.bfs import explore
-from model.states.machine import Machine, State, Step
 from model.verdict.decide import check
+from tests.model.message_machine import MessageMachine, State, Step
 from tests.model.small_programs import programs
 
 POLLERS = [rules for rules in NAMED.values() if rules.polling]
@@ -39,7 +40,7 @@ class Polled(NamedTuple):
 class PollingMachine:
     """The machine where sends that wait poll. progress: the steps that are the plain machine's own."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: MessageMachine) -> None:
         self.machine = machine
 
     def initial(self) -> Polled:
@@ -85,7 +86,7 @@ def terminal(system: PollingMachine) -> list[set[Polled]]:
 
 def agree(made: Program, rules: Semantics) -> str:
     """Holds the two models against each other; the verdict."""
-    machine = Machine(made, rules)
+    machine = MessageMachine(lower(made, rules))
     polling = PollingMachine(machine)
     ends = terminal(polling)
     assert all(len({polled.state for polled in part}) == 1 for part in ends), "a terminal component makes progress"
