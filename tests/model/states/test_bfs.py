@@ -106,7 +106,7 @@ def test_replay_gives_the_states_along_a_path() -> None:
 
 
 def test_replay_refuses_a_step_that_is_not_possible() -> None:
-    with pytest.raises(ValueError, match=r"step 2 of the trace, r, is not possible in \(1, 1\)"):
+    with pytest.raises(ValueError, match=r"step 2 of the path, r, is not possible in \(1, 1\)"):
         list(replay(Grid(1, 3), ["r", "u", "r"]))
 
 

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model import check
 from model.program.checked import Program, program
 from model.program.ops import ANY, Recv, Send
 from model.rings.orderings import NAMED
@@ -18,6 +17,7 @@ from model.semantics.parameters import Semantics
 from model.states.options import Options
 from model.states.strategy import explore_wildcards
 from model.states.wildcards import WildcardMachine
+from model.verdict.decide import check
 from tests.model.small_programs import any_semantics, programs
 
 RACE = program([[Recv(peer=ANY), Recv(peer=2)], [Send(peer=0)], [Send(peer=0)]])

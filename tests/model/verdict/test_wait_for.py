@@ -97,6 +97,6 @@ def test_a_large_circuit_is_the_shortest_too() -> None:
 def test_the_bound_on_states_names_what_helps() -> None:
     made = ring(ranks=4, rounds=2, ordering=ordering("SRSR", 4))
     with pytest.raises(
-        ValueError, match=r"--max-states, or leave out --engine explorer: .* --engine schedule, or graph"
+        ValueError, match=r"--max-states, or leave out --engine explorer: .*--engine schedule, or graph"
     ):
         check(made, "eager", engine="explorer", max_states=10)
