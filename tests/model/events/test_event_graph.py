@@ -125,13 +125,18 @@ def test_a_large_ring_has_the_verdict_of_a_small_one(inside: Inside, name: str, 
         assert large["makespan"] == {"parity": 3, "last-sends-first": 20001, "one-receives-first": 20001}[name]
 
 
-def test_sizes_beyond_the_memory_are_refused(inside: Inside) -> None:
-    for ranks, said in (("1000001", "--engine graph"), (str(10**15), "--engine graph")):
-        status, _, err = inside("check", "ring", "--ranks", ranks)
-        assert (status, len(err.splitlines())) == (2, 1)
-        assert said in err
-    status, _, err = inside("check", "ring", "--ranks", str(10**15), "--engine", "graph")
+@pytest.mark.parametrize(
+    ("ranks", "engine", "said"),
+    [
+        (1_000_001, ("--engine", "explorer"), "--engine graph"),
+        (10**15, (), "ring steps; give fewer"),
+        (10**15, ("--engine", "graph"), "ring steps; give fewer"),
+    ],
+)
+def test_sizes_beyond_the_memory_are_refused(inside: Inside, ranks: int, engine: tuple[str, ...], said: str) -> None:
+    status, _, err = inside("check", "ring", "--ranks", str(ranks), *engine)
     assert (status, len(err.splitlines())) == (2, 1)
+    assert said in err
 
 
 @given(programs(most=4), st.integers(0, 3))
