@@ -207,7 +207,7 @@ def draw(program: Any, library: LibraryLike = "rendezvous", *, title: str = "") 
     >>> picture.axes[0].get_title()
     'deadlock: 2 ranks under rendezvous'
     """
-    from model.verdict.draw import wait_for_graph
+    from model.verdict.views.draw import wait_for_graph
 
     result = program if isinstance(program, Result) else check(program, library)
     return wait_for_graph(result, title=title)

@@ -118,7 +118,7 @@ class Check(ProgramArguments):
         """Prints a verdict with what else is known of a small program; the exit status."""
         ranks = len(program) if isinstance(program, tuple) else program.ranks
         if self.draw is not None:
-            from model.verdict.draw import wait_for_graph
+            from model.verdict.views.draw import wait_for_graph
 
             title = f"{result.verdict}: {self.program}, {ranks} ranks, under {self.semantics}"
             wait_for_graph(result, ranks=ranks, title=title).savefig(self.draw)
@@ -142,7 +142,7 @@ class Check(ProgramArguments):
 
 
 def _lines(result: Result, cure: Cure | None, size: SizeThreshold | None) -> Iterator[str]:
-    from model.verdict.tables import verdict_lines
+    from model.verdict.views.tables import verdict_lines
 
     yield from verdict_lines(result, cure)
     if size is not None:

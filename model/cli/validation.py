@@ -46,7 +46,7 @@ class Hangs:
                 explained.append(explain(hang))
                 progress(len(explained))
         if self.draw is not None:
-            from model.verdict.draw import wait_for_graph  # matplotlib is slow to import
+            from model.verdict.views.draw import wait_for_graph  # matplotlib is slow to import
 
             for item in explained:
                 title = f"{item.result.verdict}: {item.hang.name}, on {item.hang.library}"

@@ -20,8 +20,8 @@ from model.semantics.parameters import Semantics, SemanticsByComm
 from model.synthesis.orders import of_precedence
 from model.synthesis.precedence_of import of_program
 from model.verdict.decide import check
-from model.verdict.html import program_difference
 from model.verdict.result import Result
+from model.verdict.views.html import program_difference
 
 MAX_MOVES = 64
 """At most so many single moves are tried: on a long program one move seldom cures."""

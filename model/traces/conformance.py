@@ -26,9 +26,9 @@ from model.traces.trace import Trace
 from model.traces.violation import Violation, Violations
 from model.verdict.arguments import communicators
 from model.verdict.decide import check
-from model.verdict.html import result_parts
 from model.verdict.result import Result
-from model.verdict.tables import waits_lines
+from model.verdict.views.html import result_parts
+from model.verdict.views.tables import waits_lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,12 +79,12 @@ class Result(Shown):
         return {key: value for key, value in asdict(replace(self, subject=None)).items() if key != "subject"}
 
     def _lines(self) -> Iterator[str]:
-        from model.verdict.tables import verdict_lines  # knows results
+        from model.verdict.views.tables import verdict_lines  # knows results
 
         return verdict_lines(self)
 
     def _parts(self) -> Iterator[str]:
-        from model.verdict.html import result_parts  # knows results
+        from model.verdict.views.html import result_parts  # knows results
 
         return result_parts(self)
 

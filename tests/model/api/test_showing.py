@@ -13,7 +13,7 @@ import model
 from model.display.shown import Shown
 from model.program.ops import Recv, Send
 from model.traces.trace import Trace, TraceEvent
-from model.verdict.tables import verdict_lines
+from model.verdict.views.tables import verdict_lines
 
 PAIR = "0: send(1); recv(1)\n1: send(0); recv(0)"
 EVIL = '0: irecv(1, request="<script>alert(1)</script>"); wait("<script>alert(1)</script>")\n1: recv(0)'

@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 
 from model.display.figure import Picture
-from model.verdict.folding import Folded, Node, fold
 from model.verdict.result import Result
+from model.verdict.views.folding import Folded, Node, fold
 
 STUCK, FREE, UNLISTED, WAIT = "#d55e00", "#009e73", "#999999", "#d55e00"
 """Colours of a palette that colour-blind readers can tell apart."""
@@ -56,7 +56,7 @@ def wait_for_graph(result: Result, *, ranks: int | None = None, title: str = "")
     """The ranks on a circle, stuck ones in vermilion with the operation they are in, an arrow to whom each waits for.
 
     Arrows of the circuit are bold. For a verdict of ok the ranks stand without arrows. Of many ranks, those that do
-    alike are folded into one node with their number (`model.verdict.folding`). Without ranks and title: those of the
+    alike are folded into one node with their number (`folding`). Without ranks and title: those of the
     result's subject.
     """
     if not title:

@@ -9,7 +9,7 @@ from model.display import html
 from model.program.checked import Program
 from model.verdict.result import Result
 from model.verdict.subject import Change
-from model.verdict.tables import WAITS, headline, hidden_waits, path_rows, remarks, waits_rows
+from model.verdict.views.tables import WAITS, headline, hidden_waits, path_rows, remarks, waits_rows
 
 MAX_STEPS = 10
 """Of a path, the last ones, which explain a deadlock."""
@@ -63,7 +63,7 @@ def program_difference(before: Program, after: Program) -> str:
 
 
 def _picture(result: Result) -> str:
-    from model.verdict.draw import wait_for_graph  # matplotlib is slow to import
+    from model.verdict.views.draw import wait_for_graph  # matplotlib is slow to import
 
     return wait_for_graph(result).svg()
 

@@ -17,8 +17,8 @@ from model.program.ops import Irecv, Operation, Recv, Send, Wait
 from model.rings.orderings import NAMED
 from model.rings.ring_program import ring, ring_table
 from model.semantics.libraries import semantics
-from model.verdict.draw import FREE, STUCK, wait_for_graph
-from model.verdict.folding import MAX_NODES, fold
+from model.verdict.views.draw import FREE, STUCK, wait_for_graph
+from model.verdict.views.folding import MAX_NODES, fold
 
 
 def stuck_ring(ranks: int) -> Program:

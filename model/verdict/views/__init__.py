@@ -1,0 +1,1 @@
+"""How a verdict is shown: as tables, in a notebook, as a picture."""
