@@ -105,55 +105,59 @@ def _howard_arcs(vertices: int, tail: Ints, head: Ints, weight: Ints, token: Int
     arcs = arcs[np.argsort(tail[arcs], kind="stable")]
     starts = np.searchsorted(tail[arcs], used).astype(np.int64)
     starts = np.append(starts, len(arcs))
-    to, cost, toll = number[head[arcs]], weight[arcs], token[arcs]
-    unit = gcd(*np.unique(np.abs(cost)).tolist()) or 1
-    kept, best, done = _howard(starts, to, cost // unit, toll, np.zeros((3, len(used)), dtype=np.int64), _SAFE)
+    to, weights, tokens = number[head[arcs]], weight[arcs], token[arcs]
+    unit = gcd(*np.unique(np.abs(weights)).tolist()) or 1
+    policy_arcs, winner, done = _howard(
+        starts, to, weights // unit, tokens, np.zeros((3, len(used)), dtype=np.int64), _SAFE
+    )
     if not done:  # too large for machine words: the same lines on Python's own numbers
-        cells = np.zeros((3, len(used)), dtype=object)
-        kept, best, done = _howard.py_func(starts, to, (cost // unit).astype(object), toll.astype(object), cells, 0)
+        work = np.zeros((3, len(used)), dtype=object)
+        policy_arcs, winner, done = _howard.py_func(
+            starts, to, (weights // unit).astype(object), tokens.astype(object), work, 0
+        )
         assert done
     policy = np.full(vertices, -1, dtype=np.int64)
-    policy[used] = arcs[kept]
-    return _follow(policy, head, int(used[best]))
+    policy[used] = arcs[policy_arcs]
+    return _follow(policy, head, int(used[winner]))
 
 
 @numba.njit(cache=True)
-def _howard(starts: Ints, to: Ints, cost: Ints, toll: Ints, cells: Ints, safe: int) -> tuple[Ints, int, bool]:
-    """(arc that each vertex keeps, a vertex whose kept arcs run into a critical circuit, whether words sufficed).
+def _howard(starts: Ints, to: Ints, weight: Ints, tokens: Ints, work: Ints, safe: int) -> tuple[Ints, int, bool]:
+    """(the policy: an arc of each vertex; a vertex from which it runs into a critical circuit, whether words sufficed).
 
-    Arcs of vertex v are starts[v] to starts[v + 1] - 1. The rows of `cells` are up, down and value: the ratio of
-    v is up[v] / down[v], reduced, and value[v] is the cost of the kept way from v to the root of its circuit,
-    where an arc costs down * cost - up * toll.
+    starts: (vertices + 1,); arcs of vertex v are starts[v] to starts[v + 1] - 1. to, weight, tokens: (arcs,). The rows
+    of `work`, (3, vertices), are up, down and value: the ratio of v is up[v] / down[v], reduced, and value[v] is the
+    weight of the policy's path from v to the root of its circuit, where an arc costs down * weight - up * tokens.
     """
-    up, down, value = cells
+    up, down, value = work
     count = len(starts) - 1
-    kept = starts[:-1].copy()
+    policy = starts[:-1].copy()
     for vertex in range(count):  # a start: the heaviest arc of those with the fewest tokens
         for arc in range(starts[vertex] + 1, starts[vertex + 1]):
-            held = kept[vertex]
-            if toll[arc] < toll[held] or (toll[arc] == toll[held] and cost[arc] > cost[held]):
-                kept[vertex] = arc
+            held = policy[vertex]
+            if tokens[arc] < tokens[held] or (tokens[arc] == tokens[held] and weight[arc] > weight[held]):
+                policy[vertex] = arc
     mark = np.empty(count, dtype=np.int64)
-    way = np.empty(count, dtype=np.int64)
+    path = np.empty(count, dtype=np.int64)
     while True:
-        # evaluate: follow the kept arcs from every vertex to a circuit, or to a vertex that is evaluated
+        # evaluate: follow the policy from every vertex to a circuit, or to a vertex that is evaluated
         mark[:] = -1
         for first in range(count):
             if mark[first] >= 0:
                 continue
             length, vertex = 0, first
             while mark[vertex] < 0:
-                mark[vertex] = count + first  # on the present way
-                way[length] = vertex
+                mark[vertex] = count + first  # on the present path
+                path[length] = vertex
                 length += 1
-                vertex = to[kept[vertex]]
-            if mark[vertex] == count + first:  # the way closed a circuit at this vertex, its root
+                vertex = to[policy[vertex]]
+            if mark[vertex] == count + first:  # the path closed a circuit at this vertex, its root
                 root = vertex
-                weighs, carries = cost[kept[root]], toll[kept[root]]
-                vertex = to[kept[root]]
+                weighs, carries = weight[policy[root]], tokens[policy[root]]
+                vertex = to[policy[root]]
                 while vertex != root:
-                    weighs, carries = weighs + cost[kept[vertex]], carries + toll[kept[vertex]]
-                    vertex = to[kept[vertex]]
+                    weighs, carries = weighs + weight[policy[vertex]], carries + tokens[policy[vertex]]
+                    vertex = to[policy[vertex]]
                 a, b = abs(weighs), carries
                 while b:
                     a, b = b, a % b
@@ -163,27 +167,27 @@ def _howard(starts: Ints, to: Ints, cost: Ints, toll: Ints, cells: Ints, safe: i
                 up[root], down[root] = weighs, carries
                 mark[root] = first
             for index in range(length - 1, -1, -1):
-                vertex = way[index]
+                vertex = path[index]
                 if mark[vertex] != count + first:
                     continue
-                arc = kept[vertex]
+                arc = policy[vertex]
                 after = to[arc]
                 mark[vertex] = first
                 up[vertex], down[vertex] = up[after], down[after]
-                value[vertex] = value[after] + down[after] * cost[arc] - up[after] * toll[arc]
-                if safe and max(abs(float(value[vertex])), abs(float(down[after]) * float(cost[arc]))) > safe:
-                    return kept, 0, False
-                if safe and abs(float(up[after]) * float(toll[arc])) > safe:
-                    return kept, 0, False
+                value[vertex] = value[after] + down[after] * weight[arc] - up[after] * tokens[arc]
+                if safe and max(abs(float(value[vertex])), abs(float(down[after]) * float(weight[arc]))) > safe:
+                    return policy, 0, False
+                if safe and abs(float(up[after]) * float(tokens[arc])) > safe:
+                    return policy, 0, False
         # improve: first by the ratio that an arc leads to, and only where no ratio improves by value
         changed = False
         for vertex in range(count):
             for arc in range(starts[vertex], starts[vertex + 1]):
-                held, after = to[kept[vertex]], to[arc]
+                held, after = to[policy[vertex]], to[arc]
                 if safe and abs(float(up[after]) * float(down[held])) > safe:
-                    return kept, 0, False
+                    return policy, 0, False
                 if up[after] * down[held] > up[held] * down[after]:
-                    kept[vertex] = arc
+                    policy[vertex] = arc
                     changed = True
         if changed:
             continue
@@ -193,10 +197,10 @@ def _howard(starts: Ints, to: Ints, cost: Ints, toll: Ints, cells: Ints, safe: i
                 after = to[arc]
                 if up[after] != up[vertex] or down[after] != down[vertex]:
                     continue
-                offer = value[after] + down[after] * cost[arc] - up[after] * toll[arc]
+                offer = value[after] + down[after] * weight[arc] - up[after] * tokens[arc]
                 if offer > best:
                     best = offer
-                    kept[vertex] = arc
+                    policy[vertex] = arc
                     changed = True
         if not changed:
             break
@@ -204,4 +208,4 @@ def _howard(starts: Ints, to: Ints, cost: Ints, toll: Ints, cells: Ints, safe: i
     for vertex in range(count):
         if up[vertex] * down[winner] > up[winner] * down[vertex]:
             winner = vertex
-    return kept, winner, True
+    return policy, winner, True

@@ -94,7 +94,7 @@ def columns_of(lowered: Lowered) -> Columns:
         ),
         meets=_meetings(code, starts, barriers=True),
         connects=_meetings(code, starts, barriers=False),
-        absent=_rows([(number, rank) for number, item in enumerate(code) for rank in item.absent]),
+        absent=_rows([(number, rank) for number, item in enumerate(code) for rank in item.missing_partners]),
         probes=_rows([(number, one.peer, one.tag, number_of[one.comm]) for number, one in probes], width=4),
     )
 
@@ -135,7 +135,7 @@ def _meetings(code: list[Instruction], starts: Ints, *, barriers: bool) -> Ints:
             (number, int(starts[other.thread]) + other.at)
             for number, item in enumerate(code)
             if isinstance(item.op, Barrier) == barriers
-            for other in item.meets
+            for other in item.rendezvous_partners
         ]
     )
 

@@ -47,7 +47,8 @@ class Instruction:
     send, recv: posts its one message; `blocking`: passes only once the message is stored or matched, and
         counts as posted while the thread is at it.
     await: passes once every one of its messages is posted, and matched or stored.
-    sync: passes once the thread of each place in `meets` has come to it; never if a rank is `absent`.
+    sync: passes once the thread of each of its `rendezvous_partners` has come there; never if some rank is among its
+        `missing_partners`.
     probe: passes once a message is on its way that the end `probes` would match.
     local: passes.
     silent: a half of an operation that no trace shows.
@@ -59,8 +60,8 @@ class Instruction:
     messages: tuple[int, ...] = ()
     blocking: bool = False
     after: Location | None = None
-    meets: tuple[Location, ...] = ()
-    absent: tuple[int, ...] = ()
+    rendezvous_partners: tuple[Location, ...] = ()
+    missing_partners: tuple[int, ...] = ()
     probes: Message | None = None
     silent: bool = False
 

@@ -73,8 +73,10 @@ class _Lowering:
             others = [(key, other) for key in keys for other in self._members[key] if other != rank]
             code[place.at] = replace(
                 code[place.at],
-                meets=tuple(self._arrivals[key][other] for key, other in others if other in self._arrivals[key]),
-                absent=tuple(sorted({other for key, other in others if other not in self._arrivals[key]})),
+                rendezvous_partners=tuple(
+                    self._arrivals[key][other] for key, other in others if other in self._arrivals[key]
+                ),
+                missing_partners=tuple(sorted({other for key, other in others if other not in self._arrivals[key]})),
             )
         return Lowered(
             ranks=len(self._program),

@@ -1,8 +1,8 @@
 """The inner loops of `search`, compiled by numba; compiled code is cached on disk.
 
-Shapes: frontier (states, words), table (slots, words), key and trial (words,), position and scratch (threads,); by
-position of all threads numbered through: starts (positions + 1,), meets and after (positions, 2), offsets (threads,);
-peers and heads: by precondition. All are contiguous.
+Shapes: frontier (states, words), table (slots, words), key and trial (words,), positions and scratch (threads,); by
+position of all threads numbered through: starts (count + 1,), meets and after (count, 2); offsets (threads,), where
+those of a thread begin; by precondition: peers and needed, a thread and the position that it needs. All contiguous.
 """
 
 from __future__ import annotations
@@ -53,28 +53,28 @@ def insert_all(states: Words, table: Words) -> None:
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _unpack(state: Words, head: Ints, bits: int) -> None:
+def _unpack(state: Words, positions: Ints, bits: int) -> None:
     fields = 64 // bits
     mask = np.uint64((1 << bits) - 1)
     thread = 0
     for word in range(len(state)):
         rest = state[word]
-        for _ in range(min(fields, len(head) - thread)):
-            head[thread] = np.int64(rest & mask)
+        for _ in range(min(fields, len(positions) - thread)):
+            positions[thread] = np.int64(rest & mask)
             rest >>= np.uint64(bits)
             thread += 1
 
 
 @numba.njit(cache=True, nogil=True)
-def _turn(key: Words, head: Ints, bits: int, turn: int, words: int, trial: Words) -> None:
+def _turn(key: Words, positions: Ints, bits: int, turn: int, words: int, trial: Words) -> None:
     """Replace a state by the least of its rotations by multiples of `turn` threads."""
-    threads, fields = len(head), 64 // bits
-    _unpack(key, head, bits)
+    threads, fields = len(positions), 64 // bits
+    _unpack(key, positions, bits)
     for by in range(turn, threads, turn):
         trial[:] = 0
         for thread in range(threads):
             to = (thread + by) % threads
-            trial[to // fields] |= np.uint64(head[thread]) << np.uint64(to % fields * bits)
+            trial[to // fields] |= np.uint64(positions[thread]) << np.uint64(to % fields * bits)
         for word in range(words):
             if trial[word] != key[word]:
                 if trial[word] < key[word]:
@@ -95,7 +95,7 @@ def expand(
     offsets: Ints,
     starts: Ints,
     peers: Ints,
-    heads: Ints,
+    needed: Ints,
     meets: Ints,
     after: Ints,
 ) -> tuple[int, int, int]:
@@ -106,7 +106,7 @@ def expand(
     """
     threads, words, fields = len(offsets), frontier.shape[1], 64 // bits
     room = len(table) // SPARE - threads
-    head = np.zeros(threads, dtype=np.int64)
+    positions = np.zeros(threads, dtype=np.int64)
     scratch = np.zeros(threads, dtype=np.int64)
     trial = np.zeros(words, dtype=np.uint64)
     key = np.zeros(words, dtype=np.uint64)
@@ -114,23 +114,23 @@ def expand(
     for index in range(begin, stop):
         if found > room:
             return index, found, transitions
-        _unpack(frontier[index], head, bits)
+        _unpack(frontier[index], positions, bits)
         before = transitions
         for thread in range(threads):
-            position = offsets[thread] + head[thread]
-            if after[position, 0] >= 0 and head[after[position, 0]] < after[position, 1]:
+            position = offsets[thread] + positions[thread]
+            if after[position, 0] >= 0 and positions[after[position, 0]] < after[position, 1]:
                 continue
             alone = True
             for need in range(starts[position], starts[position + 1]):
-                if head[peers[need]] < heads[need]:
+                if positions[peers[need]] < needed[need]:
                     alone = False
                     break
             partner = meets[position, 0]
-            if not alone and (partner < 0 or head[partner] != meets[position, 1]):
+            if not alone and (partner < 0 or positions[partner] != meets[position, 1]):
                 continue
             if not alone:
-                there = offsets[partner] + head[partner]
-                if after[there, 0] >= 0 and head[after[there, 0]] < after[there, 1]:
+                there = offsets[partner] + positions[partner]
+                if after[there, 0] >= 0 and positions[after[there, 0]] < after[there, 1]:
                     continue
             for word in range(words):
                 key[word] = frontier[index, word]

@@ -127,7 +127,9 @@ class WildcardMachine:
         if item.kind == "await":
             return not self.incomplete(state, item)
         if item.kind == "sync":
-            return not item.absent and all(state.positions[other] >= at for other, at in item.meets)
+            return not item.missing_partners and all(
+                state.positions[other] >= at for other, at in item.rendezvous_partners
+            )
         return item.probes is None or any(
             _match(self.messages[send], item.probes) and self._matching_receive(state, send) is None
             for send in state.sends

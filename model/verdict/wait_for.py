@@ -115,8 +115,8 @@ def _stuck_of_wildcards(machine: WildcardMachine, state: InFlight) -> _Stuck:
     heads = [(rank, head) for rank in range(len(machine.code)) if (head := machine.head(state, rank)) is not None]
     arcs: list[tuple[int, int, bool]] = []  # (stuck thread, rank waited for, whether a send polls)
     for number, (rank, head) in enumerate(heads):
-        arcs += [(number, other, False) for other in head.absent]
-        arcs += [(number, other, False) for other, at in head.meets if state.positions[other] < at]
+        arcs += [(number, other, False) for other in head.missing_partners]
+        arcs += [(number, other, False) for other, at in head.rendezvous_partners if state.positions[other] < at]
         ends = [machine.messages[message] for message in machine.incomplete(state, head)]
         for end in ends if head.probes is None else [head.probes]:
             peers = [end.peer] if end.peer != ANY else [peer for peer in range(len(machine.code)) if peer != rank]

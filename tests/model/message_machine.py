@@ -125,7 +125,9 @@ class MessageMachine:
         if head.kind == "await":
             return not self.incomplete(state, head)
         if head.kind == "sync":
-            return not head.absent and all(state.heads[place.thread] >= place.at for place in head.meets)
+            return not head.missing_partners and all(
+                state.heads[place.thread] >= place.at for place in head.rendezvous_partners
+            )
         return head.probes is None or self._on_its_way(state, head.probes)
 
     def _send_steps(self, state: State, thread: int, head: Instruction) -> Iterator[Step]:
