@@ -18,8 +18,8 @@ if __name__ == "__main__":  # read by its path: the import of a package would ru
 
 from experiments.catalogue import CATALOGUE, Experiment
 from experiments.lab.errors import ProbesFailed
-from model.cli.entry import Command, Runnable, chosen, overview
-from model.cli.output import ends_quietly
+from model.entry.command import Command, Runnable, chosen, overview
+from model.entry.output import ends_quietly
 
 ABOUT = "The model's predictions against measurements."
 

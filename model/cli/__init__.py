@@ -1,1 +1,1 @@
-"""The commands of `python -m model`, one file each."""
+"""The commands of `python -m model`, a file a subject, and the console script."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from model.cli.arguments import OptionalPath, ProgramArguments
-from model.cli.output import check_picture, library_table, progress_bar, show
+from model.entry.output import check_picture, library_table, progress_bar, show
 from model.program.checked import Program
 from model.semantics.libraries import NAMED, semantics
 from model.semantics.parameters import SemanticsByComm

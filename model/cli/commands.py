@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 
-from model.cli.entry import Command, Runnable, chosen, overview
-from model.cli.output import ends_quietly
+from model.entry.command import Command, Runnable, chosen, overview
+from model.entry.output import ends_quietly
 
 ABOUT = "Which send/receive orders hang, and on which library?"
 

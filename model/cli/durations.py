@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from model.cli.arguments import OptionalPath, TimedArguments
-from model.cli.output import check_picture, show, table
+from model.entry.output import check_picture, show, table
 
 if TYPE_CHECKING:
     from model.events.simulator import Simulation

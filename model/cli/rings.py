@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from model.cli.output import progress_bar, show
+from model.entry.output import progress_bar, show
 
 if TYPE_CHECKING:
     pass

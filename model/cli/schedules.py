@@ -9,7 +9,7 @@ from typing import Any, Literal
 import tyro
 
 from model.cli.arguments import check_file
-from model.cli.output import library_table, show
+from model.entry.output import library_table, show
 from model.semantics.libraries import NAMED, semantics
 
 MessageStyle = Literal["runtime", "blocking"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from model.cli.output import show
+from model.entry.output import show
 
 if TYPE_CHECKING:
     from model.synthesis.orders import Synthesis

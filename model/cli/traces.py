@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from model.cli.arguments import OptionalPath, check_file
-from model.cli.output import check_picture, show, table
+from model.entry.output import check_picture, show, table
 
 if TYPE_CHECKING:
     from model.traces.recorded import TimeBreakdown

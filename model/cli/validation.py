@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from model.cli.arguments import OptionalPath, check_file
-from model.cli.output import progress_bar, show, table
+from model.entry.output import progress_bar, show, table
 from model.program.text_form import program_text
 
 if TYPE_CHECKING:

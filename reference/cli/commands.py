@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from model.cli.entry import Command, Runnable, chosen, overview
-from model.cli.output import ends_quietly
+from model.entry.command import Command, Runnable, chosen, overview
+from model.entry.output import ends_quietly
 from reference.cli.aliases import canonical
 from reference.cli.console import log
 from reference.ranks import interrupts

@@ -19,7 +19,7 @@ from experiments.publish import readme
 from experiments.records.paths import ROOT
 from experiments.records.results import ResultStore
 from experiments.serving import multi_gpu
-from model.cli.entry import overview
+from model.entry.command import overview
 from tests.experiments import samples
 
 Bodies = dict[str, dict[str, Any]]

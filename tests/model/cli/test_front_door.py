@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from model.cli import ringproof
+from model.cli import console_script as ringproof
 from model.cli.commands import ABOUT, COMMANDS
-from model.cli.entry import overview
-from model.cli.shadowing import check_packages
+from model.entry.command import overview
+from model.entry.shadowing import check_packages
 from tests.model.conftest import Inside, assert_one_line, write
 from tests.patience import stretch
 
@@ -126,7 +126,7 @@ def shadows(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
 
 
-SCRIPT = "import sys; sys.path[0] = {root!r}; from model.cli.ringproof import ringproof; sys.exit(ringproof())"
+SCRIPT = "import sys; sys.path[0] = {root!r}; from model.cli.console_script import ringproof; sys.exit(ringproof())"
 """What a script does that pip has installed: its first folder is its own, and not the working folder."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model.cli.entry import Command
+from model.entry.command import Command
 from reference.cli.aliases import ALIASES, OF_OTHER_ENGINES, canonical
 from reference.cli.commands import COMMANDS, main, parsed
 from reference.cli.console import engine_config, install_command

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 from model import Result, check
-from model.cli.output import FORMATS, check_picture
+from model.entry.output import FORMATS, check_picture
 from model.program.checked import Program, program
 from model.program.ops import Irecv, Operation, Recv, Send, Wait
 from model.rings.orderings import NAMED

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from model.cli.commands import COMMANDS, main
-from model.cli.entry import Command, chosen, overview
-from model.cli.output import ends_quietly
-from model.cli.shadowing import check_packages
+from model.entry.command import Command, chosen, overview
+from model.entry.output import ends_quietly
+from model.entry.shadowing import check_packages
 
 ABOUT = "Which send/receive orders hang, on which library, and how fast are the others?"
 
