@@ -115,9 +115,9 @@ def test_what_is_no_hang_and_no_finish_is_unclear(
 
 def test_outputs_are_collected_by_request() -> None:
     outputs = [
-        TokenOutput(index=1, token=7, text="", seconds=0.123456, reason=None),
-        TokenOutput(index=0, token=5, text="", seconds=0.2, reason=None),
-        TokenOutput(index=1, token=8, text="", seconds=0.3, reason="length"),
+        TokenOutput(index=1, token=7, text="", elapsed=0.123456, reason=None),
+        TokenOutput(index=0, token=5, text="", elapsed=0.2, reason=None),
+        TokenOutput(index=1, token=8, text="", elapsed=0.3, reason="length"),
     ]
     assert collect(outputs) == [
         {"tokens": [5], "seconds": [0.2]},
