@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":  # read by its path: the import of a package would run what hides it
-    _shadowing = runpy.run_path(str(Path(__file__).parents[1] / "model" / "cli" / "shadowing.py"))
+    _shadowing = runpy.run_path(str(Path(__file__).parents[1] / "model" / "entry" / "shadowing.py"))
     _shadowing["exit_if_hidden"]("model", "reference")
 
 from experiments.catalogue import CATALOGUE, Experiment

@@ -11,7 +11,7 @@ with interrupts.exit_on_sigint():
     from pathlib import Path
 
     # read by its path: the import of model would run what hides it
-    runpy.run_path(str(Path(__file__).parents[1] / "model" / "cli" / "shadowing.py"))["exit_if_hidden"]("model")
+    runpy.run_path(str(Path(__file__).parents[1] / "model" / "entry" / "shadowing.py"))["exit_if_hidden"]("model")
 
     from reference.cli import commands
     from reference.cli.console import open_standard_streams
