@@ -98,7 +98,7 @@ def test_log_probabilities_tell_parts_of_a_character_apart(smollm2):
     tokens = smollm2.encode("日")
     assert len(tokens) > 1
     rivals = tuple((token, -1.0 - at) for at, token in enumerate(tokens))
-    outputs = [TokenOutput(index=0, token=token, text="", seconds=0.0, logprob=-1.0, top=rivals) for token in tokens]
+    outputs = [TokenOutput(index=0, token=token, text="", elapsed=0.0, logprob=-1.0, top=rivals) for token in tokens]
     chat = chat_logprobs(smollm2, outputs)["content"]
     assert bytes(byte for item in chat for byte in item["bytes"]).decode() == "日"
     lists = completion_logprobs(smollm2, outputs, 0)
