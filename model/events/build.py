@@ -1,7 +1,7 @@
 """From the guards of a program to its event graph: every precondition as an arc, weighed with time.
 
-Events are the places of every thread: event `place` of an instruction is that its thread comes to it, the next
-one that it is passed. Blocking messages that are held up have one more event, their post.
+Every instruction has two events: its `arrival`, when its thread comes to it, and the next one, when it is passed,
+which is the arrival of the one after. Blocking messages that are held up have one more event, their post.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from model.semantics.guards import ABSENT, BARRIER, CONNECTION, HANDED_OVER, POS
 class Built:
     """The event graph of a program, and what its events mean.
 
-    place: by instruction, the event that its thread comes to it. thread: by event. posted: by message, its post.
+    arrival: by instruction, the event that its thread comes to it. thread: by event. posted: by message, its post.
     """
 
     guards: Guards
     graph: EventGraph
-    place: Ints
+    arrival: Ints
     thread: Ints
     posted: Ints
 
@@ -57,20 +57,20 @@ def build_graph(guards: Guards, timing: Timing = UNIT, *, repeated: bool = False
     columns = guards.columns
     thread = columns.thread_of()
     threads = np.arange(len(columns.rank_of))
-    place = np.arange(len(thread)) + thread
+    arrival = np.arange(len(thread)) + thread
     arcs = _Arcs()
 
-    posts = _posts(arcs, guards, timing, place, thread)
+    posts = _posts(arcs, guards, timing, arrival, thread)
     if timing.gap > 0:
         _space(arcs, columns, posts.event, thread, timing, repeated=repeated)
-    _weigh(arcs, guards, posts, timing, place, repeated=repeated)
+    _weigh(arcs, guards, posts, timing, arrival, repeated=repeated)
     if repeated:
         arcs.add(columns.starts[1:] + threads, columns.starts[:-1] + threads, 0, 1)
 
     never = (guards.other == NONE) & ~(repeated & (guards.kind == ABSENT))
     of_event = np.concatenate((np.repeat(threads, np.diff(columns.starts) + 1), thread[columns.at[posts.late]]))
-    graph = arcs.graph(posts.events, columns.rank_of[of_event], np.unique(place[guards.instruction[never]] + 1))
-    return Built(guards=guards, graph=graph, place=place, thread=of_event, posted=posts.event)
+    graph = arcs.graph(posts.events, columns.rank_of[of_event], np.unique(arrival[guards.instruction[never]] + 1))
+    return Built(guards=guards, graph=graph, arrival=arrival, thread=of_event, posted=posts.event)
 
 
 class _Arcs:
@@ -109,43 +109,43 @@ class _Posts:
     events: int
 
 
-def _posts(arcs: _Arcs, guards: Guards, timing: Timing, place: Ints, thread: Ints) -> _Posts:
+def _posts(arcs: _Arcs, guards: Guards, timing: Timing, arrival: Ints, thread: Ints) -> _Posts:
     """Arcs from coming to an instruction to passing it, by way of the post of a blocking message that is held up."""
     columns = guards.columns
     duration = timing.ticks(columns.seconds)
     duration[columns.at[columns.sends & ~columns.blocking]] = timing.overhead
-    arcs.add(place, place + 1, duration)
+    arcs.add(arrival, arrival + 1, duration)
 
     nodes = len(thread) + len(columns.rank_of)
     handed = columns.after[columns.at] != NONE
     apart = columns.blocking & (handed | (columns.sends & (timing.gap > 0)))
     late = np.flatnonzero(apart)
-    event = np.where(columns.blocking, place[columns.at], place[columns.at] + 1)
+    event = np.where(columns.blocking, arrival[columns.at], arrival[columns.at] + 1)
     event[late] = nodes + np.arange(len(late))
-    arcs.add(place[columns.at[late]], event[late], np.where(columns.sends[late], timing.overhead, 0))
-    arcs.add(event[late], place[columns.at[late]] + 1, 0)
+    arcs.add(arrival[columns.at[late]], event[late], np.where(columns.sends[late], timing.overhead, 0))
+    arcs.add(event[late], arrival[columns.at[late]] + 1, 0)
     # what hands over a blocking message lets it be posted; any other instruction it lets pass
     rows = np.flatnonzero(guards.kind == HANDED_OVER)
     waits = guards.instruction[rows]
     held = np.full(len(thread), NONE, dtype=np.int64)
     held[columns.at[late]] = event[late]
-    arcs.add(place[guards.other[rows]] + 1, np.where(held[waits] == NONE, place[waits] + 1, held[waits]), 0)
+    arcs.add(arrival[guards.other[rows]] + 1, np.where(held[waits] == NONE, arrival[waits] + 1, held[waits]), 0)
     delay = np.where(columns.blocking & columns.sends & ~apart, timing.overhead, 0)
     return _Posts(event=event, delay=delay, late=late, events=nodes + len(late))
 
 
-def _weigh(arcs: _Arcs, guards: Guards, posts: _Posts, timing: Timing, place: Ints, *, repeated: bool) -> None:
+def _weigh(arcs: _Arcs, guards: Guards, posts: _Posts, timing: Timing, arrival: Ints, *, repeated: bool) -> None:
     """Arcs of all other preconditions, to the passing of their instructions."""
     kind, known = guards.kind, guards.other != NONE
     rows = np.flatnonzero(known & (kind >= POSTED) & (kind <= SLOT))
     posted = guards.posted[rows]
-    to = place[guards.instruction[rows]] + 1
+    to = arrival[guards.instruction[rows]] + 1
     arcs.add(posts.event[posted], to, posts.delay[posted] + _transfers(guards, rows, timing), _tokens(guards, rows))
     met = np.flatnonzero(known & ((kind == BARRIER) | ((kind == CONNECTION) & (not repeated))))
-    arcs.add(place[guards.other[met]], place[guards.instruction[met]] + 1, 0)
+    arcs.add(arrival[guards.other[met]], arrival[guards.instruction[met]] + 1, 0)
     seen = np.flatnonzero(known & (kind == PROBE))
     posted = guards.posted[seen]
-    arcs.add(posts.event[posted], place[guards.instruction[seen]] + 1, posts.delay[posted] + timing.latency)
+    arcs.add(posts.event[posted], arrival[guards.instruction[seen]] + 1, posts.delay[posted] + timing.latency)
 
 
 def _transfers(guards: Guards, rows: Ints, timing: Timing) -> Ints:

@@ -61,4 +61,4 @@ def run_guards(guards: Guards, timing: Timing = UNIT) -> EarliestRun:
     """The same from its guards."""
     built = build_graph(guards, timing)
     times = built.graph.run()
-    return EarliestRun(built=built, times=times, passed=times[built.place + 1] != NEVER)
+    return EarliestRun(built=built, times=times, passed=times[built.arrival + 1] != NEVER)

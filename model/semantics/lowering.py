@@ -34,21 +34,21 @@ from model.semantics.instructions import Instruction, Location, Lowered, Message
 from model.semantics.parameters import Semantics, SemanticsByComm, semantics_by_comm, semantics_of
 
 
-def lower(program: Program, given: Semantics | SemanticsByComm) -> Lowered:
+def lower(program: Program, semantics: Semantics | SemanticsByComm) -> Lowered:
     """The instructions of a program on its libraries.
 
     Raises ValueError where a communicator has no semantics, or where wildcards or probes meet a library
     that queues its operations, sets up connections at first use or goes through a batch per peer.
     """
-    return _Lowering(program, semantics_by_comm(given)).lowered()
+    return _Lowering(program, semantics_by_comm(semantics)).lowered()
 
 
 _Key = tuple[str, object]  # what hosts meet for: a barrier or a connection
 
 
 class _Lowering:
-    def __init__(self, program: Program, given: SemanticsByComm) -> None:
-        self._program, self._world, self._wild = program, given, not wildcard_free(program)
+    def __init__(self, program: Program, by_comm: SemanticsByComm) -> None:
+        self._program, self._by_comm, self._wild = program, by_comm, not wildcard_free(program)
         self._messages: list[Message] = []
         self._posts: list[Location] = []
         self._code: list[list[Instruction]] = [[] for _ in program]
@@ -68,11 +68,11 @@ class _Lowering:
                     barriers += 1
                 else:
                     self._operation(rank, op, index, open_requests)
-        for place, keys in self._syncs:
-            code, rank = self._code[place.thread], self._ranks[place.thread]
+        for location, keys in self._syncs:
+            code, rank = self._code[location.thread], self._ranks[location.thread]
             others = [(key, other) for key in keys for other in self._members[key] if other != rank]
-            code[place.at] = replace(
-                code[place.at],
+            code[location.at] = replace(
+                code[location.at],
                 rendezvous_partners=tuple(
                     self._arrivals[key][other] for key, other in others if other in self._arrivals[key]
                 ),
@@ -103,7 +103,7 @@ class _Lowering:
                 raise ValueError(f"{probes.semantics.name} queues its operations and has no probe; use another library")
             self._emit(rank, Instruction(kind="probe", op=op, index=index, probes=probes))
         elif isinstance(op, Isend | Irecv):
-            if isinstance(op, Isend) and semantics_of(self._world, op.comm).isend_returns == "deferred":
+            if isinstance(op, Isend) and semantics_of(self._by_comm, op.comm).isend_returns == "deferred":
                 requests[op.request] = op
                 self._emit(rank, Instruction(kind="local", op=op, index=index))
             else:
@@ -176,7 +176,7 @@ class _Lowering:
         return messages
 
     def _end(self, rank: int, op: Send | Recv | Isend | Irecv | Probe) -> Message:
-        rules = semantics_of(self._world, op.comm)
+        rules = semantics_of(self._by_comm, op.comm)
         sends = isinstance(op, Send | Isend)
         if self._wild or (isinstance(op, Probe) and ANY in (op.peer, op.tag)):
             for trait, plain in (("order", "none"), ("connection", "warm")):
@@ -214,11 +214,11 @@ class _Lowering:
             self._sync(rank, keys, members, op, index)
 
     def _sync(self, rank: int, keys: Sequence[_Key], members: tuple[int, ...], op: Operation, index: int) -> None:
-        place = self._emit(rank, Instruction(kind="sync", op=op, index=index, silent=not isinstance(op, Barrier)))
+        location = self._emit(rank, Instruction(kind="sync", op=op, index=index, silent=not isinstance(op, Barrier)))
         for key in keys:
             self._members.setdefault(key, members)
-            self._arrivals[key][rank] = place
-        self._syncs.append((place, tuple(keys)))
+            self._arrivals[key][rank] = location
+        self._syncs.append((location, tuple(keys)))
 
     def _post(
         self, thread: int, end: Message, op: Operation, index: int, *, blocking: bool, after: Location | None = None
@@ -226,7 +226,7 @@ class _Lowering:
         message = len(self._messages)
         self._messages.append(end)
         split = blocking and self._wild  # a wildcard chooses between messages that wait: posting comes first
-        place = self._emit(
+        location = self._emit(
             thread,
             Instruction(
                 kind="send" if end.sends else "recv",
@@ -238,7 +238,7 @@ class _Lowering:
                 silent=split,
             ),
         )
-        self._posts.append(place)
+        self._posts.append(location)
         if split:
             self._await(thread, [message], op, index)
         return message

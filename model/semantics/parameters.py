@@ -106,14 +106,14 @@ SemanticsByComm = Mapping[str, Semantics]
 EVERY_COMM = "*"
 
 
-def semantics_by_comm(given: Semantics | SemanticsByComm) -> SemanticsByComm:
+def semantics_by_comm(semantics: Semantics | SemanticsByComm) -> SemanticsByComm:
     """Semantics for every communicator, from one for all or from a mapping."""
-    return {EVERY_COMM: given} if isinstance(given, Semantics) else given
+    return {EVERY_COMM: semantics} if isinstance(semantics, Semantics) else semantics
 
 
-def semantics_of(given: SemanticsByComm, comm: str) -> Semantics:
+def semantics_of(by_comm: SemanticsByComm, comm: str) -> Semantics:
     """The semantics of one communicator; ValueError where neither it nor `*` is declared."""
-    found = given.get(comm) or given.get(EVERY_COMM)
-    if found is None:
+    semantics = by_comm.get(comm) or by_comm.get(EVERY_COMM)
+    if semantics is None:
         raise ValueError(f"no semantics for communicator {comm!r}; declare it, or '*' for every communicator")
-    return found
+    return semantics

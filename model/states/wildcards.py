@@ -96,10 +96,10 @@ class WildcardMachine:
 
     def unreceived(self, state: InFlight) -> list[int]:
         """The messages posted and not matched, but for those that a rank is blocked in."""
-        places = [(message, self.lowered.posts[message]) for message in (*state.sends, *state.recvs)]
+        locations = [(message, self.lowered.posts[message]) for message in (*state.sends, *state.recvs)]
         return [
             message
-            for message, (thread, at) in places
+            for message, (thread, at) in locations
             if not (self.code[thread][at].silent and state.positions[thread] == at + 1)
         ]
 

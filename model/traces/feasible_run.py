@@ -46,12 +46,12 @@ def timing_violations(trace: Trace, events: Sequence[Sequence[TraceEvent]], by_c
     built = build_graph(guards_of(columns_of(lower(posting, by_comm))))
     times = _Times(built, events, steps)
     least = times.least(trace.clocks[0], trace.clocks)
-    run = EarliestRun(built=built, times=least, passed=least[built.place + 1] != NEVER)
+    run = EarliestRun(built=built, times=least, passed=least[built.arrival + 1] != NEVER)
     for event in np.flatnonzero((least == NEVER) & (times.latest != LATEST)).tolist():
         yield int(times.latest[event]), times.violation(event, times.why_never(run, event))
     if trace.complete and not run.hangs:
         for message in run.unreceived.tolist():
-            event = int(built.place[built.columns.at[message]]) + 1
+            event = int(built.arrival[built.columns.at[message]]) + 1
             yield int(times.latest[event]), times.violation(event, "its message meets no other, and the run is over")
     for clock in dict.fromkeys(trace.clocks):
         least = times.least(clock, trace.clocks)
@@ -71,7 +71,7 @@ class _Times:
         self.rank = np.full(self._graph.events, NONE, dtype=np.int64)
         threads, columns = built.columns.thread_of(), built.columns
         for instruction in np.flatnonzero(threads < len(events)).tolist():  # the hosts, not their queues
-            rank, event = int(threads[instruction]), int(built.place[instruction]) + 1
+            rank, event = int(threads[instruction]), int(built.arrival[instruction]) + 1
             step = steps[rank][int(columns.index[instruction])]
             recorded = events[rank][step]
             self._source[event] = rank, step

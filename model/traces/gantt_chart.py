@@ -22,7 +22,7 @@ COLOURS: dict[SpanKind, str] = {
 }
 """Colours that colour-blind readers can tell apart, in the order in which they are drawn; others are left out."""
 
-CROWD = 500
+MAX_OUTLINED = 500
 """Spans from which on a picture has no room for the lines between them."""
 
 MAX_HEIGHT = 30.0
@@ -48,7 +48,7 @@ def gantt(spans: Sequence[Span], *, title: str = "", unit: str = "transfers", ti
     tick: how much of `unit` one tick is; seconds are shown as s, ms, us or ns, as the length of the run asks for.
     """
     rows = sorted({(span.rank, span.lane) for span in spans})
-    places = {row: place for place, row in enumerate(rows)}
+    row_numbers = {row: number for number, row in enumerate(rows)}
     last = max((span.end or span.begin for span in spans), default=0)
     first = min((span.begin for span in spans), default=0)
     edge = max(1, last + round((last - first) * 0.05))
@@ -61,9 +61,9 @@ def gantt(spans: Sequence[Span], *, title: str = "", unit: str = "transfers", ti
     bars: dict[tuple[SpanKind, bool, int], list[tuple[float, float]]] = defaultdict(list)
     for span in spans:
         end = edge if span.end is None else span.end
-        row = places[span.rank, span.lane]
+        row = row_numbers[span.rank, span.lane]
         bars[span.kind, span.end is None, row].append((span.begin * tick, (end - span.begin) * tick))
-    _draw_bars(axes, bars, lines=len(spans) < CROWD)
+    _draw_bars(axes, bars, lines=len(spans) < MAX_OUTLINED)
     every = -(-NAMED_ROW // height) if height < NAMED_ROW else 1
     named = range(0, len(rows), int(every))
     axes.set_yticks(named, [_name(*rows[at]) for at in named])

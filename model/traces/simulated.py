@@ -26,8 +26,8 @@ def simulated_spans(lowered: Lowered, simulation: Simulation, timing: Timing) ->
     out: list[Span] = []
     for thread, one in enumerate(lowered.threads):
         lane = lanes[one.rank] = lanes.get(one.rank, -1) + 1
-        for place, item in enumerate(one.code):
-            number = int(columns.starts[thread]) + place
+        for at, item in enumerate(one.code):
+            number = int(columns.starts[thread]) + at
             begin, end = int(simulation.arrived[number]), int(simulation.passed[number])
             if begin != NEVER:
                 out += _split(one.rank, lane, _kind(lowered, item), str(item.op), begin, end, int(wires[number]))

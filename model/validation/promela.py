@@ -141,13 +141,13 @@ class _Straight:
         return self.classes[(*end.channel(), end.tag)]
 
     def _blocking(self, message: int) -> bool:
-        place = self.lowered.posts[message]
-        return self.lowered.threads[place.thread].code[place.at].blocking
+        location = self.lowered.posts[message]
+        return self.lowered.threads[location.thread].code[location.at].blocking
 
     def _passed(self, message: int, head: Instruction) -> bool:
-        place = self.lowered.posts[message]
-        code = self.lowered.threads[place.thread].code
-        return any(one is head for one in code[place.at + 1 :])
+        location = self.lowered.posts[message]
+        code = self.lowered.threads[location.thread].code
+        return any(one is head for one in code[location.at + 1 :])
 
 
 def plain(words: str) -> str:

@@ -47,9 +47,9 @@ def columns(made: Program, rules: Semantics) -> Columns:
 def test_every_time_is_the_event_graph_s_to_the_last_tick(made: Program, rules: Semantics, timing: Timing) -> None:
     given_columns = columns(made, rules)
     graph, simulation = run(given_columns, timing), simulate(given_columns, timing)
-    place = graph.built.place
-    assert np.array_equal(simulation.arrived, graph.times[place])
-    assert np.array_equal(simulation.passed, graph.times[place + 1])
+    arrival = graph.built.arrival
+    assert np.array_equal(simulation.arrived, graph.times[arrival])
+    assert np.array_equal(simulation.passed, graph.times[arrival + 1])
     assert (simulation.hangs, simulation.makespan) == (graph.hangs, graph.makespan)
 
 
