@@ -66,11 +66,9 @@ class Comparison(Shown):
         return iter(self.results)
 
     def _table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
-        rows = [
-            [name, result.verdict, " -> ".join(f"{item.rank}: {item.op}" for item in result.circuit)]
-            for name, result in self.results.items()
-        ]
-        return ("library", "verdict", "who waits for whom"), rows
+        from model.verdict.views.tables import LIBRARIES, library_rows
+
+        return LIBRARIES, library_rows(self.results)
 
     def _lines(self) -> Iterator[str]:
         yield table(*self._table())

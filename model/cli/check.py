@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from model.cli.arguments import OptionalPath, ProgramArguments
-from model.entry.output import check_picture, library_table, progress_bar, show
+from model.entry.output import check_picture, progress_bar, show
 from model.program.checked import Program
 from model.semantics.libraries import NAMED, semantics
 from model.semantics.parameters import SemanticsByComm
@@ -108,6 +108,8 @@ class Check(ProgramArguments):
     def _every_library(self, engine: Engine | None) -> int:
         if self.draw is not None:
             raise ValueError("--draw shows one verdict; give one library by --semantics")
+        from model.verdict.views.tables import library_table
+
         program = self.lists()
         results = {name: self._check(program, {"*": semantics(name)}, engine) for name in NAMED}
         data = {"libraries": {name: result.to_json() for name, result in results.items()}}

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from model.cli.arguments import OptionalPath, TimedArguments
-from model.entry.output import check_picture, show, table
+from model.display.text import table
+from model.entry.output import check_picture, show
 
 if TYPE_CHECKING:
     from model.events.simulator import Simulation

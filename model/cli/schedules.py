@@ -9,7 +9,7 @@ from typing import Any, Literal
 import tyro
 
 from model.cli.arguments import check_file
-from model.entry.output import library_table, show
+from model.entry.output import show
 from model.semantics.libraries import NAMED, semantics
 
 MessageStyle = Literal["runtime", "blocking"]
@@ -33,6 +33,7 @@ class Schedules:
     def run(self) -> int:
         from model.pipelines.torch_schedules import load, misordered, program_of
         from model.verdict.decide import check
+        from model.verdict.views.tables import library_table
 
         check_file(self.file, "the CSV file of a schedule, as its _dump_csv writes it with format compute_comms")
         schedule = load(self.file)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from model.cli.arguments import ProgramArguments
-from model.entry.output import table
+from model.display.text import table
 from model.rings.orderings import ordering
 
 Encoding = Literal["straight", "loop"]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import tyro
 
 from model.cli.arguments import OptionalPath, check_file
-from model.entry.output import check_picture, show, table
+from model.display.text import table
+from model.entry.output import check_picture, show
 
 if TYPE_CHECKING:
     from model.traces.recorded import TimeBreakdown
@@ -132,6 +133,6 @@ def _time_lines(breakdowns: Sequence[TimeBreakdown]) -> Iterator[str]:
         ]
         for item in breakdowns
     ]
-    yield table(["rank", "recorded", "with a batch", *kinds], rows, plain=True)
+    yield table(["rank", "recorded", "with a batch", *kinds], rows)
     yield ""
     yield "shares are of the time with a batch; what follows bubble lies inside it, or beside compute on a device"

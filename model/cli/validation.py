@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import tyro
 
 from model.cli.arguments import OptionalPath, check_file
-from model.entry.output import progress_bar, show, table
+from model.display.text import table
+from model.entry.output import progress_bar, show
 from model.program.text_form import program_text
 
 if TYPE_CHECKING:

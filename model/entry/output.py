@@ -9,13 +9,10 @@ import json
 import os
 import select
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
-
-if TYPE_CHECKING:
-    from model.verdict.result import Result
+from typing import TextIO
 
 FORMATS = (".pdf", ".png", ".svg")
 
@@ -29,20 +26,6 @@ def show(as_json: bool, data: object, lines: Callable[[], Iterable[str]]) -> Non
         print(json.dumps(data))
     else:
         print("\n".join(lines()))
-
-
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, plain: bool = False) -> str:
-    """Rows under their headers. plain: numbers stand as they are written."""
-    from tabulate import tabulate  # slow to import, and not every answer is a table
-
-    return str(tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=plain))
-
-
-def library_table(results: Mapping[str, Result]) -> str:
-    """The verdict under each library, and who waits for whom."""
-    circuits = {name: [f"{item.rank}: {item.op}" for item in result.circuit] for name, result in results.items()}
-    rows = [[name, result.verdict, " -> ".join(circuits[name])] for name, result in results.items()]
-    return table(["library", "verdict", "who waits for whom"], rows)
 
 
 @contextmanager

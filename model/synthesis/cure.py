@@ -17,8 +17,6 @@ from model.program.json_form import program_json
 from model.program.ops import Batch, Irecv, Isend, Operation, Recv, RequestId, Send, Sendrecv, Wait
 from model.program.text_form import program_text
 from model.semantics.parameters import Semantics, SemanticsByComm
-from model.synthesis.orders import of_precedence
-from model.synthesis.precedence_of import of_program
 from model.verdict.decide import check
 from model.verdict.result import Result
 from model.verdict.views.html import program_difference
@@ -70,6 +68,8 @@ def propose(hanging: Program, semantics: Semantics | SemanticsByComm, result: Re
 
 def why_no_order(hanging: Program) -> str:
     """Why no order of the communication can help, or "" where one does (statement 9)."""
+    from model.synthesis.precedence_of import of_program
+
     try:
         circuit = of_program(hanging).circuit()
     except ValueError as error:
@@ -83,6 +83,9 @@ def candidates(hanging: Program, result: Result) -> Iterator[Cure]:
     yield Cure(what="in every batch, send before you receive", program=_each_batch(hanging))
     yield Cure(what="on every rank, post the receives first and wait for them last", program=_receives_first(hanging))
     yield Cure(what="on every rank, make one batch of what stands together", program=_batched(hanging))
+    from model.synthesis.orders import of_precedence  # slow to import, and a smaller change is mostly enough
+    from model.synthesis.precedence_of import of_program
+
     try:
         ordered = of_precedence(of_program(hanging))
     except ValueError:  # a message without its other end, or a wildcard: no order helps

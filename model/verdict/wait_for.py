@@ -166,7 +166,7 @@ def _explained(stuck: _Stuck, shown: Shown) -> WaitFor:
         blocked=_blocked(stuck, everyone[:MAX_LISTED], shown),
         circuit=_blocked(stuck, members[:MAX_LISTED], shown),
         polls=bool(stuck.polls[np.isin(stuck.waits, members)].any()),
-        stuck=len(np.unique(stuck.rank)),
+        stuck=int(np.count_nonzero(np.bincount(stuck.rank))),  # np.unique would import numpy.ma
         length=len(members),
     )
 

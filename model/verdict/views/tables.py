@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from model.display.text import table as table
+from model.display.text import table
 from model.program.text_form import program_text
 from model.verdict.result import Blocked, Result
 from model.verdict.subject import Change
@@ -34,6 +34,23 @@ def remarks(result: Result) -> Iterator[str]:
         yield "a rank polls in a send meanwhile, so it looks busy (statement 12)"
     if result.depends_on_buffering:
         yield "depends on buffering: where nothing is stored, the same program hangs"
+
+
+LIBRARIES = ("library", "verdict", "who waits for whom")
+"""Columns of `library_rows`."""
+
+
+def library_rows(results: Mapping[str, Result]) -> list[tuple[str, str, str]]:
+    """A row a library: its verdict, and the circuit."""
+    return [
+        (name, result.verdict, " -> ".join(f"{item.rank}: {item.op}" for item in result.circuit))
+        for name, result in results.items()
+    ]
+
+
+def library_table(results: Mapping[str, Result]) -> str:
+    """The verdict under each library, as text."""
+    return table(LIBRARIES, library_rows(results))
 
 
 def verdict_lines(result: Result, cure: Change | None = None) -> Iterator[str]:
