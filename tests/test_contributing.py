@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md and the README of the experiments name files that are there, and targets that make has."""
+"""CONTRIBUTING.md and the READMEs name files that are there, and targets that make has."""
 
 import re
 import tomllib
@@ -21,6 +21,26 @@ def test_every_path_is_there(page: str) -> None:
     paths = named((ROOT / page).read_text())
     assert len(paths) > 5
     assert sorted(path for path in paths if not (ROOT / path).exists()) == []
+
+
+def test_the_readme_says_where_to_start_reading() -> None:
+    """The last column of its table of folders: each path from the folder of its row."""
+    text = (ROOT / "README.md").read_text()
+    section = text.split("\n## Where things are\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `([\w/]+)` \|.*\|([^|]*)\|$", section, re.MULTILINE)
+    named_in = {folder: re.findall(r"`([^`]+)`", last) for folder, last in rows}
+    assert {"model/", "model/proof/", "reference/", "experiments/"} <= set(named_in)
+    assert all(named_in.values())
+    paths = [folder + name for folder, names in named_in.items() for name in names]
+    assert sorted(path for path in paths if not (ROOT / path).is_file()) == []
+    links = re.findall(r"\]\(([\w./-]+)\)", section)
+    assert len(links) > 3 and all((ROOT / link).is_file() for link in links)
+
+
+@pytest.mark.parametrize("page", ["model/proof/README.md", "model/proof/serving/Serving.v"])
+def test_the_proofs_name_python_files_that_are_there(page: str) -> None:
+    paths = re.findall(r"\b(?:model|tests)/[\w/]+\.py\b", (ROOT / page).read_text())
+    assert paths and [path for path in paths if not (ROOT / path).is_file()] == []
 
 
 def test_every_name_in_a_file_is_there() -> None:

@@ -6,7 +6,7 @@
     states (proxy) go down the chain, outputs go once around the ring.  In
     rounds t = iteration + rank, the output phase is one shift of the ring.
     This file has the loop only; [unroll] is the function of this name in
-    model/serving.py, operation by operation, without the forwards. *)
+    model/pipelines/serving.py, operation by operation, without the forwards. *)
 
 From Coq Require Import List Arith Lia Bool.
 From Ringproof Require Import Semantics.
