@@ -29,13 +29,20 @@ ALIASES: Mapping[str, str] = {
 
 
 def canonical(words: Sequence[str]) -> list[str]:
-    """The words of a command line with every option, and every value of one, by its own name."""
+    """The words of a command line with every option, and every value of one, by its own name.
+
+    Raises ValueError where one option is given by two names: the last would count, and the other be forgotten.
+    """
     found: list[str] = []
+    spelled: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if name.startswith("--"):
-            option = name[2:].replace("_", "-")
-            option = ALIASES.get(option, option)
+            spelling = name[2:].replace("_", "-")
+            option = ALIASES.get(spelling, spelling)
+            other = spelled.setdefault(option, spelling)
+            if other != spelling:
+                raise ValueError(f"--{other} and --{spelling} are one option; give --{option} alone")
             found.append(f"--{option}{equals}{_value(option, value)}")
         else:
             found.append(_value(found[-1][2:], word) if found and found[-1].startswith("--") else word)

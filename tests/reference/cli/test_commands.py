@@ -84,6 +84,24 @@ def test_every_alias_stands_for_an_option_and_is_not_shown(option: str) -> None:
     assert {name.replace("_", "-") for name in OLD_NAMES} | set(OF_OTHER_ENGINES) == set(ALIASES)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--max-len 64 --context-length 32", "--max-len and --context-length are one option; give --context-length"),
+        ("--context_length=32 --max_len=64", "--context-length and --max-len are one option; give --context-length"),
+        ("--pp-size 2 --pipeline-parallel-size 2", "--pp-size and --pipeline-parallel-size are one option; give --pp"),
+    ],
+)
+def test_an_option_by_two_names_is_refused(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", *words.split(), "--prompt", "x"], prog="python -m reference") == 2
+    assert capsys.readouterr() == ("", f"error: {message} alone\n")
+
+
+def test_an_option_may_come_twice_by_one_name() -> None:
+    words = ["--prompt", "x", "--prompt", "y", "--max-len", "4", "--max_len", "5"]
+    assert canonical(words) == ["--prompt", "x", "--prompt", "y", "--context-length", "4", "--context-length", "5"]
+
+
 def test_help_shows_no_alias(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["generate", "--help"], prog="python -m reference")
