@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from model.rings.orderings import output_policy
+from model.semantics.libraries import semantics
 from reference.option_checks import check_types, takes_old_names
 
 HEARTBEAT = 0.25
@@ -21,6 +23,9 @@ MAX_THREADS = 1024
 
 MAX_DEPTH = 1000
 """Far more microbatches than any cache has room for; the preflight still takes only a second or two."""
+
+DTYPE_NAMES = ("float32", "bfloat16", "float16")
+"""Those of `reference.device.DTYPES`, which needs torch."""
 
 OLD_NAMES: Mapping[str, str] = {
     "max_len": "context_length",
@@ -144,9 +149,19 @@ class EngineConfig:
             )
         if self.threads is not None and self.threads > MAX_THREADS:
             raise ValueError(f"threads is {self.threads}; give {MAX_THREADS} or less")
+        self._check_names()
         for name in ("watchdog", "start_timeout"):
             if not 4 * HEARTBEAT <= getattr(self, name) <= DAY:
                 raise ValueError(f"{name} is {getattr(self, name)}; give {4 * HEARTBEAT:g} to {DAY:.0f} seconds")
+
+    def _check_names(self) -> None:
+        """Raises ValueError on names that are known to be wrong before torch is asked for devices and backends."""
+        if self.ordering != "auto":
+            output_policy(self.ordering, self.pp)
+        if self.semantics != "auto":
+            semantics(self.semantics)
+        if self.dtype not in ("auto", *DTYPE_NAMES):
+            raise ValueError(f"unknown dtype {self.dtype!r}; choose one of auto, {', '.join(DTYPE_NAMES)}")
 
     @property
     def ranks(self) -> int:

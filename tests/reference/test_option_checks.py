@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from reference.config import OLD_NAMES, OLD_VALUES, EngineConfig
+from reference.config import DTYPE_NAMES, OLD_NAMES, OLD_VALUES, EngineConfig
+from reference.device import DTYPES
 from reference.option_checks import check_file
 from reference.server.options import ServerOptions
 
@@ -100,3 +101,30 @@ def test_a_file_for_output_is_looked_at_before(tmp_path: Path) -> None:
     for path, message in ((tmp_path, "is a folder"), (tmp_path / "no" / "file", "there is no folder")):
         with pytest.raises(ValueError, match=f"^out: .*{message}"):
             check_file("out", path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": "fp3"}, "unknown dtype 'fp3'; choose one of auto, float32, "),
+        ({"ordering": "partiy"}, "unknown ordering 'partiy'; choose one of send-first, "),
+        ({"ordering": "SR", "pp": 3}, "ordering 'SR' has 2 letters for 3 ranks; give 3 letters"),
+        ({"semantics": "ncl"}, "unknown semantics 'ncl'; choose one of "),
+        ({"semantics": "bounded"}, "unknown semantics 'bounded'; choose one of "),
+    ],
+)
+def test_a_wrong_name_is_refused_when_the_config_is_made(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        EngineConfig(**options)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        replace(EngineConfig(), **options)
+
+
+def test_right_names_of_dtypes_orderings_and_libraries_are_taken() -> None:
+    assert tuple(DTYPES) == DTYPE_NAMES
+    for dtype in DTYPE_NAMES:
+        EngineConfig(dtype=dtype)
+    for ordering in ("parity", "batched", "SRS"):
+        EngineConfig(ordering=ordering, pp=3)
+    for semantics in ("nccl", "bounded(2)"):
+        EngineConfig(semantics=semantics)
