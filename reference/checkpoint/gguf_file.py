@@ -21,7 +21,7 @@ SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "
 """Metadata value types, as the letters of `struct`."""
 
 STRING, ARRAY = 8, 9
-FETCH_AGAIN = "fetch or install the file again"
+FETCH_OR_INSTALL_AGAIN = "fetch or install the file again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +49,13 @@ class GgufFile:
             with path.open("rb") as file:
                 content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as wrong:
-            raise ValueError(f"{path} cannot be read ({wrong}); {FETCH_AGAIN}") from None
+            raise ValueError(f"{path} cannot be read ({wrong}); {FETCH_OR_INSTALL_AGAIN}") from None
         try:
             metadata, tensors = _Header(content).parse()
         except (struct.error, UnicodeDecodeError, OverflowError, KeyError) as wrong:
-            raise ValueError(f"{path}: the header cannot be read ({wrong!r}); {FETCH_AGAIN}") from None
+            raise ValueError(f"{path}: the header cannot be read ({wrong!r}); {FETCH_OR_INSTALL_AGAIN}") from None
         except ValueError as wrong:
-            raise ValueError(f"{path}: {wrong}; {FETCH_AGAIN}") from None
+            raise ValueError(f"{path}: {wrong}; {FETCH_OR_INSTALL_AGAIN}") from None
         return cls(path=path, metadata=metadata, tensors=tensors, content=content)
 
     def value(self, key: str) -> Any:
@@ -67,7 +67,7 @@ class GgufFile:
     def entry(self, name: str) -> GgufTensor:
         """Where a tensor lies; ValueError when the file has none of that name."""
         if name not in self.tensors:
-            raise ValueError(f"{self.path}: tensor {name!r} is missing; {FETCH_AGAIN}")
+            raise ValueError(f"{self.path}: tensor {name!r} is missing; {FETCH_OR_INSTALL_AGAIN}")
         return self.tensors[name]
 
     def tensor(self, name: str, part: tuple[slice, ...] = ()) -> NDArray[np.float32]:
@@ -82,7 +82,7 @@ class GgufFile:
             byte_shape = gguf.quant_shape_to_byte_shape(entry.shape, kind)
             nbytes = int(np.prod(byte_shape))
             if entry.offset + nbytes > len(self.content):
-                raise ValueError(f"the file ends within it, {FETCH_AGAIN}")
+                raise ValueError(f"the file ends within it, {FETCH_OR_INSTALL_AGAIN}")
             raw = np.frombuffer(self.content, np.uint8, nbytes, entry.offset).reshape(byte_shape)
             if len(part) < 2:
                 return np.asarray(gguf.dequantize(raw, kind), np.float32)

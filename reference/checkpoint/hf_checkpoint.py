@@ -24,7 +24,7 @@ INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 FETCH_AGAIN = "fetch the file again"
 
-PLAIN = frozenset({torch.float32, torch.bfloat16, torch.float16, torch.float64})
+READ_DTYPES = frozenset({torch.float32, torch.bfloat16, torch.float16, torch.float64})
 """Types of a number by itself; any other is quantised, and means something only with its scales."""
 
 
@@ -98,7 +98,7 @@ def _load_from(path: Path, slices: Mapping[str, WeightSlice]) -> None:
                         "its config.json belongs to another checkpoint"
                     )
                 tensor = file.get_tensor(name) if part.is_whole else stored_tensor[part.index]
-                if tensor.dtype not in PLAIN:
+                if tensor.dtype not in READ_DTYPES:
                     raise ValueError(
                         f"{path}: tensor {name!r} is {tensor.dtype}; quantised weights are not implemented"
                     )

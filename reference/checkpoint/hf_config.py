@@ -92,7 +92,7 @@ def _wrong(key: str, value: object, wanted: str) -> ValueError:
     return ValueError(f"{key} is {value!r:.60}, where {wanted} belongs; fetch the file again")
 
 
-PLAIN: Mapping[str, tuple[object, ...]] = {
+ONLY_VALUES: Mapping[str, tuple[object, ...]] = {
     "model_type": ("llama",),
     "hidden_act": ("silu",),
     "quantization_config": (None,),
@@ -104,12 +104,12 @@ PLAIN: Mapping[str, tuple[object, ...]] = {
 def _refuse_other_models(raw: Mapping[str, Any]) -> None:
     given: dict[str, object] = {
         "model_type": raw["model_type"],
-        **{key: raw.get(key, allowed[0]) for key, allowed in PLAIN.items()},
+        **{key: raw.get(key, allowed[0]) for key, allowed in ONLY_VALUES.items()},
     }
     for key, value in given.items():
-        if value not in PLAIN[key]:
+        if value not in ONLY_VALUES[key]:
             raise ValueError(
-                f"{key} is {value!r}, but only {PLAIN[key][0]!r} is implemented; choose another checkpoint"
+                f"{key} is {value!r}, but only {ONLY_VALUES[key][0]!r} is implemented; choose another checkpoint"
             )
 
 

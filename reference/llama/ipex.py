@@ -21,7 +21,7 @@ from reference.device import Device
 
 PACKAGE = "intel-extension-for-pytorch"
 MODULE = "intel_extension_for_pytorch"
-DTYPES = ("torch.float32", "torch.bfloat16")
+PACKED_DTYPES = ("torch.float32", "torch.bfloat16")
 
 SWITCH = "RINGPROOF_IPEX"
 """Environment variable that says what `auto` is: on or off."""
@@ -67,8 +67,8 @@ def use_ipex(choice: str, device: Device, dtype: torch.dtype, *, captured: bool 
         raise ValueError(f"{SWITCH} is on: {against}")
     if not device.ipex_supported:
         against = f"{PACKAGE} does nothing for device {device.kind!r}; leave --ipex at auto"
-    elif str(dtype) not in DTYPES:
-        against = f"{PACKAGE} packs no {dtype}; choose one of {', '.join(DTYPES)}, or --ipex off"
+    elif str(dtype) not in PACKED_DTYPES:
+        against = f"{PACKAGE} packs no {dtype}; choose one of {', '.join(PACKED_DTYPES)}, or --ipex off"
     elif captured:
         against = "captured decode steps read plain weights; choose --decode plain, or --ipex off"
     if choice == "on" and against:
