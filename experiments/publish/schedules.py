@@ -9,7 +9,7 @@ from experiments.records.results import ResultStore
 from experiments.records.tables import Table
 from experiments.sweeps.schedules import NAME
 
-MAX_LISTED = 3
+MAX_SIZES = 3
 """Sizes that a line names one by one."""
 
 
@@ -28,7 +28,7 @@ def verdicts(store: ResultStore) -> Table:
 
 def _sizes(sizes: list[str]) -> str:
     """A few sizes one by one, more as the first and the last with their number."""
-    return ", ".join(sizes) if len(sizes) <= MAX_LISTED else f"{sizes[0]} to {sizes[-1]} ({len(sizes)} sizes)"
+    return ", ".join(sizes) if len(sizes) <= MAX_SIZES else f"{sizes[0]} to {sizes[-1]} ({len(sizes)} sizes)"
 
 
 def _hanging(verdicts: Mapping[str, str]) -> str:

@@ -131,9 +131,9 @@ class Check(ProgramArguments):
 
                 cure = propose(program, libraries, result)
             else:
-                from model.verdict.size_threshold import size_threshold
+                from model.verdict.size_threshold import find_size_threshold
 
-                size = size_threshold(program, libraries, result)
+                size = find_size_threshold(program, libraries, result)
         data: dict[str, Any] = {
             **result.to_json(),
             "cure": None if cure is None else cure.to_json(),

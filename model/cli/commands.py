@@ -65,7 +65,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "timeline": Command(
         module="model.cli.traces",
-        name="Timeline",
+        name="TimelineOf",
         about="Show a recorded run: where each rank's time went, and with --draw and --chrome when. "
         "0, or 2 on bad usage.",
     ),

@@ -57,7 +57,7 @@ def located(path: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timeline:
+class TimelineOf:
     """Show a recorded run: where each rank's time went, and with --draw and --chrome when. 0, or 2 on bad usage.
 
     A rank holds a batch, or is idle. While it holds one its stage computes, or is in a bubble; sends, receives, waits

@@ -15,7 +15,7 @@ def circuit_of_arcs(vertices: int, tails: Ints, heads: Ints, costs: Ints) -> Int
     """
     into, back = grouped_by(heads, vertices)
     out, forth = grouped_by(tails, vertices)
-    arcs: Ints = back[_shortest_circuit(into, tails[back], heads[back], costs[back], out, heads[forth])]
+    arcs: Ints = back[_least_circuit(into, tails[back], heads[back], costs[back], out, heads[forth])]
     return arcs
 
 
@@ -60,7 +60,7 @@ def _trim(
 
 
 @numba.njit(cache=True)
-def _shortest_circuit(into: Ints, befores: Ints, ends: Ints, costs: Ints, out: Ints, afters: Ints) -> Ints:
+def _least_circuit(into: Ints, befores: Ints, ends: Ints, costs: Ints, out: Ints, afters: Ints) -> Ints:
     """A circuit of least cost, in the arcs' own direction, as positions in `befores`, `ends` and `costs`.
 
     Those columns hold the tail, head and cost of arcs sorted by head, `afters` the heads of arcs sorted by tail.

@@ -18,7 +18,7 @@ from model.events.event_graph import NEVER
 from model.events.simulator_kernels import UNANSWERED, Code, Ends, Queues, Times, run_events
 from model.events.timing import UNIT, Timing
 from model.semantics.arrays import NONE, Ints
-from model.semantics.buffer_slots import buffer_slots
+from model.semantics.buffer_slots import freeing_receives
 from model.semantics.columns import Columns
 from model.semantics.matching import partners, probed_sends
 
@@ -65,7 +65,7 @@ def simulate(columns: Columns, timing: Timing = UNIT) -> Simulation:
     Raises ValueError where a probe passes by any of several sends.
     """
     partner = partners(columns)
-    slot, _ = buffer_slots(columns, partner)
+    slot, _ = freeing_receives(columns, partner)
     wires = np.zeros(len(columns.at), dtype=np.int64)
     wires[columns.sends] = timing.wire(columns.nbytes[columns.sends])
     met = partner != NONE

@@ -40,8 +40,8 @@ class Code(NamedTuple):
 
 
 class Ends(NamedTuple):
-    """By message, as in `Columns`; partner and slot as `matching` and `buffer_slots` give them; wires: ticks from its
-    start to its arrival; spacing: from its post to the next of its thread."""
+    """By message, as in `Columns`; partner and slot as `partners` and `freeing_receives` give them; wires: ticks from
+    its start to its arrival; spacing: from its post to the next of its thread."""
 
     sends: Bools
     blocking: Bools

@@ -21,7 +21,7 @@ STORED, RENDEZVOUS = -2, -1
 _NEVER = 1 << 62  # more receives than there are
 
 
-def buffer_slots(columns: Columns, partner: Ints, *, repeated: bool = False) -> tuple[Ints, Ints]:
+def freeing_receives(columns: Columns, partner: Ints, *, repeated: bool = False) -> tuple[Ints, Ints]:
     """By message, of sends: `STORED`, `RENDEZVOUS` or the receive that frees its slot, and how many rounds before.
 
     partner: by message, as `matching.partners` gives it. repeated: the program goes round for ever, so that a slot

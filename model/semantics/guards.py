@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.semantics.arrays import NONE, Bools, Ints
-from model.semantics.buffer_slots import RENDEZVOUS, buffer_slots
+from model.semantics.buffer_slots import RENDEZVOUS, freeing_receives
 from model.semantics.columns import Columns
 from model.semantics.matching import partners, probed_sends
 
@@ -36,7 +36,7 @@ class Guards:
     instruction: what waits. kind: of the precondition. other: the instruction that must be come to, NONE where none
     will ever do. passed: whether it must be passed, or only come to. message: the one to be completed; posted: the one
     whose post is waited for; NONE where the precondition is of another kind. rank: the rank that is waited for.
-    partner, slot, lag: by message, as `matching.partners` and `buffer_slots` give them.
+    partner, slot, lag: by message, as `matching.partners` and `freeing_receives` give them.
     """
 
     columns: Columns
@@ -83,7 +83,7 @@ def guards_of(columns: Columns, *, repeated: bool = False) -> Guards:
             f"rank {columns.owner[odd]} has a message with rank {columns.peer[odd]} that is left over in every round; "
             "repeat a program whose sends and receives are equal in number"
         )
-    slot, lag = buffer_slots(columns, partner, repeated=repeated)
+    slot, lag = freeing_receives(columns, partner, repeated=repeated)
     blocks = [*_completions(columns, partner, slot), _handed_over(columns), *_meetings(columns), _probes(columns, slot)]
     names = ("instruction", "kind", "other", "passed", "message", "posted", "rank")
     rows = {name: np.concatenate(parts) for name, parts in zip(names, zip(*blocks, strict=True), strict=True)}

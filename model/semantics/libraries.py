@@ -9,6 +9,9 @@ from model.semantics.parameters import UNLIMITED, Semantics
 
 KIB, MIB = 2**10, 2**20
 
+LARGE = 64 * MIB
+"""Bytes beyond every finite limit of the named libraries."""
+
 _TORCH_XCCL = "sgl-project/sglang#23472"
 _TORCHCOMMS = "meta-pytorch/torchcomms#2885"
 _NCCL = "PyTorch's ProcessGroupNCCL and NCCL's transport sources"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from model.semantics.arrays import Ints
 
 Words: TypeAlias = NDArray[np.uint64]
+"""States, (states, words of a state), or one of them."""
 
 SPARE = 2
 """A table has at least so many slots for each state that it holds, so that probes stay short."""

@@ -15,7 +15,7 @@ Positions = tuple[int, ...]
 """By thread, the number of its next instruction."""
 
 
-class Step(NamedTuple):
+class ThreadStep(NamedTuple):
     """Thread `thread` passes its instruction, together with thread `partner` if any."""
 
     thread: int
@@ -37,16 +37,16 @@ class Machine:
         """Whether every thread has come to its end."""
         return all(at == len(code) for at, code in zip(state, self.code, strict=True))
 
-    def enabled(self, state: Positions) -> list[Step]:
+    def enabled(self, state: Positions) -> list[ThreadStep]:
         """Every step that may happen next."""
         steps = (self._step(state, thread) for thread in range(len(self.code)))
         return [step for step in steps if step is not None]
 
-    def persistent(self, state: Positions) -> list[Step]:
+    def persistent(self, state: Positions) -> list[ThreadStep]:
         """Enough of `enabled` to reach every ending: any one step, as it neither harms nor depends on the others."""
         return self.enabled(state)[:1]
 
-    def step(self, state: Positions, step: Step) -> Positions:
+    def step(self, state: Positions, step: ThreadStep) -> Positions:
         """The state after `step`, which must be enabled."""
         after = list(state)
         after[step.thread] += 1
@@ -62,16 +62,16 @@ class Machine:
         after = code[at].after
         return None if after is not None and state[after[0]] < after[1] else code[at]
 
-    def _step(self, state: Positions, thread: int) -> Step | None:
+    def _step(self, state: Positions, thread: int) -> ThreadStep | None:
         guard = self.ready(state, thread)
         if guard is None:
             return None
         if all(state[other] >= position for other, position in guard.needs) and (
             not guard.any_of or any(state[other] >= position for other, position in guard.any_of)
         ):
-            return Step(thread)
+            return ThreadStep(thread)
         if guard.meets is not None:
             other, position = guard.meets
             if state[other] == position and self.ready(state, other) is not None:
-                return Step(thread, partner=other)
+                return ThreadStep(thread, partner=other)
         return None

@@ -19,12 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.states.bfs import too_many
-from model.states.kernels import SPARE, expand, insert_all
+from model.states.kernels import SPARE, Words, expand, insert_all
 from model.states.options import MAX_MEMORY
 from model.states.position_guards import Guard, GuardsByThread, Precondition
-
-Words = NDArray[np.uint64]
-"""States: shape (states, words of a state)."""
 
 CHUNK = 1 << 18
 """States that are stepped between two looks at progress and at an interrupt."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from model.states.bfs import Exploration, explore, one_schedule
-from model.states.machine import Machine, Positions, Step
+from model.states.machine import Machine, Positions, ThreadStep
 from model.states.options import Options
 from model.states.wildcards import InFlight, WildcardMachine, WildcardStep
 
@@ -14,7 +14,7 @@ _ONE_BY_ONE = "wildcards: the states do not pack into machine words and were exp
 
 def explore_positions(
     machine: Machine, options: Options, *, max_states: int, progress: Callable[[int], None] | None = None
-) -> tuple[Exploration[Positions, Step], str]:
+) -> tuple[Exploration[Positions, ThreadStep], str]:
     """What was seen of a program without wildcard receives, and a note for the reader where it could not be packed.
 
     Raises ValueError past the bounds, and where a program that does not pack is to be turned or resumed;

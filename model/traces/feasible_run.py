@@ -21,7 +21,7 @@ from model.semantics.lowering import lower
 from model.semantics.parameters import SemanticsByComm
 from model.traces.trace import LATEST, Trace, TraceEvent
 from model.traces.violation import Violation, Violations, duration, violation_at
-from model.verdict.wait_for import wait_for
+from model.verdict.wait_for import wait_for_of_guards
 
 if TYPE_CHECKING:
     from model.events.build import Built
@@ -115,7 +115,7 @@ class _Times:
         arcs = self._graph.chain(run.times, event)
         if arcs:
             return f"it was over, and needs {self._label(int(self._graph.tails[arcs[-1]]))}, which no rank answers"
-        waits = wait_for(self._built.guards, run.positions, lambda rank, index: "")
+        waits = wait_for_of_guards(self._built.guards, run.positions, lambda rank, index: "")
         circuit = " -> ".join(f"rank {item.rank}" for item in waits.circuit)
         return f"it was over, and cannot be: {circuit} wait for each other in a circuit"
 

@@ -11,10 +11,7 @@ from functools import cache
 from model.pipelines.torch_schedules import program_of, schedule
 from model.program.checked import Program
 from model.program.text_form import parse_program
-
-LARGE = 64 * 2**20
-"""Bytes beyond every finite limit of `libraries`."""
-
+from model.semantics.libraries import LARGE
 
 ITERATIONS = 20
 """Of ACCL#139, which makes 2000: the verdict is the same, and pictures and traces stay readable."""

@@ -8,15 +8,15 @@ from model.semantics.guards import Guards, guards_of
 from model.semantics.parameters import Semantics
 from model.semantics.table import Table, TableOperations, columns_of_table
 from model.states.bfs import one_schedule
-from model.states.machine import Machine, Step
-from model.verdict.explain import Ending, result_of
+from model.states.machine import Machine, ThreadStep
+from model.verdict.explain import ProgramEnding, result_of
 from model.verdict.result import Result
 
 MAX_PATH = 500
 """Instructions up to which one schedule is run, and with it a path made; larger programs go to the event graph."""
 
 
-def by_graph(guards: Guards) -> Ending:
+def ending_by_graph(guards: Guards) -> ProgramEnding:
     """The only ending; its states are the events, its transitions the arcs. A path stands by for a small program.
 
     Raises ValueError where a probe passes by any of several sends.
@@ -24,7 +24,7 @@ def by_graph(guards: Guards) -> Ending:
     from model.events.earliest_run import run_guards  # numba is slow to import
 
     run = run_guards(guards)
-    path: tuple[Step, ...] = ()
+    path: tuple[ThreadStep, ...] = ()
     note = ""
     if run.hangs or len(run.unreceived):
         if guards.size <= MAX_PATH:
@@ -34,7 +34,7 @@ def by_graph(guards: Guards) -> Ending:
         else:
             note = f"no path of more than {MAX_PATH} instructions; ask for it with --engine schedule"
     graph = run.built.graph
-    return Ending(
+    return ProgramEnding(
         engine="graph", positions=run.positions, path=path, states=graph.events, transitions=len(graph.tails),
         makespan=run.makespan, note=note,
     )  # fmt: skip
@@ -47,8 +47,8 @@ def check_table(table: Table, rules: Semantics) -> Result:
     """
     operations = TableOperations(table)
     guards = guards_of(columns_of_table(table, rules))
-    result = result_of(by_graph(guards), guards, lambda rank, index: str(operations.operation(rank, index)))
+    result = result_of(ending_by_graph(guards), guards, lambda rank, index: str(operations.operation(rank, index)))
     if result.verdict == "ok" and rules.buffers:
-        bare = by_graph(guards_of(columns_of_table(table, rules.unbuffered())))
+        bare = ending_by_graph(guards_of(columns_of_table(table, rules.unbuffered())))
         result = replace(result, depends_on_buffering=bare.makespan is None)
     return result

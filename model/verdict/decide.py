@@ -16,13 +16,13 @@ from model.semantics.libraries import NAMED
 from model.semantics.lowering import lower
 from model.semantics.parameters import Semantics, SemanticsByComm, semantics_of
 from model.states.bfs import Exploration, one_schedule
-from model.states.machine import Machine, Positions, Step
+from model.states.machine import Machine, Positions, ThreadStep
 from model.states.options import MAX_STATES, Options
 from model.states.strategy import explore_positions, explore_wildcards
 from model.states.wildcards import WildcardMachine
 from model.verdict.arguments import LibraryLike, ProgramLike, as_lists, as_program, as_semantics
-from model.verdict.by_graph import MAX_PATH, by_graph, check_table
-from model.verdict.explain import Ending, result_of, result_of_wildcards
+from model.verdict.by_graph import MAX_PATH, check_table, ending_by_graph
+from model.verdict.explain import ProgramEnding, result_of, result_of_wildcards
 from model.verdict.result import Buffering, Engine, Result
 from model.verdict.subject import Subject
 
@@ -113,15 +113,15 @@ def _decide(
         seen, note = explore_positions(Machine(guards), explore, max_states=max_states, progress=progress)
         ending = _only_ending(seen, engine, note)
     elif engine == "graph" or (engine is None and guards.size > MAX_PATH and not guards.has_alternatives):
-        ending = by_graph(guards)
+        ending = ending_by_graph(guards)
     else:
         ending = _only_ending(one_schedule(Machine(guards)), "schedule", "")
     return result_of(ending, guards, shown)
 
 
-def _only_ending(seen: Exploration[Positions, Step], engine: Engine, note: str) -> Ending:
+def _only_ending(seen: Exploration[Positions, ThreadStep], engine: Engine, note: str) -> ProgramEnding:
     (end,) = seen.endings
-    return Ending(
+    return ProgramEnding(
         engine=engine, positions=np.array(end.state, dtype=np.int64), path=end.path,
         states=seen.states, transitions=seen.transitions, note=note,
     )  # fmt: skip

@@ -11,14 +11,14 @@ from model.program.ops import ANY
 from model.semantics.arrays import NONE, Ints
 from model.semantics.guards import Guards
 from model.states.bfs import replay
-from model.states.machine import Machine, Positions, Step
+from model.states.machine import Machine, Positions, ThreadStep
 from model.states.wildcards import InFlight, WildcardMachine, WildcardStep
 from model.verdict.result import MAX_LISTED, Engine, PathStep, Result, Verdict
-from model.verdict.wait_for import Shown, WaitFor, wait_for, wait_for_of_wildcards
+from model.verdict.wait_for import OperationText, WaitFor, wait_for_of_guards, wait_for_of_wildcards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class ProgramEnding:
     """What an engine says: where the program ends, by which path, and how much it took to see that.
 
     positions: by thread. path: the steps that lead there; empty also where none was made. states, transitions,
@@ -27,14 +27,14 @@ class Ending:
 
     engine: Engine
     positions: Ints
-    path: tuple[Step, ...] = ()
+    path: tuple[ThreadStep, ...] = ()
     states: int
     transitions: int
     makespan: int | None = None
     note: str = ""
 
 
-def result_of(ending: Ending, guards: Guards, shown: Shown) -> Result:
+def result_of(ending: ProgramEnding, guards: Guards, shown: OperationText) -> Result:
     """The result of a program without wildcard receives.
 
     shown: (rank, index) -> the operation's text.
@@ -42,7 +42,7 @@ def result_of(ending: Ending, guards: Guards, shown: Shown) -> Result:
     columns = guards.columns
     stuck = bool((ending.positions < np.diff(columns.starts)).any())
     left = guards.unreceived(ending.positions)
-    waits = wait_for(guards, ending.positions, shown) if stuck else WaitFor()
+    waits = wait_for_of_guards(guards, ending.positions, shown) if stuck else WaitFor()
     left = left[np.argsort(~columns.sends[left], kind="stable")]  # messages sent before those awaited
     names = [
         _unreceived(*row)
@@ -66,7 +66,7 @@ def result_of_wildcards(
     machine: WildcardMachine,
     state: InFlight | None,
     path: Sequence[WildcardStep],
-    shown: Shown,
+    shown: OperationText,
     *,
     states: int,
     transitions: int,
@@ -132,7 +132,7 @@ def _unreceived(rank: int, sends: bool, peer: int, tag: int) -> str:
     return f"rank {rank}: message {word} {other}, tag {'any' if tag == ANY else tag}"
 
 
-def _path_of_positions(guards: Guards, path: Sequence[Step], shown: Shown) -> tuple[PathStep, ...]:
+def _path_of_positions(guards: Guards, path: Sequence[ThreadStep], shown: OperationText) -> tuple[PathStep, ...]:
     if not path:
         return ()
     columns = guards.columns
@@ -159,7 +159,7 @@ def _path_of_positions(guards: Guards, path: Sequence[Step], shown: Shown) -> tu
         thread = int(np.searchsorted(columns.starts, at, side="right")) - 1
         return state[thread] > at - int(columns.starts[thread])
 
-    def moved(state: Positions, step: Step) -> list[tuple[int, str]]:
+    def moved(state: Positions, step: ThreadStep) -> list[tuple[int, str]]:
         threads = [step.thread] if step.partner is None else [step.thread, step.partner]
         heads = [int(columns.starts[thread]) + state[thread] for thread in threads]
         if hidden(state, heads[0], state[step.thread] == 0):

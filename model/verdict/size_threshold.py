@@ -7,12 +7,10 @@ from typing import Any
 
 from model.program.checked import Program, wildcard_free
 from model.program.ops import DEFAULT_NBYTES, Batch, Isend, Operation, Send, Sendrecv
+from model.semantics.libraries import LARGE
 from model.semantics.parameters import UNLIMITED, Semantics, SemanticsByComm
 from model.verdict.decide import check
 from model.verdict.result import Result, Verdict
-
-LARGE = 64 * 2**20
-"""Bytes beyond every finite limit of the named libraries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +30,7 @@ class SizeThreshold:
         return {"assumed": self.assumed, "nbytes": self.nbytes, "verdict": self.verdict}
 
 
-def size_threshold(program: Program, libraries: SemanticsByComm, result: Result) -> SizeThreshold | None:
+def find_size_threshold(program: Program, libraries: SemanticsByComm, result: Result) -> SizeThreshold | None:
     """From which size of the messages without one the verdict turns; None where it turns at none up to `LARGE`.
 
     result: the verdict as it stands. A larger message is stored no sooner, so the verdict turns once, and bisection

@@ -19,7 +19,7 @@ from model.states.wildcards import InFlight, WildcardMachine
 from model.verdict.circuit import shortest_circuit
 from model.verdict.result import MAX_LISTED, Blocked
 
-Shown = Callable[[int, int], str]
+OperationText = Callable[[int, int], str]
 """(rank, index) -> the operation's text."""
 
 _MAX_PLAIN = 500
@@ -58,7 +58,7 @@ class _Stuck:
     polls: Bools
 
 
-def wait_for(guards: Guards, positions: Ints, shown: Shown) -> WaitFor:
+def wait_for_of_guards(guards: Guards, positions: Ints, shown: OperationText) -> WaitFor:
     """The explanation of positions from which no thread goes on; empty where every thread is at its end.
 
     positions: by thread.
@@ -66,7 +66,7 @@ def wait_for(guards: Guards, positions: Ints, shown: Shown) -> WaitFor:
     return _explained(_stuck(guards, positions), shown)
 
 
-def wait_for_of_wildcards(machine: WildcardMachine, state: InFlight, shown: Shown) -> WaitFor:
+def wait_for_of_wildcards(machine: WildcardMachine, state: InFlight, shown: OperationText) -> WaitFor:
     """The same of a program with wildcard receives, in a state without steps."""
     return _explained(_stuck_of_wildcards(machine, state), shown)
 
@@ -152,7 +152,7 @@ def _with_missing(stuck: _Stuck) -> _Stuck:
     )  # fmt: skip
 
 
-def _explained(stuck: _Stuck, shown: Shown) -> WaitFor:
+def _explained(stuck: _Stuck, shown: OperationText) -> WaitFor:
     nodes = len(stuck.thread)
     if not nodes:
         return WaitFor()
@@ -171,7 +171,7 @@ def _explained(stuck: _Stuck, shown: Shown) -> WaitFor:
     )
 
 
-def _blocked(stuck: _Stuck, members: Ints, shown: Shown) -> tuple[Blocked, ...]:
+def _blocked(stuck: _Stuck, members: Ints, shown: OperationText) -> tuple[Blocked, ...]:
     peers: dict[int, set[int]] = defaultdict(set)
     rows = np.flatnonzero(np.isin(stuck.waits, members) & (stuck.peer != NONE))
     for number, peer in zip(stuck.waits[rows].tolist(), stuck.peer[rows].tolist(), strict=True):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from model.verdict.result import Blocked, Result
+from model.verdict.result import MAX_LISTED, Blocked, Result
 
 MAX_NODES = 24
 """Nodes that a picture has room for."""
@@ -17,9 +17,6 @@ MAX_NODES = 24
 _MAX_PERIOD = 8
 _KEPT = 2
 """Ranks that are drawn on either side of a fold, or the least multiple of its period above."""
-
-_MAX_LISTED = 1000
-"""Stuck ranks from which on a result may leave some out."""
 
 _PEER = re.compile(r"((?:send|recv|probe)\(|source=)(\d+)")
 
@@ -87,7 +84,7 @@ def fold(result: Result, ranks: int) -> Folded:
 def _ranks(result: Result, ranks: int, members: set[int]) -> list[_Rank]:
     """Every rank in order; ranks between those that are listed stand together."""
     found: list[_Rank] = []
-    rest: State = "unlisted" if len(result.blocked) >= _MAX_LISTED else "finished"
+    rest: State = "unlisted" if len(result.blocked) >= MAX_LISTED else "finished"
 
     def gap(until: int) -> None:
         first = found[-1].last + 1 if found else 0

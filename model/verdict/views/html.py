@@ -14,10 +14,10 @@ from model.verdict.views.tables import WAITS, headline, hidden_waits, path_rows,
 MAX_STEPS = 10
 """Of a path, the last ones, which explain a deadlock."""
 
-MAX_ROWS = 16
+MAX_WAITS = 16
 """Stuck ranks of the circuit, and others as many, that the table names."""
 
-MAX_CURED = 500
+MAX_CURED_IN_PAGE = 500
 """Operations of a program up to which a cure is looked for, each candidate being checked."""
 
 MAX_LINES = 12
@@ -31,9 +31,9 @@ def result_parts(result: Result) -> Iterator[str]:
     yield from map(html.paragraph, remarks(result))
     if result.circuit:
         yield html.heading("who waits for whom")
-        hidden = hidden_waits(result, MAX_ROWS)
+        hidden = hidden_waits(result, MAX_WAITS)
         more = html.paragraph(f"and {hidden} more") if hidden else ""
-        yield html.beside(html.table(WAITS, waits_rows(result, MAX_ROWS)) + more, _picture(result))
+        yield html.beside(html.table(WAITS, waits_rows(result, MAX_WAITS)) + more, _picture(result))
     if result.lost:
         yield html.heading("left over")
         yield from map(html.paragraph, result.lost)
@@ -73,6 +73,6 @@ def _cure(result: Result) -> tuple[Program, Change | None]:
     subject = result.subject
     if subject is None or subject.propose is None or not result.hangs or not isinstance(subject.program, tuple):
         return (), None
-    if sum(map(len, subject.program)) > MAX_CURED:
+    if sum(map(len, subject.program)) > MAX_CURED_IN_PAGE:
         return (), None
     return subject.program, subject.propose(subject.program, subject.semantics, result)

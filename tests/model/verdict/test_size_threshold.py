@@ -4,8 +4,8 @@ import pytest
 
 from model import check
 from model.program.text_form import parse_program
-from model.semantics.libraries import semantics
-from model.verdict.size_threshold import LARGE, SizeThreshold, size_threshold
+from model.semantics.libraries import LARGE, semantics
+from model.verdict.size_threshold import SizeThreshold, find_size_threshold
 
 PAIR = "send(1); recv(1)\nsend(0); recv(0)"
 
@@ -13,7 +13,7 @@ PAIR = "send(1); recv(1)\nsend(0); recv(0)"
 def threshold(text: str, library: str) -> SizeThreshold | None:
     program = parse_program(text)
     libraries = {"*": semantics(library)}
-    return size_threshold(program, libraries, check(program, libraries))
+    return find_size_threshold(program, libraries, check(program, libraries))
 
 
 @pytest.mark.parametrize(
