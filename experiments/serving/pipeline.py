@@ -162,10 +162,12 @@ def hang_run(config: Config, *, pp: int, name: str, requests: int) -> dict[str, 
 def predict(*, pp: int, name: str, requests: int, tokens: int) -> str:
     """The model's verdict on the engine's own loop where `requests` of its slots hold a batch, `tokens` times."""
     from model import check
+    from model.verdict.arguments import of_its_communicators
 
     present = [iteration % pp < requests for iteration in range(pp * tokens)]
     program = unroll(ranks=pp, depth=0, ordering=ordering(name, pp), present=present)
-    return check(program, {CONTROL: semantics("gloo"), DATA: semantics("rendezvous")}).verdict
+    declared = {CONTROL: semantics("gloo"), DATA: semantics("rendezvous")}
+    return check(program, of_its_communicators(program, declared)).verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

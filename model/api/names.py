@@ -7,6 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from model.display.listing import Listing
+from model.program.numbers import check_whole
 from model.verdict.arguments import LibraryLike, as_library
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def vectors(ranks: int) -> list[str]:
     >>> stuck
     ['SSSSSS', 'RRRRRR']
     """
+    check_whole("ranks", ranks)
     if not 1 <= ranks <= 20:
         raise ValueError(f"ranks is {ranks}; give 1 to 20: there are 2^ranks orderings (model.space counts more)")
     return ["".join(letters) for letters in product("SR", repeat=ranks)]

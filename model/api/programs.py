@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model.program.numbers import check_whole
 from model.verdict.arguments import ProgramLike, as_lists, as_program
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ def ring(
         raise ValueError(f"an ordering is expected, and this is {ordering!r}; give a name such as 'parity', or 'SRSR'")
     if ranks is None:
         ranks = len(ordering) if isinstance(ordering, str) and ordering and set(ordering) <= {"S", "R"} else 4
+    check_whole("ranks", ranks, 1)
     policy = named(ordering, ranks) if isinstance(ordering, str) else ordering
+    check_whole("rounds", rounds, 1)
     if style == "send" and ranks * rounds > MAX_LISTED:
         return ring_table(ranks=ranks, rounds=rounds, ordering=policy, nbytes=nbytes)
     return lists(ranks=ranks, rounds=rounds, ordering=policy, style=style, nbytes=nbytes)
@@ -176,7 +179,7 @@ def is_schedule(given: object) -> bool:
 
 def program_of(given: Any) -> Program | Table:
     """The program that is meant: as `model.verdict.arguments` has it, a schedule, or `ring`, the one of 4 ranks."""
-    if given == "ring" and isinstance(given, str):
+    if isinstance(given, str) and given == "ring":
         return ring()
     if is_schedule(given) or (isinstance(given, str | Path) and str(given).endswith(".csv")):
         return pipeline(given)
@@ -191,7 +194,7 @@ def name_of(given: Any) -> str:
     """What a program is called in titles: the name of its file, or nothing."""
     if isinstance(given, Path):
         return given.name
-    if given == "ring" and isinstance(given, str):
+    if isinstance(given, str) and given == "ring":
         return "ring"
     if isinstance(given, str) and "\n" not in given and len(given) < 256 and Path(given).is_file():
         return Path(given).name

@@ -147,8 +147,9 @@ def conform(trace: Trace | str | Path) -> Conformance:
     True
     """
     from model.traces.conformance import conform as hold
+    from model.traces.trace import Trace
 
-    return hold(read_trace(trace) if isinstance(trace, str | Path) else trace)
+    return hold(trace if isinstance(trace, Trace) else read_trace(trace))
 
 
 def _timing(latency: float, overhead: float, gap: float, per_byte: float) -> Timing:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from model.api.programs import name_of, program_of
 from model.display import html
 from model.display.shown import Shown
 from model.display.text import table
+from model.program.json_form import short
 from model.states.options import MAX_STATES
 from model.verdict.arguments import LibraryLike, ProgramLike, as_lists, as_semantics
 from model.verdict.decide import check as decide
@@ -27,7 +28,7 @@ def check(
     program: ProgramLike,
     library: LibraryLike = "rendezvous",
     *,
-    engine: Engine | None = None,
+    engine: Engine | Literal["auto"] | None = None,
     max_states: int = MAX_STATES,
     name: str = "",
 ) -> Result:
@@ -43,7 +44,9 @@ def check(
     """
     made = program_of(program)
     result = decide(made, library, engine=engine, max_states=max_states)
-    subject = Subject(program=made, semantics=as_semantics(library), name=name or name_of(program), propose=_propose)
+    subject = Subject(
+        program=made, semantics=as_semantics(library, made), name=name or name_of(program), propose=_propose
+    )
     return replace(result, subject=subject)
 
 
@@ -77,7 +80,7 @@ class Comparison(Shown):
         yield html.table(*self._table())
 
 
-def compare(program: ProgramLike, libraries: Iterable[LibraryLike] = ()) -> Comparison:
+def compare(program: ProgramLike, libraries: LibraryLike | Iterable[LibraryLike] = ()) -> Comparison:
     """The verdicts on a program on several libraries; by default on every one that has a name.
 
     >>> import model
@@ -86,12 +89,17 @@ def compare(program: ProgramLike, libraries: Iterable[LibraryLike] = ()) -> Comp
     {'gloo': 'deadlock', 'mpich': 'ok', 'nccl': 'ok'}
     """
     from model.semantics.libraries import NAMED
+    from model.semantics.parameters import Semantics
 
     made = program_of(program)
-    if isinstance(libraries, str):
+    if isinstance(libraries, str | Semantics | Mapping):
         libraries = [libraries]
+    elif not isinstance(libraries, Iterable):
+        raise ValueError(
+            f"libraries are expected, and this is {short(libraries)}; give a list such as ['gloo', 'nccl']"
+        )
     results = {}
-    for library in libraries or list(NAMED):
+    for library in list(libraries) or list(NAMED):
         result = check(made, library, name=name_of(program))
         assert result.subject is not None
         results[result.subject.library] = result

@@ -6,12 +6,13 @@ Scheiman 1995, after LogP (Culler and others 1993).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from model.program.numbers import check_duration
 
 TICK = 1e-12
 """Seconds of a tick of `LogGP`: a picosecond, so that 64 bits hold 100 days."""
@@ -39,8 +40,9 @@ class Timing:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not 0 <= value < math.inf or (field.name == "tick" and value == 0):
-                raise ValueError(f"{field.name} is {value}; give a finite number, 0 or more")
+            check_duration(field.name, value)
+            if field.name == "tick" and value == 0:
+                raise ValueError("tick is 0; give a finite number above 0")
 
     def wire(self, nbytes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Ticks from the start of messages of so many bytes to their arrival: L + (k - 1) G."""
@@ -68,6 +70,5 @@ def loggp(
     """LogGP from seconds (per_byte: seconds per byte), rounded to ticks. Raises ValueError on a negative duration."""
     given: dict[str, Any] = {"latency": latency, "overhead": overhead, "gap": gap}
     for name, value in {**given, "per_byte": per_byte}.items():
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name} is {value} seconds; give a finite number, 0 or more")
+        check_duration(name, value, " seconds")
     return Timing(**{name: round(value / tick) for name, value in given.items()}, per_byte=per_byte / tick, tick=tick)

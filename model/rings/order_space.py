@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from model.display.shown import Shown
 from model.display.text import table
+from model.program.numbers import check_whole
 
 MAX_RANKS = 28
 _CHUNK_BITS = 18  # orderings counted by one call: a fraction of a second, so that a bar moves
@@ -103,6 +104,7 @@ def space(ranks: int, *, progress: Callable[[int], None] | None = None) -> Space
 
     `progress` is told how many orderings are finished. Raises ValueError unless 2 <= ranks <= 28.
     """
+    check_whole("ranks", ranks)
     if not 2 <= ranks <= MAX_RANKS:
         raise ValueError(f"ranks is {ranks}; give 2 to {MAX_RANKS}: the space has 2^ranks orderings")
     from model.rings.order_kernels import count_orderings  # numba is slow to import

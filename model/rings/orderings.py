@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from model.program.numbers import check_whole
+
 SendOrRecv = Literal["S", "R"]
 
 
@@ -86,8 +88,7 @@ def ordering(name: str, ranks: int) -> Ordering:
 
     Raises ValueError on an unknown name and on a vector whose length is not `ranks`.
     """
-    if ranks < 1:
-        raise ValueError(f"ranks is {ranks}; give 1 or more")
+    check_whole("ranks", ranks, 1)
     if name in NAMED:
         return NAMED[name]
     if name and set(name) <= {"S", "R"}:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, get_args
 
 from model.program.checked import Program, program
+from model.program.numbers import check_whole
 from model.program.ops import Batch, Irecv, Isend, Operation, Recv, Send, Wait
 from model.rings.orderings import Ordering, SendOrRecv
 
@@ -110,5 +111,4 @@ def ring_table(*, ranks: int, rounds: int, ordering: Ordering, nbytes: int = 1) 
 
 def _check_sizes(ranks: int, rounds: int, nbytes: int) -> None:
     for name, value, least in (("ranks", ranks, 2), ("rounds", rounds, 1), ("nbytes", nbytes, 0)):
-        if value < least:
-            raise ValueError(f"{name} is {value}; give {least} or more")
+        check_whole(name, value, least)

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from model.program.json_form import short
+from model.program.numbers import check_whole
+
 UNLIMITED = -1
 """No bound, for `eager_limit`, `capacity` and `fifo`."""
 
@@ -65,8 +68,11 @@ class Semantics:
             value = getattr(self, name)
             if value not in get_args(kind):
                 raise ValueError(f"{name} of {self.name} is {value!r}; choose one of {', '.join(get_args(kind))}")
+        if not isinstance(self.polling, bool):
+            raise ValueError(f"polling of {self.name} is {short(self.polling)}; give True or False")
         for name in ("eager_limit", "capacity", "fifo"):
             value = getattr(self, name)
+            check_whole(f"{name} of {self.name}", value)
             if value < UNLIMITED:
                 raise ValueError(f"{name} of {self.name} is {value}; give 0 or more, or {UNLIMITED} for no bound")
 

@@ -18,7 +18,7 @@ from model.program.json_form import program_from_json, short
 from model.program.ops import Operation
 from model.program.text_form import parse, parse_program
 from model.semantics.libraries import semantics as named_semantics
-from model.semantics.parameters import EVERY_COMM, Semantics, SemanticsByComm
+from model.semantics.parameters import EVERY_COMM, Semantics, SemanticsByComm, semantics_of
 
 if TYPE_CHECKING:
     from model.semantics.table import Table
@@ -112,6 +112,14 @@ def communicators(given: Program | Table) -> frozenset[str]:
     return frozenset(comm for comm in found if comm is not None)
 
 
+def of_its_communicators(given: Program | Table, semantics: SemanticsByComm) -> SemanticsByComm:
+    """Of the semantics of a whole protocol those of the communicators that a program uses.
+
+    A serving loop that forms no batch sends no data, and `check` refuses a communicator that is not there.
+    """
+    return {comm: semantics_of(semantics, comm) for comm in communicators(given)}
+
+
 def _is_text(given: str) -> bool:
     """Whether a text is a program itself and not the path of one: it has several lines, or is no file and has calls."""
     if "\n" in given or not given.strip():
@@ -159,11 +167,11 @@ def _operation(rank: int, op: object) -> Operation:
 
 
 def _check_communicators(by_comm: Mapping[str, Semantics], used: frozenset[str]) -> None:
-    unknown = [comm for comm in by_comm if comm != EVERY_COMM and comm not in used]
-    if unknown and used:
-        raise ValueError(
-            f"the program has no communicator {short(unknown[0])}; it uses {', '.join(map(repr, sorted(used)))}"
-        )
+    known = used or {"world"}  # a program without messages may still have barriers
+    unknown = [comm for comm in by_comm if comm != EVERY_COMM and comm not in known]
+    if unknown:
+        uses = ", ".join(map(repr, sorted(used))) or "none, as it has no messages"
+        raise ValueError(f"the program has no communicator {short(unknown[0])}; it uses {uses}")
     lacking = sorted(used - by_comm.keys())
     if lacking and EVERY_COMM not in by_comm:
         raise ValueError(f"no library for communicator {lacking[0]!r}; declare it, or '*' for every other communicator")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import numpy as np
 
 from model.program.checked import Program, wildcard_free
+from model.program.json_form import short
+from model.program.numbers import check_whole
 from model.semantics.columns import columns_of
 from model.semantics.guards import guards_of
 from model.semantics.instructions import Lowered
@@ -36,22 +38,24 @@ def check(
     program: ProgramLike,
     semantics: LibraryLike,
     *,
-    engine: Engine | None = None,
+    engine: Engine | Literal["auto"] | None = None,
     max_states: int = MAX_STATES,
     progress: Callable[[int], None] | None = None,
     explore: Options = _EVERY_STATE,
 ) -> Result:
     """The verdict on a program under the semantics of its communicators.
 
-    Without `engine`, one schedule decides where there is no wildcard receive (statement 1), or for a large program
-    its event graph, in linear time; else the explorer tries every message that each could take, and the note
-    says so. `explorer` sees every state, or those that `explore` asks for.
+    Without `engine`, or with `auto`, one schedule decides where there is no wildcard receive (statement 1), or for a
+    large program its event graph, in linear time; else the explorer tries every message that each could take, and
+    the note says so. `explorer` sees every state, or those that `explore` asks for.
     A deadlock counts before a lost message, and either before ok. What a program and a library may be given as is in
     `model.verdict.arguments`; a table goes to the event graph.
 
-    Raises ValueError on what is no program or no library, past `max_states`, or where `schedule` or `graph` is asked
-    for a program with wildcards.
+    Raises ValueError on what is no program, no library or no engine, past `max_states`, or where `schedule` or `graph`
+    is asked for a program with wildcards.
     """
+    engine = _engine(engine)
+    check_whole("max_states", max_states, 1)
     if explore != _EVERY_STATE and engine != "explorer":
         raise ValueError(f"{explore} is for the engine explorer; choose it")
     lists = as_program(program)
@@ -66,6 +70,16 @@ def check(
     return replace(result, subject=Subject(program=lists, semantics=by_comm))
 
 
+def _engine(name: str | None) -> Engine | None:
+    """The engine of a name; None where the choice is left. Raises ValueError on any other."""
+    if name is None or name == "auto":
+        return None
+    for engine in get_args(Engine):
+        if name == engine:
+            return cast(Engine, engine)
+    raise ValueError(f"unknown engine {short(name)}; choose one of auto, {', '.join(get_args(Engine))}")
+
+
 def _check_table(table: Table, by_comm: SemanticsByComm, engine: Engine | None) -> Result:
     if engine not in (None, "graph"):
         raise ValueError(f"engine is {engine}, and a table goes to graph alone; leave the engine out")
@@ -77,7 +91,11 @@ def check_contract(program: ProgramLike, *, buffering: Buffering = "either", max
 
     zero: every standard send is a rendezvous; infinite: every one is stored; either: the worst of both, and the
     note says which. (A program without wildcards that finishes with zero buffering finishes with any, statement 2.)
+    Raises ValueError on any other buffering.
     """
+    if buffering not in get_args(Buffering):
+        raise ValueError(f"unknown buffering {short(buffering)}; choose one of {', '.join(get_args(Buffering))}")
+    check_whole("max_states", max_states, 1)
     names = {"zero": ("ssend",), "infinite": ("bsend",), "either": ("ssend", "bsend")}[buffering]
     results = []
     lists = as_lists(program)

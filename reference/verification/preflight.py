@@ -15,7 +15,7 @@ from model.pipelines.tensor_parallel import STAGE_LIBRARY, unroll_grid
 from model.rings.orderings import BATCHED, Ordering, output_policy
 from model.semantics.libraries import semantics
 from model.semantics.parameters import Semantics
-from model.verdict.arguments import communicators
+from model.verdict.arguments import of_its_communicators
 
 BLOCKING_ISEND = "rendezvous"
 """The declared semantics of a backend whose isend is made to block until its receive is posted."""
@@ -58,7 +58,7 @@ def predict(*, ranks: int, depth: int, policy: Ordering, control: str, data: str
     program = unroll_grid(stages=ranks, tp=tp, depth=depth, ordering=policy, present=present)
     world: dict[str, Semantics] = {CONTROL: semantics(control), DATA: semantics(data)}
     world |= {stage: world[comm] for stage, comm in STAGE_LIBRARY.items()}
-    return check(program, {comm: world[comm] for comm in communicators(program)} or world)
+    return check(program, of_its_communicators(program, world))
 
 
 def preflight(*, ranks: int, depth: int, policy: Ordering, control: str, data: str, tp: int = 1) -> Result:

@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 
 from model import check
 from model.pipelines.serving import CONTROL, DATA, OUTPUT, unroll
-from model.program.checked import Program
 from model.program.ops import Batch, Irecv, Isend, Recv, Wait
 from model.rings.orderings import BATCHED
 from model.rings.orderings import NAMED as ORDERINGS
 from model.semantics.libraries import NAMED
 from model.semantics.parameters import SemanticsByComm
-from model.verdict.arguments import communicators
+from model.verdict.arguments import of_its_communicators
 
 BLOCKING = {CONTROL: NAMED["gloo"], DATA: NAMED["rendezvous"]}
 ASYNCHRONOUS = {CONTROL: NAMED["gloo"], DATA: NAMED["gloo"]}
@@ -40,11 +39,6 @@ def longest_run(present: Sequence[bool]) -> int:
 def verdict(ranks: int, depth: int, name: str, present: Sequence[bool], world: SemanticsByComm) -> str:
     made = unroll(ranks=ranks, depth=depth, ordering=ORDERINGS[name], present=present)
     return check(made, of_its_communicators(made, world)).verdict
-
-
-def of_its_communicators(made: Program, world: SemanticsByComm) -> SemanticsByComm:
-    """A loop that forms no batch sends no data, and a library of a communicator that is not there is a mistake."""
-    return {comm: world[comm] for comm in communicators(made)} or world
 
 
 def predicted(name: str, ranks: int, present: Sequence[bool], *, blocking: bool) -> str:

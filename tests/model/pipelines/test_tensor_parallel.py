@@ -9,7 +9,7 @@ from model.program.checked import program
 from model.program.ops import Compute, Isend, Recv, Send
 from model.rings.orderings import NAMED
 from model.semantics.libraries import semantics
-from model.verdict.arguments import communicators
+from model.verdict.arguments import of_its_communicators
 
 LIBRARIES = (
     "rendezvous",
@@ -31,7 +31,7 @@ def full(stages: int, depth: int) -> list[bool]:
 def verdict(program, data: str) -> str:
     world = {CONTROL: semantics("gloo"), DATA: semantics(data)}
     world |= {stage: world[comm] for stage, comm in STAGE_LIBRARY.items()}
-    return check(program, {comm: world[comm] for comm in communicators(program)} or world).verdict
+    return check(program, of_its_communicators(program, world)).verdict
 
 
 @pytest.mark.parametrize(("stages", "depth"), [(1, 0), (2, 1), (4, 0)])

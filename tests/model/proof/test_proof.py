@@ -29,6 +29,7 @@ from model.rings.orderings import ordering
 from model.rings.ring_program import ring
 from model.semantics.libraries import NAMED, semantics
 from model.semantics.parameters import SemanticsByComm
+from model.verdict.arguments import of_its_communicators
 from tests.patience import stretch
 
 PROOF = Path(__file__).resolve().parents[3] / "model" / "proof"
@@ -47,7 +48,7 @@ def lines(kind: str) -> list[list[str]]:
 
 
 def deadlocks(program: Program, library: SemanticsByComm, engine: str = "schedule") -> str:
-    verdict = check(program, library, engine=engine).verdict  # type: ignore[arg-type]
+    verdict = check(program, of_its_communicators(program, library), engine=engine).verdict  # type: ignore[arg-type]
     assert verdict in ("ok", "deadlock")
     return "1" if verdict == "deadlock" else "0"
 

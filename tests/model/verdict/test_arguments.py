@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+import model
 from model.program.checked import Program, program
 from model.program.ops import Recv, Send
 from model.rings.orderings import NAMED as ORDERINGS
 from model.rings.ring_program import ring_table
 from model.semantics.libraries import NAMED
 from model.semantics.table import table_of
-from model.verdict.arguments import as_lists, as_program, as_semantics, communicators
+from model.verdict.arguments import as_lists, as_program, as_semantics, communicators, of_its_communicators
 from model.verdict.decide import check, check_contract
 
 TEXT = "0: send(1); recv(1)\n1: send(0); recv(0)"
@@ -123,5 +124,36 @@ def test_what_is_no_library_is_an_error_of_one_line(given: Any, said: str) -> No
 
 
 def test_a_program_without_messages_asks_for_no_library() -> None:
-    assert check([["compute()"]], {"data": "nccl"}).verdict == "ok"
-    assert check([["compute()"]], {}).verdict == "ok"
+    for library in ("nccl", {}, {"world": "nccl"}, {"*": "nccl"}):
+        assert check([["compute()"]], library).verdict == "ok"
+        assert model.check([["compute()"]], library).verdict == "ok"
+
+
+def test_a_misspelt_communicator_is_told_also_where_there_are_no_messages() -> None:
+    with pytest.raises(ValueError, match="no communicator 'wrld'; it uses none, as it has no messages"):
+        check("0: barrier()\n1: barrier()", {"wrld": "nccl"})
+
+
+def test_of_the_libraries_of_a_protocol_those_that_a_program_uses() -> None:
+    declared = as_semantics({"a": "nccl", "b": "gloo", "c": "eager"})
+    assert of_its_communicators(as_program(TWO), declared) == {"a": NAMED["nccl"], "b": NAMED["gloo"]}
+    assert of_its_communicators(as_program([["compute()"]]), declared) == {}
+    with pytest.raises(ValueError, match="communicator 'b'"):
+        of_its_communicators(as_program(TWO), {"a": NAMED["nccl"]})
+
+
+@pytest.mark.parametrize("given", [TEXT, "0: barrier()\n1: barrier()", "0: recv(any)\n1: send(0)"])
+def test_an_unknown_engine_or_buffering_is_told_whatever_the_program(given: str) -> None:
+    for engine in ("grph", "", 3, ["graph"]):
+        with pytest.raises(ValueError, match=r"unknown engine .*; choose one of auto, explorer, schedule, graph"):
+            check(given, "rendezvous", engine=engine)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="unknown buffering 'some'; choose one of zero, infinite, either"):
+        check_contract(given, buffering="some")  # type: ignore[arg-type]
+    assert check(given, "rendezvous", engine="auto") == check(given, "rendezvous")
+
+
+@pytest.mark.parametrize("most", ["5", 1.5, True, None, 0])
+def test_the_most_states_are_a_whole_number(most: Any) -> None:
+    for engine in ("explorer", None):
+        with pytest.raises(ValueError, match=r"max_states is .*; give"):
+            check(TEXT, "rendezvous", engine=engine, max_states=most)
