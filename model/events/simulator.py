@@ -2,8 +2,8 @@
 
 It steps through time with a heap of events, where the event graph takes longest paths; on the same input both
 give every instruction the same times, to the last tick. What things take is told in `timing`. It is a second opinion
-on purpose: of the core it reads the columns and which messages match, and says for itself, as it goes, what an
-instruction waits for; it knows nothing of `guards`."""
+on purpose: of the core it reads the columns, which messages match, and which receive frees a slot of a buffer; it says
+for itself, as it goes, what an instruction waits for, and knows nothing of `guards`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The instructions that a program comes down to: what `lowering` makes, and the engines read."""
+"""The instructions that a program comes down to: what `lowering` makes; columns and guards are made of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inner loops of `search`, compiled by numba; compiled code is cached on disk.
+"""The inner loops of `packed_bfs`, compiled by numba; compiled code is cached on disk.
 
 Shapes: frontier (states, words), table (slots, words), key and trial (words,), positions and scratch (threads,); by
 position of all threads numbered through: starts (count + 1,), meets and after (count, 2); offsets (threads,), where

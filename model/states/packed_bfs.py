@@ -1,4 +1,4 @@
-"""Exhaustive search over packed states, whole frontiers at once: the fast path of `explorer`.
+"""Exhaustive search over packed states, whole frontiers at once: the fast path of the engine explorer.
 
 A state is the position of every thread, in fields of equal width in one or more 64-bit words. All paths to a state have
 the same number of steps (it is the sum of the positions less the pairs that passed together), so a state

@@ -13,7 +13,7 @@ from model.verdict.decide import check
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variation:
-    """A library with one of its six parameters at another value."""
+    """A library with one of its five choices, or its buffering, at another value."""
 
     parameter: str
     before: str
@@ -35,7 +35,7 @@ _SIZES = ("eager_limit", "capacity", "fifo")
 
 
 def variations(library: Semantics) -> Iterator[Variation]:
-    """The library with one of its six parameters changed, every other value of each; buffering to none or all."""
+    """The library with one of its five choices changed to every other value, or its three sizes to none or all."""
     assert {*_CHOICES, *_SIZES} <= {field.name for field in fields(Semantics)}
     for parameter, values in _CHOICES.items():
         before = getattr(library, parameter)
