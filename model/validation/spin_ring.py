@@ -35,8 +35,8 @@ def compare_loop(
 
 def loop_guards(*, ranks: int, rounds: int, ordering: Ordering, semantics: Semantics) -> GuardsByThread:
     """The states that SPIN has under the encoding `loop`."""
-    made = loop_steps(ranks=ranks, rounds=rounds, ordering=ordering)
-    return spin_processes(guards_by_thread(guards_of(columns_of(lower(made, semantics)))), init=True)
+    program = loop_steps(ranks=ranks, rounds=rounds, ordering=ordering)
+    return spin_processes(guards_by_thread(guards_of(columns_of(lower(program, semantics)))), init=True)
 
 
 def loop(*, ranks: int, rounds: int, ordering: Ordering, semantics: Semantics) -> str:

@@ -50,9 +50,9 @@ def find_size_threshold(program: Program, libraries: SemanticsByComm, result: Re
     finishes, hangs = DEFAULT_NBYTES, LARGE
     while hangs - finishes > 1:
         middle = (finishes + hangs) // 2
-        found = at(middle)
-        if found.hangs:
-            hangs, turned = middle, found
+        turning = at(middle)
+        if turning.hangs:
+            hangs, turned = middle, turning
         else:
             finishes = middle
     return SizeThreshold(assumed=DEFAULT_NBYTES, nbytes=hangs, verdict=turned.verdict)

@@ -83,21 +83,21 @@ def fold(result: Result, ranks: int) -> Folded:
 
 def _ranks(result: Result, ranks: int, members: set[int]) -> list[_Rank]:
     """Every rank in order; ranks between those that are listed stand together."""
-    found: list[_Rank] = []
+    rows: list[_Rank] = []
     rest: State = "unlisted" if len(result.blocked) >= MAX_LISTED else "finished"
 
     def gap(until: int) -> None:
-        first = found[-1].last + 1 if found else 0
+        first = rows[-1].last + 1 if rows else 0
         if first < until:
-            found.append(_Rank(first, until - 1, rest, (), rest, False))
+            rows.append(_Rank(first, until - 1, rest, (), rest, False))
 
     for rank, items in groupby(sorted(result.blocked, key=lambda item: item.rank), key=lambda item: item.rank):
         gap(rank)
         stuck = list(items)
         alike = (rank in members, *((_relative(item.op, rank, ranks), _distances(item, ranks)) for item in stuck))
-        found.append(_Rank(rank, rank, "stuck", tuple(item.op for item in stuck), alike, rank in members))
+        rows.append(_Rank(rank, rank, "stuck", tuple(item.op for item in stuck), alike, rank in members))
     gap(ranks)
-    return found
+    return rows
 
 
 def _relative(op: str, rank: int, ranks: int) -> str:
