@@ -31,5 +31,5 @@ def test_the_engine_comes_from_the_package() -> None:
     from reference.engine import Engine
 
     assert reference.Engine is Engine
-    with pytest.raises(AttributeError, match="no attribute 'Motor'; it offers Engine"):
+    with pytest.raises(AttributeError, match="has no 'Motor'; it has Engine"):
         reference.Motor  # noqa: B018
