@@ -14,7 +14,10 @@ from model.program.checked import Program
 from model.program.json_form import program_from_json
 from model.program.text_form import EXAMPLE, parse_program
 
-EXPECTED = f'write one line a rank, such as {EXAMPLE}, or JSON such as {{"programs": [[{{"op": "recv", "peer": 0}}]]}}'
+EXPECTED = (
+    f"write one line a rank, such as {EXAMPLE} and then 1: recv(0); send(0), or JSON such as "
+    '{"programs": [[{"op": "send", "peer": 1}], [{"op": "recv", "peer": 0}]]}'
+)
 
 _PYTHON = re.compile(r"""(?:\s|\#[^\n]*\n)*(?:(?:import|from|def|class|async|with|for|if|while|try)\b|@|\"{3}|'{3})""")
 """How a Python file begins."""

@@ -60,6 +60,7 @@ def from_json(data: Mapping[str, Any]) -> Operation:
     kind, values = data.get("op"), {field: value for field, value in data.items() if field != "op"}
     lacks = missing_fields(kind, values)
     if lacks:
+        operation(str(kind), {**values, **lacks})  # unknown fields come first
         raise ValueError(f"{needs(str(kind), lacks)}: {_cut(json.dumps({'op': kind, **values, **lacks}), 120)}")
     return operation(str(kind), values)
 

@@ -49,20 +49,22 @@ def parse_program(content: str) -> Program:
                 continue
             label = tokens.label()
             labelled = label is not None if not lists else labelled
-            _check_label(label, rank=len(lists), labelled=labelled)
-            lists.append(tokens.operations())
+            ops = tokens.operations()
+            _check_label(label, ops, rank=len(lists), labelled=labelled)
+            lists.append(ops)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from None
     return program(lists)
 
 
-def _check_label(label: str | None, *, rank: int, labelled: bool) -> None:
+def _check_label(label: str | None, ops: Sequence[Operation], *, rank: int, labelled: bool) -> None:
+    would_do = f"{rank}: {'; '.join(map(str, ops))}".rstrip()
     if label is None and labelled:
-        raise ValueError(f"no rank stands before it; write {rank}: send(1), or join it to the line above by ;")
+        raise ValueError(f"no rank stands before it; write {would_do}, or join it to the line above by ;")
     if label is not None and not labelled:
         raise ValueError("a rank stands before it and before the lines above none; write it before all or none")
     if label is not None and label != str(rank):
-        raise ValueError(f"rank {rank} is expected, and {label} stands there; write {rank}: send(1); recv(1)")
+        raise ValueError(f"rank {rank} is expected, and {label} stands there; write {would_do}")
 
 
 class _Tokens:
@@ -106,7 +108,10 @@ class _Tokens:
             raise ValueError(f"{self._peek()!r} stands after an operation; put ; between two: send(1); recv(1)")
 
     def label(self) -> str | None:
-        """The rank before a colon, where one stands."""
+        """The rank before a colon, where one stands; `rank 0` is a label, too, for the error to name."""
+        if self._peek().lower() == "rank" and self._peek(2) == ":":
+            self._next += 3
+            return f"rank {self._items[self._next - 2][1]}"
         if self._peek(1) != ":":
             return None
         label = self._peek()
@@ -167,10 +172,7 @@ class _Tokens:
 
 def _operation(kind: str, values: Mapping[str, Any]) -> Operation:
     if lacks := missing_fields(kind, values):
-        would_do = {**values, **lacks}
-        shown = [str(would_do.pop("peer"))] if "peer" in would_do else []
-        shown += [f"{field}={value}" for field, value in would_do.items()]
-        raise ValueError(f"{needs(kind, lacks)}: {kind}({', '.join(shown)})")
+        raise ValueError(f"{needs(kind, lacks)}: {operation(kind, {**values, **lacks})}")  # unknown fields come first
     return operation(kind, values)
 
 

@@ -10,7 +10,7 @@ from model.semantics.table import Table, TableOperations, columns_of_table
 from model.states.bfs import one_schedule
 from model.states.machine import Machine, ThreadStep
 from model.verdict.explain import ProgramEnding, result_of
-from model.verdict.result import Result
+from model.verdict.result import NO_PATH, Result
 
 MAX_PATH = 500
 """Instructions up to which one schedule is run, and with it a path made; larger programs go to the event graph."""
@@ -32,7 +32,7 @@ def ending_by_graph(guards: Guards) -> ProgramEnding:
             assert list(ending.state) == run.positions.tolist(), "the event graph and the transition system disagree"
             path = ending.path
         else:
-            note = f"no path of more than {MAX_PATH} instructions; ask for it with --engine schedule"
+            note = f"{NO_PATH} {MAX_PATH} instructions; ask for it with --engine schedule"
     graph = run.built.graph
     return ProgramEnding(
         engine="graph", positions=run.positions, path=path, states=graph.events, transitions=len(graph.tails),

@@ -16,6 +16,9 @@ Buffering = Literal["zero", "infinite", "either"]
 MAX_LISTED = 1000
 """Stuck ranks, ranks of a circuit and unreceived messages that a result lists."""
 
+NO_PATH = "no path of more than"
+"""How the note begins of a result whose path was left out, as it would be long."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocked:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from model.display.text import table
 from model.program.text_form import program_text
-from model.verdict.result import Blocked, Result
+from model.verdict.result import NO_PATH, Blocked, Result
 from model.verdict.subject import Change
 
 MAX_ROWS = 40
@@ -54,7 +54,7 @@ def library_table(results: Mapping[str, Result]) -> str:
 
 
 def verdict_lines(result: Result, cure: Change | None = None) -> Iterator[str]:
-    """The verdict, then its evidence: the wait-for circuit, other stuck ranks, what is left over, a cure, the trace.
+    """The verdict, then its evidence: the wait-for circuit, other stuck ranks, what is left over, a cure, the path.
 
     cure: a change under which the program finishes.
     """
@@ -76,13 +76,13 @@ def verdict_lines(result: Result, cure: Change | None = None) -> Iterator[str]:
 
 
 def _path_lines(result: Result) -> Iterator[str]:
-    if not result.path and result.engine == "graph":
-        yield "trace: none was made"
+    if not result.path and NO_PATH in result.note:
+        yield "path: none was made"
     elif not result.path:
-        yield "trace: none of the ranks can take a first step"
+        yield "path: none of the ranks can take a first step"
     else:
         hidden = len(result.path) > MAX_ROWS
-        yield f"trace of {len(result.path)} steps" + (f", the last {MAX_ROWS}" if hidden else "")
+        yield f"path of {len(result.path)} steps" + (f", the last {MAX_ROWS}" if hidden else "")
         yield table(["step", "rank: operation"], path_rows(result))
 
 

@@ -128,7 +128,7 @@ def test_a_deadlock_prints_who_waits_for_whom(inside: Inside) -> None:
 def test_a_long_trace_shows_its_end(inside: Inside, tmp_path: Path) -> None:
     work = [{"op": "compute", "label": f"part {number}"} for number in range(60)]
     _, out, _ = inside("check", write(tmp_path / "long.json", [*work, {"op": "recv", "peer": 0}]))
-    assert "trace of 60 steps, the last 40" in out
+    assert "path of 60 steps, the last 40" in out
     assert "part 59" in out
     assert "part 20" in out
     assert "part 19" not in out

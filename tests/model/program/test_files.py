@@ -1,6 +1,7 @@
 """Programs from files; whatever is in a file, it is a program or a ValueError of one line that says what would do."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from model.program.checked import program
 from model.program.files import load, read
 from model.program.json_form import to_json
 from model.program.ops import Recv, Send
-from model.program.text_form import program_text
+from model.program.text_form import parse_program, program_text
 from model.rings.orderings import NAMED
 from model.rings.ring_program import STYLES, Style, ring
 
@@ -54,7 +55,7 @@ def test_json_in_every_encoding(encoding: str) -> None:
 
 def test_a_rank_without_operations_has_its_label_or_none_of_them() -> None:
     assert read(b"0:\n1: compute()\n")[0] == ()
-    with pytest.raises(ValueError, match="line 2: no rank stands before it; write 1: send"):
+    with pytest.raises(ValueError, match="line 2: no rank stands before it; write 1: send\\(0\\), or"):
         read(b"0: recv(1)\nsend(0)\n")
     with pytest.raises(ValueError, match="line 2: a rank stands before it and before the lines above none"):
         read(b"recv(1)\n1: send(0)\n")
@@ -67,20 +68,28 @@ def nested(inner: str, depth: int) -> bytes:
 ISEND_JSON = '{"op":"isend","peer":0,"request":0}'
 JSON = "begins as JSON and is not: "
 WRONG_FILES = {
-    "empty": (b"", "is empty; write one line a rank, such as 0: send(1); recv(1), or JSON such as "),
-    "blank": (b" \n", "is empty; write one line a rank, such as 0: send(1); recv(1), or JSON such as "),
+    "empty": (b"", "is empty; write one line a rank, such as 0: send(1); recv(1) and then 1: "),
+    "blank": (b" \n", "is empty; write one line a rank, such as 0: send(1); recv(1) and then 1: "),
     "comments alone": (b"# nothing\n", "without ranks"),
     "prose": (b"Dear all,", "'all' stands where ( after Dear is expected; write one like 0: send(1); recv(1)"),
     "Python": (b"#!/usr/bin/python\nimport torch\n", "is a Python file; write one line a rank, such as 0: send(1)"),
     "no request": (b"isend(1)\nrecv(0)", "line 1: isend needs a request: isend(1, request=a)"),
-    "no request beside a tag": (b"irecv(1, tag=3)", "line 1: irecv needs a request: irecv(1, tag=3, request=a)"),
+    "no request beside a tag": (b"irecv(1, tag=3)", "line 1: irecv needs a request: irecv(1, request=a, tag=3)"),
     "a request without its name": (b"isend(1, a)", "line 1: 'a' of isend has no name; write request=a or the like"),
     "no peer": (b"0: send()", "line 1: send needs a peer: send(1)"),
+    "a peer by another name": (
+        b"0: send(dst=1)",
+        "line 1: unknown field 'dst' of send; it has comm, ",
+    ),
+    "a wrong tag beside": (b"0: send(tag=x)", "line 1: tag of send is 'x'; give int"),
+    "no peer beside words": (b'0: send(comm="a b")', 'line 1: send needs a peer: send(1, comm="a b")'),
+    "no rank": (b"0: send(1)\nrecv(0)", "line 2: no rank stands before it; write 1: recv(0), or join"),
+    "rank in words": (b"rank 0: send(1)", "line 1: rank 0 is expected, and rank 0 stands there; write 0: send(1)"),
     "no source": (b"0: sendrecv(1)", "line 1: sendrecv needs a source: sendrecv(1, source=1)"),
     "commas between": (b"0: send(1), recv(1)", "line 1: ',' stands after an operation; put ; between two: send(1); r"),
     "not closed": (b"0: send(1", "line 1: the end stands where , or ) is expected; write one like 0: send(1); recv(1)"),
     "no brackets": (b"0: send 1", "line 1: '1' stands where ( after send is expected"),
-    "ranks from 1": (b"1: send(2)", "line 1: rank 0 is expected, and 1 stands there; write 0: send(1); recv(1)"),
+    "ranks from 1": (b"1: send(2)", "line 1: rank 0 is expected, and 1 stands there; write 0: send(2)"),
     "truncated": (b'{"programs": [[{"op": "send", "pee', JSON),
     "more than one value": (b'{"programs": [[]]}{}', JSON),
     "not UTF-8": (b'{"programs": [[{"op": "send", "comm": "\xff"}]]}', "is no text in UTF-8"),
@@ -113,6 +122,24 @@ WRONG_FILES = {
         'rank 0: isend needs a request: {"op": "isend", "peer": 1, "request": "a"}',
     ),
 }
+
+
+def test_the_programs_that_are_suggested_are_programs() -> None:
+    with pytest.raises(ValueError) as error:
+        read(b"")
+    text, _, as_json = str(error.value).partition("such as ")[2].partition(", or JSON such as ")
+    assert len(read(text.replace(" and then ", "\n").encode())) == len(read(as_json.encode())) == 2
+
+
+def test_every_line_that_is_suggested_is_read() -> None:
+    suggested = []
+    for content, _ in WRONG_FILES.values():
+        with pytest.raises(ValueError) as error:
+            read(content)
+        suggested += re.findall(r"(?:write \d+: |needs an? \w+: )(\w.*?)(?:, or join.*)?$", str(error.value))
+    assert len(suggested) >= 7
+    for line in suggested:
+        assert parse_program(f"0: {line}\n1:\n2:")
 
 
 @pytest.mark.parametrize("name", WRONG_FILES)
