@@ -53,7 +53,9 @@ def build_graph(guards: Guards, timing: Timing = UNIT, *, repeated: bool = False
     Raises ValueError where a probe passes by any of several sends.
     """
     if guards.has_alternatives:
-        raise ValueError("a wildcard probe passes by any of several sends: no one graph decides; use --engine explorer")
+        raise ValueError(
+            "a wildcard probe passes by any of several sends: no one graph decides; ask check with engine explorer"
+        )
     columns = guards.columns
     thread = columns.thread_of()
     threads = np.arange(len(columns.rank_of))

@@ -74,7 +74,9 @@ def columns_of(lowered: Lowered) -> Columns:
     Raises ValueError on wildcard receives: which send they meet depends on the interleaving.
     """
     if lowered.wild:
-        raise ValueError("wildcard receives: which send they meet depends on the interleaving; use --engine explorer")
+        raise ValueError(
+            "wildcard receives: which send they meet depends on the interleaving; ask check, which tries every one"
+        )
     starts = np.cumsum([0, *(len(thread.code) for thread in lowered.threads)]).astype(np.int64)
     code = [item for thread in lowered.threads for item in thread.code]
     probes = [(number, item.probes) for number, item in enumerate(code) if item.probes is not None]

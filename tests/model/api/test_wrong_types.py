@@ -53,3 +53,9 @@ def test_one_library_may_stand_for_a_list_of_one() -> None:
         assert list(model.compare(PAIR, library)) == ["nccl"]
     (name,) = model.compare(PAIR, {"world": "nccl"})
     assert "nccl" in name
+
+
+def test_a_wildcard_receive_that_is_timed_names_no_option_of_another_command() -> None:
+    for timed in (model.simulate, model.period):
+        with pytest.raises(ValueError, match="ask check, which tries every one"):
+            timed("0: recv(any)\n1: send(0)")

@@ -109,7 +109,7 @@ def test_a_wildcard_probe_passes_by_any_send(made: Program, name: str) -> None:
     assert (positions.states, positions.transitions) == (messages.states, messages.transitions)
     assert [end.state for end in positions.endings] == [end.state.heads for end in messages.endings]
     if guards.has_alternatives:
-        with pytest.raises(ValueError, match="use --engine explorer"):
+        with pytest.raises(ValueError, match="ask check with engine explorer"):
             run(guards.columns)
 
 
