@@ -291,7 +291,8 @@ def test_a_job_of_another_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_place_in_a_job_is_what_the_environment_says() -> None:
     found = rank_info(GIVEN)
     assert found is not None and (found.rank, found.ranks, found.local_rank, found.local_ranks) == (1, 4, 1, 2)
-    assert interface_to(found.address, found.port) == next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+    loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+    assert interface_to(found.address, found.port) == loopback
     assert rank_info({name: value for name, value in GIVEN.items() if name != "MASTER_ADDR"}) is None
     with pytest.raises(ValueError, match="WORLD_SIZE is 'many'; start the ranks with torchrun"):
         rank_info(GIVEN | {"WORLD_SIZE": "many"})
