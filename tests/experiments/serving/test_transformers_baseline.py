@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from experiments.serving.transformers_baseline import build, build_with, generate
-from reference.checkpoint.loader import resolve_source
+from reference.checkpoint.loader import resolve_checkpoint
 from reference.device import HOST
 from reference.llama.config import SHAPES, LinearScaling, Llama3Scaling, LlamaConfig
 from reference.llama.rope import rope_frequencies
@@ -47,5 +47,5 @@ def test_it_has_the_biases_of_the_shape(biases: dict[str, bool]) -> None:
 
 
 def test_it_generates_with_weights_of_ours() -> None:
-    model = build_with(resolve_source("tiny", "random", 0))
+    model = build_with(resolve_checkpoint("tiny", "random", 0))
     assert generate(model, torch.tensor([[1, 2, 3]]), 4).shape == (1, 4)

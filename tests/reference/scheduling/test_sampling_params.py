@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from reference.cli.generate import ASKED, Generate
+from reference.cli.generate import SAMPLING_FIELDS, Generate
 from reference.scheduling.request import SamplingSpec
 from reference.scheduling.sampling_params import SamplingParams
 
@@ -65,5 +65,5 @@ def test_sampling_follows_the_parameters() -> None:
 def test_the_command_line_asks_for_them_all_with_the_same_defaults() -> None:
     asked = {field.name: field.default for field in fields(Generate)}
     params = {field.name: field.default for field in fields(SamplingParams)}
-    assert {name: asked[name] for name in ASKED} == {name: params[name] for name in ASKED}
-    assert set(params) - set(ASKED) == {"seed", "prompt_logprobs_from"}
+    assert {name: asked[name] for name in SAMPLING_FIELDS} == {name: params[name] for name in SAMPLING_FIELDS}
+    assert set(params) - set(SAMPLING_FIELDS) == {"seed", "prompt_logprobs_from"}
