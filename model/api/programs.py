@@ -48,8 +48,8 @@ def ring(
     """A ring: every rank sends to the next and receives from the previous, in the order that its ordering says.
 
     ordering: a name of `model.orderings()`, or a letter a rank, S for one that sends first, R for one that receives
-    first; then ranks may be left out. Without either there are 4 ranks. Above 100,000 steps the ring is a table, which
-    every function here takes.
+    first; then ranks may be left out. Without either there are 4 ranks. Above 100,000 steps the ring is a table,
+    which `check` takes.
 
     >>> import model
     >>> model.check(model.ring("SSSS"), "rendezvous").verdict

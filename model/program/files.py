@@ -47,16 +47,16 @@ def read(content: bytes) -> Program:
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError:
-        raise ValueError(f"is no text in {encoding.upper()}; {EXPECTED}") from None
+        raise ValueError(f"this is no text in {encoding.upper()}; {EXPECTED}") from None
     if not text.strip():
-        raise ValueError(f"is empty; {EXPECTED}")
+        raise ValueError(f"this is empty; {EXPECTED}")
     if text.lstrip()[0] in "[{":
         return program_from_json(_json(text))
     try:
         return parse_program(text)
     except ValueError as error:
         if _PYTHON.match(text):
-            raise ValueError(f"is a Python file; {EXPECTED}") from None
+            raise ValueError(f"this is a Python file; {EXPECTED}") from None
         raise error
 
 

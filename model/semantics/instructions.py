@@ -51,7 +51,7 @@ class Instruction:
         `missing_partners`.
     probe: passes once a message is on its way that the end `probes` would match.
     local: passes.
-    silent: a half of an operation that no trace shows.
+    silent: a half of an operation that no path shows.
     """
 
     kind: Literal["send", "recv", "await", "sync", "probe", "local"]

@@ -37,11 +37,16 @@ class Exploration(Generic[S, T]):
 
 
 def explore(
-    system: TransitionSystem[S, T], *, max_states: int, progress: Callable[[int], None] | None = None
+    system: TransitionSystem[S, T],
+    *,
+    max_states: int,
+    progress: Callable[[int], None] | None = None,
+    advice: str = "",
 ) -> Exploration[S, T]:
     """Every reachable state, breadth first, so that the path to an ending is a shortest one.
 
-    `progress` is called with the number of states so far. Raises ValueError past `max_states`.
+    `progress` is called with the number of states so far. Raises ValueError past `max_states`; advice: what else
+    helps then.
     """
     first = system.initial()
     parents: dict[S, tuple[S, T] | None] = {first: None}
@@ -60,7 +65,7 @@ def explore(
                 parents[reached] = (state, step)
                 frontier.append(reached)
         if len(parents) > max_states:
-            raise ValueError(too_many(max_states))
+            raise ValueError(too_many(max_states, advice))
         if progress is not None:
             progress(len(parents))
     return Exploration(
@@ -70,12 +75,16 @@ def explore(
     )
 
 
-def too_many(max_states: int) -> str:
-    """What a user is told past the bound, and what helps."""
-    return (
-        f"more than {max_states} states; raise --max-states, or leave out --engine explorer: without wildcard receives "
-        "one run decides (--engine schedule, or graph for a large program)"
-    )
+ONE_RUN_DECIDES = (
+    "leave out --engine explorer: without wildcard receives one run decides (--engine schedule, or graph for a large "
+    "program)"
+)
+"""What helps past the bound where guards say all."""
+
+
+def too_many(max_states: int, advice: str) -> str:
+    """What a user is told past the bound. advice: what helps beside a higher bound."""
+    return f"more than {max_states} states; raise --max-states" + (f", or {advice}" if advice else "")
 
 
 def one_schedule(system: TransitionSystem[S, T]) -> Exploration[S, T]:

@@ -18,7 +18,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from model.states.bfs import too_many
+from model.states.bfs import ONE_RUN_DECIDES, too_many
 from model.states.kernels import SPARE, Words, expand, insert_all
 from model.states.options import MAX_MEMORY
 from model.states.position_guards import Guard, GuardsByThread, Precondition
@@ -139,7 +139,7 @@ def search(
         while len(at.frontier):
             at = _next_level(layout, at, max_memory=max_memory, progress=progress)
             if at.states > max_states:
-                raise ValueError(too_many(max_states))
+                raise ValueError(too_many(max_states, ONE_RUN_DECIDES))
     except KeyboardInterrupt:
         if checkpoint is None:
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from model.states.bfs import Exploration, explore, one_schedule
+from model.states.bfs import ONE_RUN_DECIDES, Exploration, explore, one_schedule
 from model.states.machine import Machine, Positions, ThreadStep
 from model.states.options import Options
 from model.states.wildcards import InFlight, WildcardMachine, WildcardStep
@@ -22,10 +22,10 @@ def explore_positions(
     """
     if options.reduce == "persistent":
         _whole(options, "a search of persistent sets")
-        return explore(_Reduced(machine), max_states=max_states, progress=progress), ""
+        return explore(_Reduced(machine), max_states=max_states, progress=progress, advice=ONE_RUN_DECIDES), ""
     if machine.guards.has_alternatives:
         _one_by_one(options)
-        return explore(machine, max_states=max_states, progress=progress), _ONE_BY_ONE
+        return explore(machine, max_states=max_states, progress=progress, advice=ONE_RUN_DECIDES), _ONE_BY_ONE
     from model.states.packed_bfs import search  # numba is slow to import
 
     counts = search(
@@ -51,7 +51,7 @@ def explore_wildcards(
         _whole(options, "a search of persistent sets")
         return explore(_ReducedWildcards(machine), max_states=max_states, progress=progress), ""
     _one_by_one(options)
-    return explore(machine, max_states=max_states, progress=progress), _ONE_BY_ONE
+    return explore(machine, max_states=max_states, progress=progress, advice="give --reduce persistent"), _ONE_BY_ONE
 
 
 def _one_by_one(options: Options) -> None:
