@@ -22,8 +22,8 @@ NAME = "simgrid"
 STORED = {"bsend": True, "gloo": False}
 """Libraries of the makespans, an isend of which returns at once; whether they store every message or none."""
 
-_Given = TypeVar("_Given")
-_Found = TypeVar("_Found")
+_Item = TypeVar("_Item")
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,14 +147,14 @@ def threshold(limit_s: float = 60.0, *, most: int = 2**24) -> dict[str, int]:
     return {"declared": semantics("smpi").eager_limit, "measured": passes}
 
 
-def _all(given: Sequence[_Given], judge: Callable[[_Given], _Found], *, name: str, jobs: int) -> list[_Found]:
+def _all(items: Sequence[_Item], judge: Callable[[_Item], _Answer], *, name: str, jobs: int) -> list[_Answer]:
     """The answers in order, several at a time, with a progress bar."""
     from concurrent.futures import ThreadPoolExecutor
 
     from tqdm import tqdm
 
     with ThreadPoolExecutor(jobs) as pool:
-        pending = [pool.submit(judge, item) for item in given]
+        pending = [pool.submit(judge, item) for item in items]
         try:
             return [future.result() for future in tqdm(pending, desc=f"{NAME}: {name}", unit="program")]
         finally:

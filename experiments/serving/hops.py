@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection
@@ -13,7 +13,12 @@ from model.pipelines.serving import CONTROL, DATA, OUTPUT
 from model.program.ops import Isend, Recv, Wait
 
 if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+    from reference.device import Device
+    from reference.transport.host_staged import HostStagedTransport
     from reference.transport.shared_memory import RingSet
+    from reference.transport.torch_distributed import TorchTransport
 
 PATIENCE_S = 120.0
 """Without a word for so long, a rank is taken to be stuck."""
@@ -23,14 +28,14 @@ WARM_UP = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What is sent: a tensor of the device unless it is `from_host`. It is received on the device unless it `lands`
-    on the host, where the transport can do that."""
+    """What is sent: a tensor of the device unless it is `from_host`. It is received on the device unless it goes
+    `to_host`, where the transport can do that."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     from_host: bool = False
-    lands: bool = False
+    to_host: bool = False
 
 
 def ping(
@@ -83,13 +88,9 @@ def _rank(
     pipe: Connection,
 ) -> None:
     """Rank 0 sends and times, rank 1 sends back what came."""
-    import torch
-
-    from reference.device import HOST, HOST_BACKEND, select_device
+    from reference.device import HOST_BACKEND, select_device
     from reference.ranks import processes
-    from reference.transport.host_staged import HostStagedTransport
     from reference.transport.rendezvous import connect_locally, join
-    from reference.transport.torch_distributed import TorchTransport
 
     processes.end_with_parent()
     processes.redirect_stdout()
@@ -97,36 +98,59 @@ def _rank(
     where = select_device(device, rank, may_share=not direct)
     backends = {CONTROL: HOST_BACKEND, DATA: where.backend if direct else HOST_BACKEND}
     groups = join(store=connect_locally(port, timeout), rank=rank, ranks=2, backends=backends, timeout=timeout)
-    transport: HostStagedTransport | TorchTransport
-    ways: dict[str, Any] = dict(groups)
-    if rings is not None:
-        ways |= dict.fromkeys((CONTROL,) if direct else (CONTROL, DATA), rings.open())
-    if direct and rings is None:
-        transport = TorchTransport(groups)
-    else:
-        staged = {DATA} if rings is None else {CONTROL} if direct else {CONTROL, DATA}
-        transport = HostStagedTransport(ways, where, staged=staged, collective=direct)
-    other = 1 - rank
+    transport = _transport(groups, where, direct, rings)
     for message in messages:
-        comm = CONTROL if message.from_host else DATA
-        kind = getattr(torch, message.dtype)
-        payload = torch.zeros(message.shape, dtype=kind, device=HOST if message.from_host else where.torch)
-        on_host = message.from_host or (message.lands and not direct)
-        room = torch.empty(message.shape, dtype=kind, device=HOST if on_host else where.torch)
-        send = Isend(peer=other, tag=OUTPUT, request=OUTPUT, comm=comm)
-        receive, settle = Recv(peer=other, tag=OUTPUT, comm=comm), Wait(requests=(OUTPUT,))
-        seconds = []
-        for turn in range(-WARM_UP, repeats):
-            where.synchronize()
-            began = time.perf_counter()
-            for op in (send, receive) if rank == 0 else (receive, send):
-                transport.perform(op, payload if op is send else room)
-            if message.lands:
-                room.to(HOST)
-            where.synchronize()
-            if turn >= 0:
-                seconds.append(round((time.perf_counter() - began) / 2, 8))
-            transport.perform(settle)
+        nbytes, seconds = _one_ways(message, rank, transport, where, direct=direct, repeats=repeats)
         if rank == 0:
-            pipe.send({"name": message.name, "nbytes": payload.nbytes, "seconds": seconds})
+            pipe.send({"name": message.name, "nbytes": nbytes, "seconds": seconds})
     transport.close()
+
+
+def _transport(
+    groups: Mapping[str, ProcessGroup], where: Device, direct: bool, rings: RingSet | None
+) -> HostStagedTransport | TorchTransport:
+    """As an engine's: direct from device to device, or through the host; rings carry messages between hosts."""
+    from reference.transport.host_staged import HostStagedTransport
+    from reference.transport.torch_distributed import TorchTransport
+
+    if rings is None:
+        return TorchTransport(groups) if direct else HostStagedTransport(groups, where, staged={DATA}, collective=False)
+    by_rings = (CONTROL,) if direct else (CONTROL, DATA)
+    ways: dict[str, Any] = {**groups, **dict.fromkeys(by_rings, rings.open())}
+    return HostStagedTransport(ways, where, staged=set(by_rings), collective=direct)
+
+
+def _one_ways(
+    message: Message,
+    rank: int,
+    transport: HostStagedTransport | TorchTransport,
+    where: Device,
+    *,
+    direct: bool,
+    repeats: int,
+) -> tuple[int, list[float]]:
+    """The message's bytes, and half of the seconds of each round trip, as this rank sees them."""
+    import torch
+
+    from reference.device import HOST
+
+    comm = CONTROL if message.from_host else DATA
+    kind = getattr(torch, message.dtype)
+    payload = torch.zeros(message.shape, dtype=kind, device=HOST if message.from_host else where.torch)
+    on_host = message.from_host or (message.to_host and not direct)
+    received = torch.empty(message.shape, dtype=kind, device=HOST if on_host else where.torch)
+    send = Isend(peer=1 - rank, tag=OUTPUT, request=OUTPUT, comm=comm)
+    receive, wait = Recv(peer=1 - rank, tag=OUTPUT, comm=comm), Wait(requests=(OUTPUT,))
+    seconds = []
+    for turn in range(-WARM_UP, repeats):
+        where.synchronize()
+        began = time.perf_counter()
+        for op in (send, receive) if rank == 0 else (receive, send):
+            transport.perform(op, payload if op is send else received)
+        if message.to_host:
+            received.to(HOST)
+        where.synchronize()
+        if turn >= 0:
+            seconds.append(round((time.perf_counter() - began) / 2, 8))
+        transport.perform(wait)
+    return payload.nbytes, seconds

@@ -1,6 +1,6 @@
 """Serving on several accelerators of one host, each rank on a card of its own: stages, shards, and both.
 
-Comparison one card, and beside what the event graph says of the pipeline whose slots are all full.
+Beside one card, and beside what the event graph says of the pipeline whose slots are all full.
 """
 
 from __future__ import annotations

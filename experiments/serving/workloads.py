@@ -6,12 +6,15 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from reference.cli.bench_protocol import BatchRun, Case
+    from reference.engine.engine import Engine
     from reference.scheduling.batch import ScheduleBatch
     from reference.scheduling.scheduler import Scheduler
 
@@ -49,7 +52,7 @@ def engine(
     from reference.ranks import processes
 
     with processes.preload_fork_server():
-        from reference.cli.bench_protocol import Case, bench_result, run_all
+        from reference.cli.bench_protocol import Case, run_all
         from reference.cli.bench_targets import InProcessTarget
         from reference.config import EngineConfig
         from reference.engine.engine import Engine
@@ -80,19 +83,28 @@ def engine(
             "verdict": running.prediction.verdict if running.prediction is not None else None,
         }
         runs = run_all(InProcessTarget(running), [warm], [case] * repeats, seed, lambda line: None)
-        random, vocabulary = Random(seed), running.shape.vocab_size
-        prompts = [random.choices(range(vocabulary), k=input_len) for _ in range(requests)]
-        tokens: list[list[int]] = [[] for _ in prompts]
-        for output in running.generate(prompts, output_len, ignore_eos=True):
-            tokens[output.index].append(output.token)
-    samples = []
-    for name, run in runs:
-        if name == "bench":
-            arrivals: list[list[float]] = [[] for _ in range(requests)]
-            for item in run.arrivals:
-                arrivals[item.prompt_index].append(round(item.seconds, 5))
-            samples.append({**asdict(bench_result(run)), "arrivals": arrivals})
-    return {**about, "samples": samples, "tokens": tokens}
+        tokens = _greedy_tokens(running, case, seed)
+    return {**about, "samples": [_sample(run) for name, run in runs if name == "bench"], "tokens": tokens}
+
+
+def _greedy_tokens(running: Engine, case: Case, seed: int) -> list[list[int]]:
+    """By prompt, what an engine makes of a case's prompts."""
+    random, vocabulary = Random(seed), running.shape.vocab_size
+    prompts = [random.choices(range(vocabulary), k=case.input_len) for _ in range(case.batch_size)]
+    tokens: list[list[int]] = [[] for _ in prompts]
+    for output in running.generate(prompts, case.output_len, ignore_eos=True):
+        tokens[output.index].append(output.token)
+    return tokens
+
+
+def _sample(run: BatchRun) -> dict[str, Any]:
+    """A run's five figures, and `arrivals`: by prompt, when each of its tokens came, in seconds."""
+    from reference.cli.bench_protocol import bench_result
+
+    arrivals: list[list[float]] = [[] for _ in range(run.case.batch_size)]
+    for item in run.arrivals:
+        arrivals[item.prompt_index].append(round(item.seconds, 5))
+    return {**asdict(bench_result(run)), "arrivals": arrivals}
 
 
 def traced_engine(**arguments: Any) -> dict[str, Any]:
@@ -154,14 +166,13 @@ def stage(
     """
     import torch
 
+    from experiments.serving.stage_steps import launch, random_batch, seconds_of
     from reference.checkpoint.loader import load_stage, resolve_checkpoint
     from reference.config import EngineConfig
     from reference.device import select_device, select_dtype
     from reference.llama.config import partition_layers
     from reference.llama.graph_runner import select_runner
     from reference.llama.kv_cache import KVCache
-    from reference.scheduling.batch import ScheduleBatch
-    from reference.scheduling.request import Request
 
     where = select_device(device)
     torch.set_num_threads(EngineConfig(pp=pp).threads_per_rank(pp))
@@ -169,53 +180,24 @@ def stage(
     shape = source.config()
     layers = partition_layers(shape.layers, pp)[number]
     first, last = number == 0, number == pp - 1
-    random = Random(seed)
-
-    def of(start: int, length: int) -> ScheduleBatch:
-        some = [tuple(random.choices(range(shape.vocab_size), k=length)) for _ in range(batch)]
-        return ScheduleBatch(
-            requests=tuple(Request(id=at, prompt=some[at], max_new_tokens=output_len) for at in range(batch)),
-            rows=tuple(range(batch)),
-            starts=(start,) * batch,
-            tokens=tuple(some),
-            lengths=(length,) * batch,
-        )
-
-    def timed(given: ScheduleBatch, count: int, warm: int) -> list[float]:
-        hidden = torch.randn(*given.shape, shape.hidden, dtype=kind, device=where.torch)
-        seconds = []
-        for turn in range(-warm, count):
-            where.synchronize()
-            began = time.perf_counter()
-            _launch(given, hidden, run, cache, first=first, last=last)
-            where.synchronize()
-            if turn >= 0:
-                seconds.append(round(time.perf_counter() - began, 7))
-        return seconds
-
+    tokens = partial(random_batch, Random(seed), vocabulary=shape.vocab_size, batch=batch, output_len=output_len)
     with torch.inference_mode():
         weights = load_stage(source, shape, layers, first, last, kind, where.torch)
         cache = KVCache(shape, len(layers), batch, input_len + output_len, kind, where.torch)
         run = select_runner(weights, cache, where, choice="auto", most=batch)
+
+        def timed(given: ScheduleBatch, count: int, warm: int) -> list[float]:
+            hidden = torch.randn(*given.shape, shape.hidden, dtype=kind, device=where.torch)
+            return seconds_of(lambda: launch(given, hidden, run, cache, first=first, last=last), where, count, warm)
+
         return {
             "device": where.name,
             "stage": number,
             "layers": len(layers),
             "batch": batch,
-            "prefill_s": timed(of(0, input_len), prefills, 1) if prefills else [],
-            "decode_s": timed(of(input_len + output_len // 2, 1), decodes, DECODE_WARM_UP),
+            "prefill_s": timed(tokens(0, input_len), prefills, 1) if prefills else [],
+            "decode_s": timed(tokens(input_len + output_len // 2, 1), decodes, DECODE_WARM_UP),
         }
-
-
-def _launch(given: ScheduleBatch, hidden: Any, run: Any, cache: Any, *, first: bool, last: bool) -> None:
-    """As `Pipeline` launches a microbatch."""
-    from reference.pipeline.input_tensors import forward_batch, input_ids
-    from reference.pipeline.output_message import encode_output
-
-    inputs = input_ids(given) if first else hidden
-    out = run(inputs, forward_batch(given), cache, every_position=given.scored)
-    if last:
-        encode_output(given, out)
 
 
 def scheduler(*, in_flight: int, input_len: int, output_len: int, vocabulary: int) -> dict[str, Any]:
@@ -276,14 +258,14 @@ def hops(
 
     transport: through the host's memory (host, shared), or from device to device (device). rings: whether requests go
     through shared memory.
-    shapes: of hidden states. answers: numbers of an output message. Comparison them a message of one number between
+    shapes: of hidden states. answers: numbers of an output message. Beside them a message of one number between
     hosts, which is what says that no request arrived. Each is from the start of the send until what came is there.
     """
     from experiments.serving.hops import Message, ping
 
     messages = [
         *(Message(name="x".join(map(str, shape)), shape=tuple(shape), dtype=dtype) for shape in shapes),
-        Message(name="output", shape=(answers,), dtype="int64", lands=True),
-        Message(name="requests", shape=(1,), dtype="int64", from_host=True, lands=True),
+        Message(name="output", shape=(answers,), dtype="int64", to_host=True),
+        Message(name="requests", shape=(1,), dtype="int64", from_host=True, to_host=True),
     ]
     return {"hops": ping(messages, device=device, transport=transport, rings=rings, repeats=repeats)}

@@ -37,7 +37,7 @@ def run(config: Config) -> dict[str, Any]:
     """
     from tqdm import tqdm
 
-    from experiments.sweeps.torch_schedules import blocking, dry_run, record
+    from experiments.sweeps.torch_schedules import blocking, dry_run, posted_program
     from model.verdict.decide import check
 
     if unknown := set(config.schedules) - set(KINDS):
@@ -51,9 +51,9 @@ def run(config: Config) -> dict[str, Any]:
     rows = []
     for kind, ranks, rounds in tqdm(sizes, desc=NAME, unit="schedule"):
         microbatches = ranks * kind.stages * rounds
-        recorded = record(kind, ranks=ranks, microbatches=microbatches, nbytes=config.nbytes)
-        said = dry_run(recorded)
-        styles = {"as torch posts it": recorded.program, "blocking calls": blocking(recorded.program)}
+        posted = posted_program(kind, ranks=ranks, microbatches=microbatches, nbytes=config.nbytes)
+        said = dry_run(posted)
+        styles = {"as torch posts it": posted.program, "blocking calls": blocking(posted.program)}
         for style, program in styles.items():
             results = {rules.name: check(program, rules) for rules in libraries}
             rows.append(

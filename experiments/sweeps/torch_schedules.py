@@ -103,39 +103,37 @@ class _Stage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class PostedProgram:
     """program: what torch's step function posts. schedule: rank 0's torch object, for its plan."""
 
     program: Program
     schedule: Any
 
 
-def record(kind: Kind, *, ranks: int, microbatches: int, nbytes: int) -> Recorded:
+def posted_program(kind: Kind, *, ranks: int, microbatches: int, nbytes: int) -> PostedProgram:
     """Runs torch's schedule on every rank in turn. Raises ValueError on sizes that torch refuses."""
     notes = [_Rank(nbytes) for _ in range(ranks)]
     made = [_schedule(kind, rank, note, ranks=ranks, microbatches=microbatches) for rank, note in enumerate(notes)]
     for schedule, note in zip(made, notes, strict=True):
         with _posting_to(note):
             schedule._step_microbatches()
-    return Recorded(program=program(note.ops for note in notes), schedule=made[0])
+    return PostedProgram(program=program(note.ops for note in notes), schedule=made[0])
 
 
-def dry_run(recorded: Recorded) -> str:
+def dry_run(posted: PostedProgram) -> str:
     """What torch's own dry run (`_simulate_comms_compute`) says of the schedule's plan.
 
     ok; stuck; `not supported` where the plan overlaps computes; `malformed plan` where torch cannot place the
     messages in it, as in 2.13's plan of 1F1B, whose last rank begins with microbatch 1 (its step function does not).
     """
-    given = recorded.schedule
-    stages = given._num_stages
+    plan = posted.schedule
+    stages = plan._num_stages
     rank_of = {stage: stage for stage in range(stages)}
-    if hasattr(given, "pipeline_order_with_comms"):
-        rank_of = given.stage_index_to_group_rank
-        rows = given.pipeline_order_with_comms
+    if hasattr(plan, "pipeline_order_with_comms"):
+        rank_of = plan.stage_index_to_group_rank
+        rows = plan.pipeline_order_with_comms
     else:  # torch never lowers the plan of a schedule with one stage a rank
-        computes = {
-            rank: [action for action in row if action is not None] for rank, row in given.pipeline_order.items()
-        }
+        computes = {rank: [action for action in row if action is not None] for rank, row in plan.pipeline_order.items()}
         try:
             rows = torch_schedules._add_send_recv(computes, stage_to_rank=rank_of.__getitem__, num_stages=stages)
         except AssertionError:
@@ -153,9 +151,9 @@ def dry_run(recorded: Recorded) -> str:
     return "ok"
 
 
-def blocking(given: Program) -> Program:
+def blocking(posted: Program) -> Program:
     """The same messages in the same order as blocking calls, which is how a library that serialises would do them."""
-    return program([call for op in ops for part in parts(op) for call in _blocking(part)] for ops in given)
+    return program([call for op in ops for part in parts(op) for call in _blocking(part)] for ops in posted)
 
 
 def _blocking(op: Operation) -> Sequence[Operation]:
