@@ -57,7 +57,7 @@ class Names:
 
 
 def names_lines(named: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    """Every registry, no wider than the terminal. By hand: the import of tabulate costs more than all of this."""
+    """Every registry, no wider than the terminal; `display.text.table` does not wrap lines."""
     columns = max(MIN_WIDTH, shutil.get_terminal_size().columns)
     for title, entries in named.items():
         wide = max(map(len, entries)) + 4

@@ -31,7 +31,7 @@ class Conform:
     """
 
     trace: tyro.conf.Positional[Path]
-    """A trace in JSON lines, or the folder in which the engine recorded one (its `record`)."""
+    """A trace in JSON lines, or the folder in which the engine recorded one (its `trace`)."""
     json: bool = False
     """Print one JSON object."""
 
@@ -65,7 +65,7 @@ class TimelineOf:
     """
 
     trace: tyro.conf.Positional[Path]
-    """A trace in JSON lines, or the folder in which the engine recorded one (its `record`)."""
+    """A trace in JSON lines, or the folder in which the engine recorded one (its `trace`)."""
     since: float = 0.0
     """Leave out what was before, in seconds from the first step."""
     until: float = math.inf

@@ -10,7 +10,7 @@ from model.display.frame import data_frame
 
 
 class Shown:
-    """A result that shows itself. A subclass says how: `_lines` for a terminal, `_columns` and `_rows` for a table.
+    """A result that shows itself. A subclass says how: `_lines` for a terminal, `_table` for a table.
 
     In a notebook it shows its lines, unless the subclass has more to say by `_parts`.
     """

@@ -21,7 +21,7 @@ from model.semantics.guards import Guards, guards_of
 class EarliestRun:
     """One run of a program, every event as early as possible (ASAP).
 
-    times: ticks, by event of the built; NEVER for those that cannot be. passed: by instruction.
+    times: ticks, by event of `built`; NEVER for those that cannot be. passed: by instruction.
     """
 
     built: Built

@@ -2,7 +2,7 @@
 
 Every rank has a host, a *thread* with its program; each queue of a library is a thread of its rank beside it
 (statement 10), and so is each lane of a batch that goes in order per peer. A thread passes its instructions
-in order, and one that is `after` a place of another thread waits until that thread has passed it. The
+in order, and one that is `after` a location of another thread waits until that thread has passed it. The
 columns, and from them the guards that the transition system and the event graph both read, are made of these
 instructions, so they cannot disagree on what a library promises.
 """

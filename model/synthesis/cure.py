@@ -1,7 +1,7 @@
 """Cures for a program that hangs: changes to the order or the kind of its calls, each checked before it is said.
 
 The smaller change comes first: one rank does something later; batches send before they receive; receives are
-posted first; what stands together goes as one batch; all communication in one global order (`synthesis`).
+posted first; what stands together goes as one batch; all communication in one global order (`orders`).
 """
 
 from __future__ import annotations

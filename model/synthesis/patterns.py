@@ -1,6 +1,6 @@
 """Communication patterns: who sends to whom, before anyone has said in which order.
 
-A pattern is a directed multigraph on the ranks, one arc a message. `synthesis` orders it.
+A pattern is a directed multigraph on the ranks, one arc a message. `orders` puts it in order.
 """
 
 from __future__ import annotations

@@ -133,12 +133,12 @@ def at(trace: Trace, rank: int, phase: str, number: int = 0) -> int:
 
 
 def without(trace: Trace, place: int) -> Trace:
-    """The trace with one record left out."""
+    """The trace with one event left out."""
     return replace(trace, events=trace.events[:place] + trace.events[place + 1 :])
 
 
 def changed(trace: Trace, place: int, **changes: object) -> Trace:
-    """The trace with one record changed."""
+    """The trace with one event changed."""
     events = list(trace.events)
     events[place] = replace(events[place], **changes)
     return replace(trace, events=tuple(events))

@@ -38,7 +38,7 @@ def test_ok_is_status_0_and_one_json_object() -> None:
     }
 
 
-def test_a_deadlock_is_status_1_with_its_circuit_and_trace() -> None:
+def test_a_deadlock_is_status_1_with_its_circuit_and_path() -> None:
     done = run("check", "ring", "--ranks", "3", "--ordering", "SSS", "--semantics", "rendezvous", "--json")
     assert (done.returncode, done.stderr) == (1, "")
     found = json.loads(done.stdout)
@@ -48,7 +48,7 @@ def test_a_deadlock_is_status_1_with_its_circuit_and_trace() -> None:
     ]
 
 
-def test_a_lost_message_is_status_1_and_the_trace_says_how(tmp_path: Path) -> None:
+def test_a_lost_message_is_status_1_and_the_path_says_how(tmp_path: Path) -> None:
     file = write(tmp_path / "lost.json", [{"op": "compute", "label": "think"}, {"op": "send", "peer": 1}], [])
     done = run("check", file, "--semantics", "eager", "--json")
     assert (done.returncode, done.stderr) == (1, "")
@@ -125,7 +125,7 @@ def test_a_deadlock_prints_who_waits_for_whom(inside: Inside) -> None:
     assert ["1", "send(0)", "at", "0", "0", "circuit"] in lines
 
 
-def test_a_long_trace_shows_its_end(inside: Inside, tmp_path: Path) -> None:
+def test_a_long_path_shows_its_end(inside: Inside, tmp_path: Path) -> None:
     work = [{"op": "compute", "label": f"part {number}"} for number in range(60)]
     _, out, _ = inside("check", write(tmp_path / "long.json", [*work, {"op": "recv", "peer": 0}]))
     assert "path of 60 steps, the last 40" in out

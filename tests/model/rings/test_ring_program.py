@@ -1,4 +1,4 @@
-"""Named programs and programs from files; whatever is in a file, it is a program or a ValueError."""
+"""Ring programs: each style of calls by hand, one message per edge and round, wrong sizes by name."""
 
 from typing import Any
 

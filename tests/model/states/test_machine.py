@@ -1,4 +1,4 @@
-"""The transition system on random programs: statements 1 and 2, traces that replay, circuits that are circuits."""
+"""The transition system on random programs: statements 1 and 2, paths that replay, circuits that are circuits."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ plain = any_semantics.filter(
         and rules.isend_returns != "deferred"
     )
 )
-"""Where an operation is one instruction of its host; elsewhere traces show queues, and wildcards are refused."""
+"""Where an operation is one instruction of its host; elsewhere paths show queues, and wildcards are refused."""
 
 plain_world = plain | st.fixed_dictionaries({comm: plain for comm in COMMS})
 any_world = any_semantics | st.fixed_dictionaries({comm: any_semantics for comm in COMMS})
@@ -186,7 +186,7 @@ def test_statement_1_an_enabled_step_stays_enabled(given_program: Program, rules
 
 
 @given(programs(most=5), any_world)
-def test_on_every_library_a_circuit_is_one_and_a_trace_is_of_the_program(given_program: Program, rules: Any) -> None:
+def test_on_every_library_a_circuit_is_one_and_a_path_is_of_the_program(given_program: Program, rules: Any) -> None:
     result = check(given_program, used(given_program, rules), engine="explorer")
     assert all(str(given_program[item.rank][item.index]) == item.op for item in result.blocked)
     shown = {(rank, str(op)) for rank, ops in enumerate(given_program) for op in ops}
@@ -202,7 +202,7 @@ def test_every_counterexample_replays_and_every_circuit_is_one(given_program: Pr
     if result.verdict == "ok":
         assert not (result.path or result.circuit or result.blocked or result.lost)
         return
-    if wildcard_free(given_program):  # else the trace also tells which message a receive took, once both are posted
+    if wildcard_free(given_program):  # else the path also tells which message a receive took, once both are posted
         follows_the_program(given_program, result)
     if result.hangs:
         is_a_circuit(given_program, result)

@@ -95,7 +95,7 @@ def test_options_of_the_explorer_are_never_dropped(engine: Any) -> None:
         check(made, semantics("eager"), engine=engine, explore=Options(reduce="rotation"))
 
 
-def test_the_trace_of_a_packed_search_replays_to_the_deadlock() -> None:
+def test_the_path_of_a_packed_search_replays_to_the_deadlock() -> None:
     made = ring(ranks=4, rounds=2, ordering=NAMED["receive-first"])
     made = program(
         [Send(peer=(rank + 1) % 4, tag=7), Recv(peer=(rank - 1) % 4, tag=7), *ops] for rank, ops in enumerate(made)

@@ -139,7 +139,7 @@ def test_the_circuit_is_a_shortest_one() -> None:
     assert len(result.blocked) == 4
 
 
-def test_the_trace_is_a_shortest_run_to_the_deadlock() -> None:
+def test_the_path_is_a_shortest_run_to_the_deadlock() -> None:
     made = program([[Compute(label="a"), Send(peer=1), Recv(peer=1)], [Compute(label="b"), Send(peer=0), Recv(peer=0)]])
     result = check(made, NAMED["rendezvous"], engine="explorer")
     assert [event.step for event in result.path] == [1, 2]
