@@ -117,7 +117,7 @@ class EngineConfig:
     max_queued_requests: int = 4096
     """Requests that may wait; more are refused."""
     record_logits: Path | None = None
-    """For debugging: the last rank writes the logits of every batch to this file (see `reference.pipeline.driver`)."""
+    """For debugging: the last rank writes the logits of every batch to this file (see `reference.ranks.worker`)."""
 
     trace: Path | None = None
     """Record what every rank does, and write it to this folder as one trace (see `python -m model conform` and

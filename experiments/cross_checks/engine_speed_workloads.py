@@ -1,4 +1,4 @@
-"""What the rows of `bench_model` do, once."""
+"""What the rows of `engine_speed` do, once."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ LEAST_SHARE = 0.8
 """Of PP=1's rate, all stages on one card."""
 
 LEAST_RECORDED = 0.97
-"""Of the rate without a record: what `--record` may cost."""
+"""Of the rate without a trace: what `--trace` may cost."""
 
 MOST_SCHEDULER = 0.05
 """Of a decode step."""
@@ -84,7 +84,7 @@ def _on_gpu(store: ResultStore) -> list[_Line]:
             _recorded_line(stages, rows.get(f"{name}-recorded"), output_len)
             for stages, name in ((1, "pp1"), (pp, "pp4"))
         ),
-        _scheduler_line(f"the scheduler's own time per iteration, {given['in_flight']} requests in job", rows),
+        _scheduler_line(f"the scheduler's own time per iteration, {given['in_flight']} requests in flight", rows),
     ]
 
 

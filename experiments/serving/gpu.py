@@ -103,7 +103,7 @@ def _pipeline(config: Config, do: Do) -> dict[str, Any]:
 
 
 def _scheduler(config: Config, do: Do) -> dict[str, Any]:
-    """Its own time, and decode steps of the whole model in one stage: of the usual batch, and of all in job."""
+    """Its own time, and decode steps of the whole model in one stage: of the usual batch, and of all in flight."""
     lengths = {"input_len": config.input_len, "output_len": config.output_len}
     own = do("scheduler", {"in_flight": config.in_flight, "vocabulary": 256, **lengths})
     steps = [

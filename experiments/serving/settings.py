@@ -136,7 +136,7 @@ def latencies(row: Mapping[str, Any]) -> list[float]:
 
 
 def whole_rates(row: Mapping[str, Any], output_len: int) -> list[float]:
-    """TokenOutput tokens per second over the whole run, prefill included, of every run of a row."""
+    """Output tokens per second over the whole run, prefill included, of every run of a row."""
     return [row["requests"] * output_len / latency for latency in latencies(row)]
 
 

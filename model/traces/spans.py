@@ -14,7 +14,7 @@ class Span:
 
     kind: `send`, `receive` or, of both at once, `transfer` for as long as the message is on the wire or handled,
     `wait` before that. lane: 0 is the host, others are the queues of its library. `simulated` makes spans of these
-    kinds, and `recorded` those of the others.
+    kinds and of `compute`; `recorded` of all, also `loop`, `bubble` and `idle`.
     """
 
     rank: int

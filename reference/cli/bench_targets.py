@@ -29,7 +29,7 @@ USUAL_VOCABULARY = 16384
 
 
 class InProcessTarget:
-    """An engine in this process. Times are those at which its listener hands tokens out."""
+    """An engine in this process. Times are those at which the engine's thread hands tokens out."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -102,7 +102,7 @@ def _verified_ordering(config: EngineConfig, transport: TransportChoice) -> tupl
 def trace_header(config: EngineConfig, transport: TransportChoice, *, ordering: str, data: str) -> Trace:
     """What the trace of an engine begins with. data: the declared semantics of its tensor messages."""
     declared = {CONTROL: transport.control, DATA: data}
-    # Of a stage's ranks; they have met before the loop begins where decode steps are recorded, so it is not asked for.
+    # Of a stage's ranks; they have met before the loop begins where decode steps are captured, so it is not asked for.
     collective = {
         CONTROL: HOST_BACKEND,
         DATA: HOST_BACKEND if transport.kind == "shared" else WARM_SEMANTICS.get(data, data),

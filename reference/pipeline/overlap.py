@@ -30,7 +30,7 @@ from reference.scheduling.batch import ScheduleBatch
 class OverlapRunner:
     """The launches of a rank that is alone.
 
-    plan: as `Scheduler.plan` of its slot.
+    plan: as `Scheduler.peek_next_decode` of its slot.
     """
 
     def __init__(

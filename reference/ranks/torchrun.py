@@ -50,7 +50,7 @@ def is_follower() -> bool:
 
 
 def single_host(rank: int, ranks: int) -> RankInfo:
-    """Of a rank whose engine started all ranks, on this host."""
+    """What a rank is told of itself whose engine started all ranks, on this host."""
     return RankInfo(
         rank=rank,
         ranks=ranks,

@@ -1,4 +1,4 @@
-"""The kind of the tensors from stage to stage: on which devices, through which library, and what that promises."""
+"""How tensors travel from stage to stage: on which devices, through which library, and what that promises."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How a send whose bytes are not yet in host memory gets to the hosts' group: by a thread, or in between.
 
-To a process group sends are handed by a thread, which may wait for copies while the rank goes on. RingSet of shared
+To a process group sends are handed by a thread, which may wait for copies while the rank goes on. Rings of shared
 memory are polled, and a thread beside one that polls would wait for the interpreter more than for the copies. There
 the rank itself hands on what is ready, whenever it waits for a ring: progress is then made inside of operations only,
 which will not do for a rank that also waits in collectives.

@@ -19,7 +19,7 @@ from reference.verification.status_board import StatusBoard
 
 
 class StageGroup:
-    """One rank's end of its stage's group (see `llama`'s `Group`).
+    """One rank's end of its stage's group (see `llama`'s `Communicator`).
 
     rank: of all. ranks: those of the stage. groups: the process groups of the stage, by communicator. via_host: the
     data group carries only host memory, so tensors go there and back. capturable: as in `llama`'s `Communicator`.

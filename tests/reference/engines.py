@@ -35,7 +35,7 @@ def tokens(engine: Engine, prompts: list[list[int]], new: int) -> list[list[int]
 
 
 class Heard:
-    """A sink that can be waited for."""
+    """A callback that can be waited for."""
 
     def __init__(self, prompts: int) -> None:
         self.outputs: list[list[TokenOutput]] = [[] for _ in range(prompts)]

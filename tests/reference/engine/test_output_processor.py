@@ -90,7 +90,7 @@ def test_after_a_cancel_nothing_is_heard(processor: OutputProcessor, sent: list[
     assert processor.stats().aborted == 1
 
 
-def test_a_sink_may_cancel_and_may_fail(processor: OutputProcessor, sent: list[SchedulerInput]) -> None:
+def test_a_callback_may_cancel_and_may_fail(processor: OutputProcessor, sent: list[SchedulerInput]) -> None:
     heard = []
 
     def cancels(news: Any) -> None:
@@ -129,7 +129,7 @@ def test_a_closed_desk_says_why(processor: OutputProcessor) -> None:
 
 
 def test_cancel_waits_for_the_output_at_hand(processor: OutputProcessor) -> None:
-    """Another thread cancels while the sink is being told: once `cancel` is back, nothing more comes."""
+    """Another thread cancels while the callback is being told: once `cancel` is back, nothing more comes."""
     telling, go_on, heard = threading.Event(), threading.Event(), []
 
     def slow(news: Any) -> None:

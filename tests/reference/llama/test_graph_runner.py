@@ -1,4 +1,4 @@
-"""Recorded decode steps and their kernels, by Triton's interpreter: the same results as the plain stage."""
+"""Captured decode steps and their kernels, by Triton's interpreter: the same results as the plain stage."""
 
 import json
 import re

@@ -1,6 +1,6 @@
 """A stage that several ranks share: what each holds, and that together they compute what one rank does.
 
-The ranks are threads here, which add up in the order of the ranks; test_tensor_parallel.py has processes.
+The ranks are threads here, which add up in the order of the ranks; ranks/test_grids.py has processes.
 """
 
 import threading

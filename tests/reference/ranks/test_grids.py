@@ -73,7 +73,7 @@ def config(checkpoint: Path, **options: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("pp", "depth"), [(1, 0), (2, 0), (2, 1), (3, 0)])
 def test_two_ranks_a_stage_serve_what_one_does(serve: Callable[..., Run], pp: int, depth: int) -> None:
-    """The same batches and tokens, and logits within the bound of `test_shard.ROUNDING`."""
+    """The same batches and tokens, and logits within the bound of `test_tensor_parallel.ROUNDING`."""
     shared, alone = serve(2, pp, depth), serve(1, 1, pp + depth - 1)
     assert shared.tokens == alone.tokens
     bound = ROUNDING * SMALL["num_hidden_layers"] * torch.finfo(torch.float32).eps

@@ -116,7 +116,7 @@ def test_the_commands_take_the_folder(checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_a_stage_over_nccl_has_met_before_the_loop_and_its_calls_are_queued() -> None:
-    """Its collectives were recorded with the decode steps, so none waits for the first use of a connection."""
+    """Its collectives were captured with the decode steps, so none waits for the first use of a connection."""
     transport = TransportChoice(
         device=Device(kind="cuda"), kind="device", backend="nccl", semantics="nccl-cold", rings=True
     )
